@@ -1,0 +1,42 @@
+"""A batch of utterances and what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a task learns from, [B] each; None where the task did not ask for it.
+
+    `label` is int64, 1 bona fide and 0 spoof (-1 unknown); `speaker` an int64 class index (-1 unknown); `age` float32 years
+    (NaN unknown); `emotion` an int64 class index (-1 unknown).
+    """
+
+    label: Tensor | None = None
+    speaker: Tensor | None = None
+    age: Tensor | None = None
+    emotion: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same targets on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Targets(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`waveforms` [B, N] float32 padded with zeros at the end; `lengths` [B] int64 in samples; `ids` of the rows; rate in Hz."""
+
+    waveforms: Tensor
+    lengths: Tensor
+    targets: Targets
+    ids: tuple[str, ...]
+    rate: int = 16_000
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(self.waveforms.to(device), self.lengths.to(device), self.targets.to(device), self.ids, self.rate)

@@ -1,0 +1,100 @@
+"""What `examine` collects: one `Finding` a question, and the `Report` of one recording (or one channel of it)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from earwitness.audio.recording import Segment
+
+SCHEMA_VERSION = "1.0"
+
+Verdict = Literal["answer", "inconclusive", "no answer"]
+Tone = Literal["neutral", "good", "bad", "caution"]
+
+
+@dataclass(frozen=True)
+class Track:
+    """A number over time: `starts_s`, `ends_s` and `values` have one entry a window. Higher values favour `high_means`."""
+
+    name: str
+    unit: str
+    starts_s: tuple[float, ...]
+    ends_s: tuple[float, ...]
+    values: tuple[float, ...]
+    high_means: str
+    low_means: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A measured property with its unit, e.g. ("level", "-23.4", "dBFS")."""
+
+    name: str
+    value: str
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ModelCredit:
+    """Which model answered: name, version, sha256 of its weights, licence, card in Markdown."""
+
+    name: str
+    version: str
+    sha256: str
+    licence: str
+    card: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One question and its answer.
+
+    `llr` is a natural-log likelihood ratio, already bounded by what the calibration supports (`llr_bound` says by how much);
+    None where the question has none. `scale_words` is its place on the verbal scale named in `scale_name`.
+    """
+
+    question: str  # "Is the voice genuine or synthetic?"
+    hypotheses: tuple[str, str] | None  # ("the voice is genuine", "the voice is synthetic"): positive llr favours the first
+    verdict: Verdict
+    answer: str  # plain words for a person who is no specialist
+    tone: Tone = "neutral"
+    score: float | None = None
+    score_meaning: str = ""
+    llr: float | None = None
+    llr_low: float | None = None  # 95 % interval where known
+    llr_high: float | None = None
+    llr_bound: tuple[float, float] | None = None
+    scale_name: str = ""
+    scale_words: str = ""
+    evidence: tuple[str, ...] = ()
+    tracks: tuple[Track, ...] = ()
+    stretches: tuple[Segment, ...] = ()  # stretches that stand out, e.g. suspicious ones
+    facts: tuple[Fact, ...] = ()
+    limits: tuple[str, ...] = ()  # what the answer must not be used for; what was out of the tested range
+    seconds_used: float | None = None
+    seconds_total: float | None = None
+    window_policy: str = ""
+    model: ModelCredit | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings about one recording, or about one channel of a call."""
+
+    path: str
+    sha256: str
+    channel: int | None  # 0-based; None: mono or downmix
+    channels: int
+    duration_s: float
+    native_rate: int
+    container: str
+    codec: str
+    findings: tuple[Finding, ...]
+    facts: tuple[Fact, ...] = ()  # level, bandwidth, speech and the like
+    references: tuple[tuple[str, str], ...] = ()  # (path, sha256) of the reference recordings
+    steps: tuple[str, ...] = ()  # what was done to the audio before judging
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    schema: str = SCHEMA_VERSION

@@ -1,0 +1,95 @@
+"""Fixtures that every room's tests share, and the count of sheet items that were shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+Maker = Callable[..., NDArray[np.float32]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    import torch
+
+    torch.set_num_threads(1)  # xdist already uses the cores
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("EARWITNESS_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the real recordings are not here (set EARWITNESS_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def samples_folder() -> Path:
+    """The recordings that ship with the project."""
+    return ROOT / "samples"
+
+
+@pytest.fixture(scope="session")
+def tone() -> Maker:
+    """tone(seconds, rate=16000, hz=440, level=0.5): a sine, float32."""
+
+    def make(seconds: float, rate: int = 16_000, hz: float = 440.0, level: float = 0.5) -> NDArray[np.float32]:
+        time = np.arange(round(seconds * rate)) / rate
+        return (level * np.sin(2 * np.pi * hz * time)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def speechlike() -> Maker:
+    """speechlike(seconds, rate=16000, seed=0): a harmonic, syllabic signal with pauses, float32; no two seeds alike."""
+
+    def make(seconds: float, rate: int = 16_000, seed: int = 0) -> NDArray[np.float32]:
+        rng = np.random.default_rng(seed)
+        n = round(seconds * rate)
+        time = np.arange(n) / rate
+        pitch = 100 + 60 * rng.random() + 10 * np.sin(2 * np.pi * (0.5 + rng.random()) * time)
+        phase = 2 * np.pi * np.cumsum(pitch) / rate
+        voice = sum(np.sin(k * phase + rng.random() * 6) / k for k in range(1, 20) if k * 160 < rate / 2)
+        syllables = np.clip(np.sin(2 * np.pi * (3 + rng.random()) * time + rng.random() * 6), 0, 1)
+        sound = 0.1 * voice * syllables + 0.002 * rng.standard_normal(n)
+        return np.asarray(sound / max(1e-9, np.abs(sound).max()) * 0.5, np.float32)
+
+    return make
+
+
+_SHOWN: dict[str, str] = {}
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    if call.when not in ("setup", "call"):
+        return
+    for marker in item.iter_markers("shows"):
+        name = str(marker.args[0])
+        if call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
+            _SHOWN.setdefault(name, "skipped")
+        elif call.excinfo is not None:
+            _SHOWN[name] = "failed"
+        elif call.when == "call" and _SHOWN.get(name) != "failed":
+            _SHOWN[name] = "shown"
+        item.user_properties.append(("shows", (name, _SHOWN.get(name, "skipped"))))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count the sheet items over all workers: an item counts as shown when none of its tests failed."""
+    items: dict[str, set[str]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for key, value in getattr(report, "user_properties", ()):
+                if key == "shows":
+                    items.setdefault(value[0], set()).add(value[1])
+    if items:
+        states = ["failed" if "failed" in s else "shown" if "shown" in s else "skipped" for s in items.values()]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in ("shown", "skipped", "failed"))
+        terminalreporter.write_line(f"sheet items: {counts}")
