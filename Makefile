@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` sets everything up and examines the recordings in samples/, `make test` runs the tests.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint format soak bench peers docs train clean help
+
+help:                 ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)        ## set up, then examine the recordings that ship in samples/
+	$(BIN)/earwitness examine samples/caller.flac samples/synthetic.flac \
+	  --reference samples/reference-1.flac samples/reference-2.flac --html out/demo.html --json out/demo.json
+
+test: $(STAMP)        ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
+
+lint: $(STAMP)        ## ruff, mypy (strict) and the import contract
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)      ## let ruff put the code in order
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+soak: $(STAMP)        ## long runs: fuzzing and kills; writes benchmarks/results/soak.json
+	$(BIN)/python benchmarks/soak.py --output benchmarks/results/soak.json
+
+bench: $(STAMP)       ## speed, measured as ratios in one run
+	$(BIN)/python benchmarks/run_all.py
+
+peers: $(STAMP)       ## packages to compare with and to retrain from; never imported by a default install
+	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt librosa
+
+docs: $(STAMP)        ## build the documentation into site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:                ## remove what the other targets made
+	rm -rf $(VENV) out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
