@@ -1,0 +1,1 @@
+"""Whose voice is it? Speaker embeddings, comparison and calibration. Higher score = same speaker, everywhere."""
