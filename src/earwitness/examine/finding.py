@@ -15,15 +15,20 @@ Tone = Literal["neutral", "good", "bad", "caution"]
 
 @dataclass(frozen=True)
 class Track:
-    """A number over time: `starts_s`, `ends_s` and `values` have one entry a window. Higher values favour `high_means`."""
+    """A number over time: `starts_s`, `ends_s` and `values` have one entry a window. Higher values favour `high_means`.
+
+    A window that could not be judged has the value None. `neutral` is the value that favours neither side (0 for a
+    log-likelihood ratio), or None where the number has no such point.
+    """
 
     name: str
     unit: str
     starts_s: tuple[float, ...]
     ends_s: tuple[float, ...]
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
     high_means: str
     low_means: str
+    neutral: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,5 +101,6 @@ class Report:
     references: tuple[tuple[str, str], ...] = ()  # (path, sha256) of the reference recordings
     steps: tuple[str, ...] = ()  # what was done to the audio before judging
     created: str = ""
+    command: str = ""  # the command line that makes this report again
     versions: dict[str, str] = field(default_factory=dict)
     schema: str = SCHEMA_VERSION
