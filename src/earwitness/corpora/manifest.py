@@ -114,7 +114,9 @@ class Manifest:
     @cached_property
     def sha256(self) -> str:
         """Hex sha256 of the table's content; the file format, the folder and empty columns don't matter."""
-        table = self.table.select(name for name in self.table.columns if self.table[name].null_count() < self.table.height)
+        table = self.table.select(
+            name for name in self.table.columns if self.table[name].null_count() < self.table.height
+        )
         return sha256_text(table.write_csv())
 
     def rebased(self, root: str | Path) -> Manifest:

@@ -70,7 +70,9 @@ def read_folder(path: Path) -> Imported:
     _refuse_odd_names(files)
     if not files:
         raise DataError("holds no recording", where=path, fix=f"Known: {' '.join(sorted(AUDIO_SUFFIXES))}.")
-    table = pl.DataFrame({"path": files, "label": [_label_of(name) for name in files]}, schema_overrides={"label": pl.String})
+    table = pl.DataFrame(
+        {"path": files, "label": [_label_of(name) for name in files]}, schema_overrides={"label": pl.String}
+    )
     notes = [f"{others} file(s) of other kinds passed over"] if others else []
     unlabelled = table["label"].null_count()
     if 0 < unlabelled < len(files):
@@ -121,7 +123,10 @@ def _read_one(file: Path) -> pl.DataFrame:
     if "age" in raw.columns:
         raw = raw.with_columns(pl.when(pl.col("age") == "adult").then(None).otherwise(pl.col("age")).alias("age"))
     table = checked(raw, where=file)
-    families = [FAMILY_OF.get(system) if label == "spoof" else None for system, label in table.select("system", "label").iter_rows()]
+    families = [
+        FAMILY_OF.get(system) if label == "spoof" else None
+        for system, label in table.select("system", "label").iter_rows()
+    ]
     sources = [source_recording(corpus, name) for name in table["path"]]
     moved = pl.lit(corpus) + "/" + pl.col("path")
     return table.with_columns(

@@ -43,7 +43,15 @@ COLUMNS: Mapping[str, pl.DataType] = {
     "split": pl.String(),  # train | dev | test
 }
 ALLOWED: Mapping[str, tuple[str, ...]] = {"label": ("bonafide", "spoof"), "split": ("train", "dev", "test")}
-LOWEST: Mapping[str, float] = {"start": 0, "end": 0, "channel": 0, "duration_s": 0, "sample_rate": 1, "age": 0, "intensity": 0}
+LOWEST: Mapping[str, float] = {
+    "start": 0,
+    "end": 0,
+    "channel": 0,
+    "duration_s": 0,
+    "sample_rate": 1,
+    "age": 0,
+    "intensity": 0,
+}
 
 
 def checked(table: pl.DataFrame, where: object = None) -> pl.DataFrame:
@@ -78,7 +86,9 @@ def _check_names(names: list[str], where: object) -> None:
     for name in names:
         known = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8)
         if name not in COLUMNS and known:
-            raise DataError(f"unknown column `{name}`; did you mean `{known[0]}`?", where=where, fix="Rename the column.")
+            raise DataError(
+                f"unknown column `{name}`; did you mean `{known[0]}`?", where=where, fix="Rename the column."
+            )
 
 
 def _typed(table: pl.DataFrame, name: str, kind: pl.DataType, where: object) -> pl.Series:
@@ -93,7 +103,9 @@ def _typed(table: pl.DataFrame, name: str, kind: pl.DataType, where: object) -> 
 def _text(column: pl.Series, where: object) -> pl.Series:
     """As text, with empty and `n/a` as null."""
     if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
-        raise DataError(f"column `{column.name}` holds {column.dtype}, not text", where=where, fix="Write plain values.")
+        raise DataError(
+            f"column `{column.name}` holds {column.dtype}, not text", where=where, fix="Write plain values."
+        )
     text = column.cast(pl.String)
     missing = (text == "") | text.str.strip_chars().str.to_lowercase().eq("n/a")
     return pl.select(pl.when(missing.fill_null(True)).then(None).otherwise(text).alias(column.name)).to_series()

@@ -52,7 +52,9 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 
 def _check_format(path: Path) -> None:
     if path.suffix not in TABLE_FORMATS:
-        raise UsageError(f"'{path.suffix}' is not a manifest format", where=path, fix=f"Use one of {', '.join(TABLE_FORMATS)}.")
+        raise UsageError(
+            f"'{path.suffix}' is not a manifest format", where=path, fix=f"Use one of {', '.join(TABLE_FORMATS)}."
+        )
 
 
 def _read_csv(text: str, path: Path) -> pl.DataFrame:
@@ -75,7 +77,9 @@ def _read_jsonl(text: str, path: Path) -> pl.DataFrame:
             row = _parse_line(line, number, path)
             names.update(dict.fromkeys(row))
             rows.append(row)
-    return pl.DataFrame({name: [row.get(name) for row in rows] for name in names}, schema=dict.fromkeys(names, pl.String))
+    return pl.DataFrame(
+        {name: [row.get(name) for row in rows] for name in names}, schema=dict.fromkeys(names, pl.String)
+    )
 
 
 def _parse_line(line: str, number: int, path: Path) -> dict[str, str | None]:
@@ -92,7 +96,9 @@ def _as_text(value: Any, name: str, number: int, path: Path) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict | list):
-        raise DataError(f"line {number}, column `{name}`: holds a {type(value).__name__}", where=path, fix="Write plain values.")
+        raise DataError(
+            f"line {number}, column `{name}`: holds a {type(value).__name__}", where=path, fix="Write plain values."
+        )
     return json.dumps(value)
 
 

@@ -1,0 +1,72 @@
+"""The speaker protocol: dev speakers from named corpora, all others train."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from earwitness.core.config import Config
+from earwitness.core.errors import DataError
+from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.splits.grouping import NON_COMMERCIAL, connected, draw, has_licence, with_split
+
+
+class SpeakerSplit(Config):
+    """`dev_speakers` groups of speakers from `dev_corpora` (all corpora where empty), the first in hash order, go to dev.
+
+    Speakers who share a recording or a split group move together. Left out: spoofs, rows without a speaker, corpora of
+    `exclude_corpora` (e.g. where the speaker is only inferred), licences of `exclude_licences`.
+    """
+
+    kind: Literal["speaker"] = "speaker"
+    dev_speakers: int = Field(30, ge=1)
+    dev_corpora: tuple[str, ...] = ()
+    exclude_corpora: tuple[str, ...] = ()
+    exclude_licences: tuple[str, ...] = NON_COMMERCIAL
+    seed: int = 0
+
+    def split(self, manifest: Manifest) -> Manifest:
+        """Raises `DataError` when a named corpus is not there or no speaker would be left to train on."""
+        table = manifest.table.with_columns(_licensed_out=has_licence(self.exclude_licences))
+        corpus = table["corpus"] if "corpus" in table.columns else pl.Series([None] * table.height, dtype=pl.String)
+        _check_corpora((*self.dev_corpora, *self.exclude_corpora), corpus)
+        reasons = [
+            self._reason(*values)
+            for values in zip(table["label"], table["speaker"], corpus, table["_licensed_out"], strict=True)
+        ]
+        rows = table.select("speaker", "source_recording", "split_group").iter_rows()
+        keys = [
+            [] if reason else [f"{name}:{value}" for name, value in zip("srg", row, strict=True) if value is not None]
+            for row, reason in zip(rows, reasons, strict=True)
+        ]
+        groups = connected(keys)
+        eligible = {
+            group
+            for group, where in zip(groups, corpus, strict=True)
+            if group and (not self.dev_corpora or where in self.dev_corpora)
+        }
+        if self.dev_speakers >= len({group for group in groups if group}):
+            raise DataError(
+                f"{self.dev_speakers} dev speakers leave none to train on", fix="Ask for fewer dev speakers."
+            )
+        dev = set(sorted(eligible, key=lambda group: draw(self.seed, group))[: self.dev_speakers])
+        sides = [None if group is None else "dev" if group in dev else "train" for group in groups]
+        return with_split(manifest, sides, reasons)
+
+    def _reason(self, label: str | None, speaker: str | None, corpus: str | None, licensed_out: bool) -> str | None:
+        if label == "spoof":
+            return "spoof"
+        if speaker is None:
+            return "speaker not known"
+        if corpus in self.exclude_corpora:
+            return "corpus excluded"
+        return "licence excluded" if licensed_out else None
+
+
+def _check_corpora(named: tuple[str, ...], corpus: pl.Series) -> None:
+    there = sorted(corpus.drop_nulls().unique())
+    for name in named:
+        if name not in there:
+            raise DataError(f"there is no corpus '{name}'", fix=f"Corpora: {', '.join(there) or 'none named'}.")
