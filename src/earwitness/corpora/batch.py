@@ -12,8 +12,8 @@ from torch import Tensor
 class Targets:
     """What a task learns from, [B] each; None where the task did not ask for it.
 
-    `label` is int64, 1 bona fide and 0 spoof (-1 unknown); `speaker` an int64 class index (-1 unknown); `age` float32 years
-    (NaN unknown); `emotion` an int64 class index (-1 unknown).
+    `label` is int64, 1 bona fide and 0 spoof (-1 unknown); `speaker` an int64 class index (-1 unknown); `age` float32
+    years (NaN unknown); `emotion` an int64 class index (-1 unknown).
     """
 
     label: Tensor | None = None
@@ -29,7 +29,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Batch:
-    """`waveforms` [B, N] float32 padded with zeros at the end; `lengths` [B] int64 in samples; `ids` of the rows; rate in Hz."""
+    """`waveforms` [B, N] float32, zeros after the end; `lengths` [B] int64, samples; `ids` of the rows; rate in Hz."""
 
     waveforms: Tensor
     lengths: Tensor

@@ -2,7 +2,8 @@
 
 Detection: system and family of spoofs, source recording, split group, audio, and speaker of bona fide rows. Speaker and
 manner: speaker, source recording, split group, audio. Voices that stand on both sides by a rule of the recipe are named
-in `shared_voices`: their speaker and split group are then no leak, their recordings are. Rows without a split don't count.
+in `shared_voices`: their speaker and split group are then no leak, their recordings are. Rows without a split don't
+count.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def _leaks_of(table: pl.DataFrame, kind: str) -> list[Leak]:
 
 
 def audio_hashes(manifest: Manifest) -> list[str]:
-    """The sha256 of each row's file, each file read once in blocks. Raises `AudioError` naming a file that cannot be read."""
+    """The sha256 of each row's file, each read once. Raises `AudioError` naming a file that cannot be read."""
     known: dict[str, str] = {}
     for row in manifest.rows():
         if row.path not in known:

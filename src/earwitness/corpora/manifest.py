@@ -73,6 +73,11 @@ class Manifest:
         return self.table.height
 
     @classmethod
+    def from_table(cls, table: pl.DataFrame, root: str | Path, where: object = None) -> Manifest:
+        """As the constructor; errors name `where` the table comes from."""
+        return cls(checked(table, where), Path(root))
+
+    @classmethod
     def read(cls, path: str | Path, data_root: str | Path | None = None) -> Manifest:
         """Read CSV, Parquet or JSON lines. Raises `DataError` naming file, row and column."""
         path = Path(path)

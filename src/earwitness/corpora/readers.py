@@ -18,7 +18,9 @@ from earwitness.corpora.sources import source_recording
 from earwitness.corpora.tables import read_table
 
 AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .mp4 .aac .amr .webm .wma .aif .aiff .au .caf .mkv .mov .3gp .w64 .sph".split()
+    f".{name}"
+    for names in ("wav flac mp3 ogg oga opus m4a mp4 aac amr webm", "wma aif aiff au caf mkv mov 3gp w64 rf64 sph")
+    for name in names.split()
 )
 CLASS_FOLDERS: Mapping[str, str] = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "real", "genuine", "human"), "bonafide"),
@@ -55,7 +57,7 @@ def read_manifest(path: Path) -> Imported:
 
 
 def read_folder(path: Path) -> Imported:
-    """Every recording under a folder; the label is that of the nearest parent folder named `bonafide`, `spoof`, `fake`, ...
+    """Every recording under a folder, labelled by the nearest parent named `bonafide`, `real`, `spoof`, `fake`, ...
 
     Raises `DataError` when the folder holds no recording, or a name that is no text.
     """
@@ -97,7 +99,7 @@ def _refuse_odd_names(files: list[str]) -> None:
 
 
 def read_earwitness_data(path: Path) -> Imported:
-    """A folder of corpora, each a folder with a `manifest.csv`: joined, with `corpus`, `family` and `source_recording` added.
+    """A folder of folders with a `manifest.csv` each: joined, with `corpus`, `family` and `source_recording` added.
 
     Rows that are neither bona fide nor spoof (rooms, noise, music) are left out, and their count is noted.
     """

@@ -1,7 +1,7 @@
 """The columns of a manifest, and the check that turns any table into one. Errors name file, row and column.
 
-`path` is required, all else may be absent or empty. Empty text and `n/a` read as null. Columns of other names are kept as
-text (for tables per condition), but a name that nearly equals a known one is taken for a typing error and refused.
+`path` is required, all else may be absent or empty. Empty text and `n/a` read as null. Columns of other names are kept
+as text (for tables per condition), but a name that nearly equals a known one is taken for a typing error and refused.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LOWEST: Mapping[str, float] = {
 
 
 def checked(table: pl.DataFrame, where: object = None) -> pl.DataFrame:
-    """The table with every known column in its type and order, extra columns (as text) after them. Raises `DataError`."""
+    """The table with every known column, typed and in order, extra columns (as text) after them. Raises `DataError`."""
     _check_names(table.columns, where)
     extra = [name for name in table.columns if name not in COLUMNS]
     columns = {name: _typed(table, name, kind, where) for name, kind in COLUMNS.items()}

@@ -1,8 +1,8 @@
 """Which human recording stands behind a file of the `earwitness-data` layout: what makes twins findable, and leaks too.
 
-Copy-synthesis and converted files carry the name of what they were made from, so the link is read from the file name by the
-conventions of the folder's notes. Text-to-speech of a corpus sentence (`LJ002-0253`) is linked to that sentence's recording
-too. Where a name says nothing the link is None: that is not a statement that no twin exists.
+Copy-synthesis and converted files carry the name of what they were made from, so the link is read from the file name by
+the conventions of the folder's notes. Text-to-speech of a corpus sentence (`LJ002-0253`) is linked to that sentence's
+recording too. Where a name says nothing the link is None: that is not a statement that no twin exists.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ SplitConfig = Annotated[ByColumn | DetectionSplit | SpeakerSplit, Field(discrimi
 
 
 def split(manifest: Manifest, config: ByColumn | DetectionSplit | SpeakerSplit) -> Manifest:
-    """The manifest with `split` set; rows on no side have null there and the reason in `left_out`. Raises `DataError`."""
+    """The manifest with `split` set; rows on no side have null, and the reason in `left_out`. Raises `DataError`."""
     return config.split(manifest)
 
 

@@ -17,8 +17,8 @@ Unit = Literal["speaker", "source_recording", "split_group", "system", "family"]
 class ByColumn(Config):
     """Whole units go to dev, test or train with the given probabilities.
 
-    Units that are connected through a column of `together` move as one. A row that has none of these values is a unit by
-    itself. Where units are few the shares are only roughly met.
+    Units that are connected through a column of `together` move as one. A row that has none of these values is a unit
+    by itself. Where units are few the shares are only roughly met.
     """
 
     kind: Literal["by_column"] = "by_column"

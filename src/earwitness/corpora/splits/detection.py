@@ -1,11 +1,11 @@
 """The detection protocol: unseen speakers and unseen families of synthesis, with no recording on both sides.
 
-1. Families of spoofs choose sides whole: `test_families` to test; to dev `dev_families`, or families in hash order as long
-   as they fit into a fifth of the systems and a fifth of the rows; the others to train.
-2. Human recordings form groups: rows connected by speaker, split group or source recording, with the copies made of them.
-   A group goes to test when it is named, or holds copies by a test family; to dev when it holds copies by a dev family
-   (a family can only be judged beside its human twins); then further groups, in hash order, until a fifth of each
-   corpus is in dev; the rest trains.
+1. Families of spoofs choose sides whole: `test_families` to test; to dev `dev_families`, or families in hash order as
+   long as they fit into a fifth of the systems and a fifth of the rows; the others to train.
+2. Human recordings form groups: rows connected by speaker, split group or source recording, with the copies made of
+   them. A group goes to test when it is named, or holds copies by a test family; to dev when it holds copies by a dev
+   family (a family can only be judged beside its human twins); then further groups, in hash order, until a fifth of
+   each corpus is in dev; the rest trains.
 3. A spoof whose family and whose source stand on different sides cannot be used on either: it is left out, and the
    column `left_out` says so.
 
@@ -31,7 +31,7 @@ NEVER_UNSEEN = "unnamed"  # a family of unknown generators proves nothing as a h
 
 
 class DetectionSplit(Config):
-    """See the module's text. `test_speakers` and `test_corpora` are held out whole, with the families of their spoofs."""
+    """See the module's text. `test_speakers` and `test_corpora` are held out, their spoofs' families with them."""
 
     kind: Literal["detection"] = "detection"
     dev_share: float = Field(0.2, gt=0, lt=1)
@@ -70,7 +70,7 @@ class DetectionSplit(Config):
         return sides | {family: "dev" for family in chosen if sides.get(family) == "train"}
 
     def _draw_families(self, spoofs: Sequence[_Item]) -> list[str]:
-        """Families in hash order as long as they fit into the share of systems and of rows; the smallest where none fits."""
+        """Families in hash order while they fit into the share of systems and of rows; the smallest where none fits."""
         systems: dict[str, set[str | None]] = defaultdict(set)
         for row in spoofs:
             systems[str(row.family)].add(row.system)
@@ -83,7 +83,9 @@ class DetectionSplit(Config):
                 chosen.append(family)
                 system_room -= len(systems[family])
                 row_room -= counts[family]
-        return chosen or [min(free, key=lambda name: (counts[name], name))] if len(systems) > 1 and free else []
+        if not chosen and len(systems) > 1 and free:
+            return [min(free, key=lambda name: (counts[name], name))]
+        return chosen
 
     def _group_sides(self, rows: Sequence[_Item], family_sides: Mapping[str, str]) -> dict[str, str]:
         sides: dict[str, str] = {}
@@ -103,7 +105,7 @@ class DetectionSplit(Config):
         return family_sides.get(row.family, "train") if row.family else "train"
 
     def _fill(self, stratum: set[str], side: str, share: float, sides: dict[str, str], copied: set[str | None]) -> None:
-        """Move groups of the stratum from train until its share is met, first those of which no copies would be lost."""
+        """Move groups of a stratum from train until its share is met, first those of which no copies would be lost."""
         free = [group for group in stratum if sides[group] == "train"]
         here = sum(sides[group] == side for group in stratum)
         wanted = max(1, round(share * len(stratum))) if share and len(stratum) > 1 else 0
@@ -159,7 +161,7 @@ def _keys(table: pl.DataFrame) -> list[list[str]]:
     columns = ("human", "shared", "speaker", "split_group", "source_recording", "unusable")
     for human, shared, speaker, group, source, unusable in table.select(columns).iter_rows():
         named = {"speaker": speaker if human and not shared else None, "source": source}
-        named["group"] = group if not shared and len(families[group]) > 1 or human and not shared else None
+        named["group"] = group if not shared and (human or len(families[group]) > 1) else None
         keys.append([] if unusable else [f"{name}:{value}" for name, value in named.items() if value is not None])
     return keys
 

@@ -22,7 +22,7 @@ def draw(seed: int, name: str) -> float:
 
 
 def connected(keys: Sequence[Sequence[str]]) -> list[str | None]:
-    """Each row's group: rows that share a key, directly or over others, share the group, named by its first key in order.
+    """Each row's group, named by its first key: rows that share a key, directly or over others, share the group.
 
     A row without keys has the group None.
     """

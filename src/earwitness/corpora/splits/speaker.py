@@ -14,7 +14,7 @@ from earwitness.corpora.splits.grouping import NON_COMMERCIAL, connected, draw, 
 
 
 class SpeakerSplit(Config):
-    """`dev_speakers` groups of speakers from `dev_corpora` (all corpora where empty), the first in hash order, go to dev.
+    """The first `dev_speakers` speakers, in hash order, of `dev_corpora` (all corpora where empty) go to dev.
 
     Speakers who share a recording or a split group move together. Left out: spoofs, rows without a speaker, corpora of
     `exclude_corpora` (e.g. where the speaker is only inferred), licences of `exclude_licences`.

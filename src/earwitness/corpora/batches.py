@@ -1,0 +1,207 @@
+"""Rows become batches for training.
+
+    data = UtteranceDataset(manifest, UtteranceOptions(crop_s=4.0), speakers=Vocabulary.of(manifest, "speaker"))
+    order = LengthBucketSampler(data.durations_s, batch_size=16, seed=1)
+    for epoch in range(10):
+        data.set_epoch(epoch), order.set_epoch(epoch)
+        for batch in DataLoader(data, batch_sampler=order, collate_fn=collate, num_workers=2): ...
+
+All that is random is drawn from (seed, epoch, id of the row) or (seed, epoch): neither the number of workers nor an
+interruption changes what the network sees. To resume within an epoch: `order.set_epoch(epoch, start=batches_done)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from earwitness.audio.perturb.base import item_rng
+from earwitness.audio.reading import load
+from earwitness.audio.recording import Samples
+from earwitness.audio.speech import trim_silence
+from earwitness.core.errors import AudioError, DataError
+from earwitness.corpora.batch import Batch, Targets
+from earwitness.corpora.manifest import Manifest, Row
+
+Perturb = Callable[[Samples, int, np.random.Generator], Samples]
+
+
+@dataclass(frozen=True)
+class UtteranceOptions:
+    """How rows become samples: load, trim, crop, perturb, level; then the crop's length is made exact again."""
+
+    rate: int = 16_000  # Hz
+    crop_s: float | None = None  # None: the whole utterance
+    crop_from: Literal["anywhere", "start"] = "anywhere"
+    trim: bool = False  # leading and trailing silence
+    perturbation: Perturb | None = None
+    level_dbfs: float | None = None  # RMS level to scale to; None leaves it
+    keep_in_memory: bool = False  # decoded audio as 16-bit numbers, in each worker
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names and their class indices: the index of a name is its place in sorted order."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if list(self.names) != sorted(set(self.names)):
+            raise DataError("a vocabulary's names must be sorted and distinct", fix="Use Vocabulary.of.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def of(cls, manifest: Manifest, column: str) -> Vocabulary:
+        """The distinct values of a column. Raises `DataError` where there are none."""
+        if column not in manifest.table.columns or manifest.table[column].null_count() == len(manifest):
+            raise DataError(f"no row has a {column}", fix="Choose another column, or fill it.")
+        return cls(tuple(sorted(manifest.table[column].drop_nulls().cast(pl.String).unique())))
+
+    def index(self, name: str | None) -> int:
+        """The class index; -1 for None and for names that are not in it."""
+        return -1 if name is None else self._indices.get(name, -1)
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One loaded row: `samples` float32 [N] and its targets in the convention of `Targets`."""
+
+    id: str
+    samples: Tensor
+    rate: int
+    label: int
+    speaker: int
+    age: float
+    emotion: int
+
+
+class UtteranceDataset(Dataset[Utterance]):
+    """Map-style access to rows. A file that cannot be read raises `AudioError` naming it: nothing is skipped."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        options: UtteranceOptions = UtteranceOptions(),
+        speakers: Vocabulary | None = None,
+        emotions: Vocabulary | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.options = options
+        self.speakers = speakers
+        self.emotions = emotions
+        self._rows = list(manifest.rows())
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that are already running
+        self._kept: dict[int, NDArray[np.int16]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Random crops and perturbations are drawn anew for each epoch."""
+        self._epoch.fill_(epoch)
+
+    @property
+    def durations_s(self) -> list[float]:
+        """What the manifest says of each row's length. Raises `DataError` where it says nothing."""
+        return [_duration(row) for row in self._rows]
+
+    def __getitem__(self, index: int) -> Utterance:
+        row = self._rows[index]
+        rng = item_rng(self.options.seed, int(self._epoch), row.id)
+        samples = self._prepared(self._samples(index, row), rng)
+        return Utterance(
+            id=row.id,
+            samples=torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)),
+            rate=self.options.rate,
+            label={"bonafide": 1, "spoof": 0}.get(row.label or "", -1),
+            speaker=self.speakers.index(row.speaker) if self.speakers else -1,
+            age=math.nan if row.age is None else row.age,
+            emotion=self.emotions.index(row.emotion) if self.emotions else -1,
+        )
+
+    def _samples(self, index: int, row: Row) -> Samples:
+        """The decoded and trimmed utterance, [N]."""
+        if index in self._kept:
+            return _as_samples(self._kept[index])
+        path = self.manifest.resolve(row)
+        recording = load(path, rate=self.options.rate, channel=row.channel, start_s=row.start or 0.0, end_s=row.end)
+        samples = recording.samples
+        if self.options.trim:
+            samples = trim_silence(samples, self.options.rate)
+        if len(samples) == 0:
+            raise AudioError("holds nothing to learn from", where=path, fix="Remove the row, or don't trim.")
+        if not self.options.keep_in_memory:
+            return samples
+        # rounded before the first use too, so that the first epoch sees what the others see
+        self._kept[index] = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.int16)
+        return _as_samples(self._kept[index])
+
+    def _prepared(self, samples: Samples, rng: np.random.Generator) -> Samples:
+        options = self.options
+        length = None if options.crop_s is None else round(options.crop_s * options.rate)
+        if length is not None:
+            samples = cropped(samples, length, rng if options.crop_from == "anywhere" else None)
+        if options.perturbation is not None:
+            samples = options.perturbation(samples, options.rate, rng)
+        if options.level_dbfs is not None:
+            samples = levelled(samples, options.level_dbfs)
+        return samples if length is None else cropped(samples, length)
+
+
+def _as_samples(kept: NDArray[np.int16]) -> Samples:
+    return kept.astype(np.float32) * np.float32(1 / 32_768)
+
+
+def cropped(samples: Samples, length: int, rng: np.random.Generator | None = None) -> Samples:
+    """`length` samples from a random place (the start without `rng`); what is shorter is repeated until it fills."""
+    if len(samples) < length:
+        return np.resize(samples, length)
+    start = 0 if rng is None else int(rng.integers(0, len(samples) - length + 1))
+    return samples[start : start + length]
+
+
+def levelled(samples: Samples, level_dbfs: float) -> Samples:
+    """Scaled to an RMS level in dB below full scale; silence stays silence."""
+    rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+    return samples if rms == 0 else (samples * np.float32(10 ** (level_dbfs / 20) / rms)).astype(np.float32)
+
+
+def _duration(row: Row) -> float:
+    if row.end is not None:
+        return row.end - (row.start or 0.0)
+    if row.duration_s is None:
+        raise DataError("has no `duration_s`", where=row.id, fix="Fill it in (earwitness corpus import does).")
+    return row.duration_s if row.start is None else max(row.duration_s - row.start, 0.0)
+
+
+def collate(items: Sequence[Utterance]) -> Batch:
+    """Items as one batch, padded with zeros to the longest."""
+    lengths = torch.tensor([len(item.samples) for item in items])
+    waveforms = torch.zeros(len(items), int(lengths.max()))
+    for place, item in enumerate(items):
+        waveforms[place, : len(item.samples)] = item.samples
+    targets = Targets(
+        label=torch.tensor([item.label for item in items]),
+        speaker=torch.tensor([item.speaker for item in items]),
+        age=torch.tensor([item.age for item in items], dtype=torch.float32),
+        emotion=torch.tensor([item.emotion for item in items]),
+    )
+    return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate)
