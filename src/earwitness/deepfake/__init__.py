@@ -1,0 +1,1 @@
+"""Is it genuine? Detectors of synthetic and converted speech. Higher score = bona fide, everywhere."""

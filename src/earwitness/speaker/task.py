@@ -1,0 +1,52 @@
+"""How a speaker embedder is trained and judged: a margin loss over training speakers; EER over all pairs of dev utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from earwitness.core.errors import DataError
+from earwitness.corpora.batch import Batch
+from earwitness.metrics.detection import eer
+from earwitness.nn.network import Network
+from earwitness.training.task import Losses, Metrics
+
+
+class SpeakerTrainee(nn.Module):
+    """What is trained: the embedding network, and the classifier of the margin loss, which is thrown away afterwards."""
+
+    def __init__(self, network: Network, margin: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.margin = margin
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
+        """Embeddings [B, D]."""
+        return self.network.embed(waveforms, lengths).mean
+
+
+class SpeakerTask:
+    """Speaker classification in training, verification on dev."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """One term, `margin`. Raises `DataError` for a batch without speakers."""
+        if batch.targets.speaker is None or bool((batch.targets.speaker < 0).any()):
+            raise DataError("a speaker model is trained on rows with a speaker only", fix="Give every row a speaker.")
+        embeddings = model(batch.waveforms, batch.lengths)
+        return Losses({"margin": model.margin(embeddings, batch.targets.speaker)})  # type: ignore[operator]
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Metrics:
+        """EER (interpolated) of the cosine over all pairs of dev utterances."""
+        vectors, speakers = [], []
+        for batch in batches:
+            assert batch.targets.speaker is not None
+            vectors.append(torch.nn.functional.normalize(model(batch.waveforms, batch.lengths), dim=1).cpu())
+            speakers.append(batch.targets.speaker.cpu())
+        vector, speaker = torch.cat(vectors).double().numpy(), torch.cat(speakers).numpy()
+        first, second = np.triu_indices(len(vector), k=1)
+        cosine = (vector @ vector.T)[first, second]
+        same = speaker[first] == speaker[second]
+        return Metrics({"eer": eer(cosine[same], cosine[~same]).value})
