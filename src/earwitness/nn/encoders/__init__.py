@@ -1,0 +1,21 @@
+"""Encoders: frames to frames. A new one is a file here and a member of `EncoderConfig`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from earwitness.nn.encoders.base import Encoder
+from earwitness.nn.encoders.ecapa import EcapaConfig
+from earwitness.nn.encoders.identity import IdentityConfig
+from earwitness.nn.encoders.lstm import LstmConfig
+from earwitness.nn.encoders.nes2net import Nes2NetConfig
+from earwitness.nn.encoders.resnet import ResNetConfig
+
+EncoderConfig = Annotated[
+    Nes2NetConfig | EcapaConfig | ResNetConfig | LstmConfig | IdentityConfig,
+    Field(discriminator="kind"),
+]
+
+__all__ = ["EcapaConfig", "Encoder", "EncoderConfig", "IdentityConfig", "LstmConfig", "Nes2NetConfig", "ResNetConfig"]

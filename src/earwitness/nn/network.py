@@ -1,0 +1,194 @@
+"""A whole network: branches (front-end, encoder, pooling), their joined vector, an optional embedding layer and classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from earwitness.core.config import Config
+from earwitness.core.errors import ModelError, RecipeError
+from earwitness.nn.back_end import BackEnd
+from earwitness.nn.encoders import Encoder, EncoderConfig, IdentityConfig
+from earwitness.nn.frontends import FrontendConfig
+from earwitness.nn.layers.frozen import frozen_keys, keep_frozen_in_eval
+from earwitness.nn.layers.grouping import run_by_length
+from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig
+from earwitness.nn.types import Embedding, Frames
+
+
+class BranchConfig(Config):
+    """One path from waveform to vector."""
+
+    frontend: FrontendConfig
+    encoder: EncoderConfig = IdentityConfig()
+    pooling: PoolingConfig = MeanConfig()
+
+    def build(self) -> Branch:
+        """Raises `RecipeError` where sizes don't fit."""
+        frontend = self.frontend.build()
+        encoder = self.encoder.build(frontend.dim)
+        return Branch(frontend, encoder, self.pooling.build(encoder.dim))
+
+
+class EmbeddingConfig(Config):
+    """Batch-norm (optional), linear to `dim`, activation, unit length (optional), in this order."""
+
+    dim: int = Field(default=192, ge=1)
+    batch_norm: bool = True
+    activation: Literal["none", "relu"] = "none"
+    unit_length: bool = False
+
+    def build(self, input_dim: int) -> EmbeddingLayer:
+        """From pooled vectors of `input_dim` values."""
+        return EmbeddingLayer(self, input_dim)
+
+
+class NetworkConfig(Config):
+    """Branches' vectors are concatenated. `outputs`: logits, or None for a network that embeds alone. `dropout` stands
+    before the classifier."""
+
+    branches: list[BranchConfig] = Field(min_length=1)
+    embedding: EmbeddingConfig | None = None
+    outputs: int | None = Field(default=None, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self) -> Network:
+        """With random weights (pretrained front-ends bring theirs). Raises `RecipeError` where sizes don't fit."""
+        branches = [branch.build() for branch in self.branches]
+        pooled = sum(branch.dim for branch in branches)
+        embedding = None if self.embedding is None else self.embedding.build(pooled)
+        dim = pooled if embedding is None else embedding.dim
+        classifier = None if self.outputs is None else nn.Linear(dim, self.outputs)
+        return Network(branches, embedding, classifier, self.dropout)
+
+
+class Branch(nn.Module):
+    """Waveforms [B, N] of equal length -> one vector each, [B, dim]."""
+
+    def __init__(self, frontend: nn.Module, encoder: Encoder, pooling: Pooling) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.encoder = encoder
+        self.pooling = pooling
+        self.dim = pooling.dim
+
+    def pool(self, features: Frames) -> Embedding:
+        """The part after the front-end: its frames [B, T, F] -> [B, dim]."""
+        return self.pooling(self.encoder(features))  # type: ignore[no-any-return]
+
+    def forward(self, waveforms: Tensor) -> Embedding:
+        """[B, N] float32 at 16 kHz, no padding -> [B, dim]."""
+        return self.pool(self.frontend(waveforms, None))
+
+
+class EmbeddingLayer(nn.Module):
+    """Pooled vector [B, input_dim] -> embedding [B, dim]."""
+
+    def __init__(self, config: EmbeddingConfig, input_dim: int) -> None:
+        super().__init__()
+        self.dim = config.dim
+        self.norm = nn.BatchNorm1d(input_dim) if config.batch_norm else nn.Identity()
+        self.linear = nn.Linear(input_dim, config.dim)
+        self._config = config
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[B, input_dim] -> [B, dim]."""
+        x: Tensor = self.linear(self.norm(pooled))
+        if self._config.activation == "relu":
+            x = torch.relu(x)
+        return F.normalize(x) if self._config.unit_length else x
+
+
+class Network(nn.Module):
+    """Waveforms -> embedding -> logits. Frozen parts stay in eval mode and out of `trainable_state`.
+
+    Utterances of different lengths are grouped by length and run unpadded, so a batch gives what its items give alone. In
+    train mode batch-norm sees one group at a time: train on crops of one length.
+    """
+
+    def __init__(
+        self,
+        branches: Sequence[Branch],
+        embedding: EmbeddingLayer | None,
+        classifier: nn.Linear | None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.embedding = embedding
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = classifier
+        self.dim = embedding.dim if embedding is not None else sum(branch.dim for branch in branches)
+
+    def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> Embedding:
+        """[B, N] float32 at 16 kHz, lengths [B] in samples (None: all N) -> [B, dim]. Raises `DataError` for lengths outside
+        of 1..N and `AudioError` for an utterance too short for one frame."""
+        return self._project(run_by_length(self._pooled, waveforms, lengths))
+
+    def embed_features(self, features: Sequence[Frames]) -> Embedding:
+        """The same from the front-ends' frames, one `Frames` a branch: for features computed before."""
+        if len(features) != len(self.branches):
+            raise ModelError(f"{len(features)} feature set(s) for {len(self.branches)} branch(es)")
+        pairs = zip(self.branches, features, strict=True)
+        return self._project(_join([branch.pool(frames) for branch, frames in pairs]))  # type: ignore[operator]
+
+    def classify(self, embedding: Embedding) -> Tensor:
+        """Embedding [B, dim] -> logits [B, outputs]. Raises `ModelError` where the network has no classifier."""
+        if self.classifier is None:
+            raise ModelError("this network embeds and has no classifier", fix="Set `outputs` in its configuration.")
+        return self.classifier(self.dropout(embedding.mean))  # type: ignore[no-any-return]
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, N] -> logits [B, outputs]."""
+        return self.classify(self.embed(waveforms, lengths))
+
+    def back_end(self) -> BackEnd:
+        """Encoder, pooling and classifier, sharing this network's weights. Raises `RecipeError` where there is not one branch,
+        or no classifier, or an embedding layer between."""
+        if len(self.branches) != 1 or self.embedding is not None or self.classifier is None:
+            raise RecipeError("a back-end is one branch with a classifier and no embedding layer")
+        branch = self.branches[0]
+        return BackEnd(branch.encoder, branch.pooling, self.classifier)  # type: ignore[arg-type]
+
+    def _pooled(self, waveforms: Tensor) -> Embedding:
+        return _join([branch(waveforms) for branch in self.branches])
+
+    def _project(self, pooled: Embedding) -> Embedding:
+        return pooled if self.embedding is None else Embedding(self.embedding(pooled.mean))
+
+    def train(self, mode: bool = True) -> Network:
+        """Frozen parts stay in eval mode."""
+        super().train(mode)
+        keep_frozen_in_eval(self)
+        return self
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """The state-dict without the weights of frozen pretrained parts, which come from their own source."""
+        frozen = frozen_keys(self)
+        return {key: value for key, value in self.state_dict().items() if key not in frozen}
+
+    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `trainable_state` gave. Raises `ModelError` for a missing, unexpected or misshapen tensor."""
+        own = self.trainable_state()
+        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unexpected:
+            first = (missing or unexpected)[0]
+            raise ModelError(
+                f"weights don't fit the network: {len(missing)} missing, {len(unexpected)} unexpected (first: {first})"
+            )
+        for key, value in state.items():
+            if value.shape != own[key].shape:
+                raise ModelError(f"{key} has shape {tuple(value.shape)}, the network needs {tuple(own[key].shape)}")
+        self.load_state_dict(dict(state), strict=False)
+
+
+def _join(parts: Sequence[Embedding]) -> Embedding:
+    """Concatenate the branches' vectors; the variance too, where every branch states one."""
+    variances = [part.variance for part in parts if part.variance is not None]
+    joined = torch.cat(variances, dim=1) if len(variances) == len(parts) else None
+    return Embedding(torch.cat([part.mean for part in parts], dim=1), joined)

@@ -1,0 +1,58 @@
+"""What every pooling is: frames in, one vector an utterance out, only the frames of the mask counted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from earwitness.core.config import Config
+from earwitness.core.errors import AudioError
+from earwitness.nn.types import Embedding, Frames
+
+
+class Pooling(nn.Module):
+    """Maps `Frames` [B, T, F] to an `Embedding` [B, dim]. Raises `AudioError` for an utterance without a frame."""
+
+    dim: int
+
+    def forward(self, frames: Frames) -> Embedding:
+        """[B, T, F] -> [B, dim]."""
+        raise NotImplementedError
+
+
+class PoolingConfigBase(Config):
+    """Configuration of a pooling."""
+
+    def build(self, input_dim: int) -> Pooling:
+        """A pooling for frames of `input_dim` values."""
+        raise NotImplementedError
+
+
+def require_frames(frames: Frames) -> None:
+    """Raises `AudioError` where an utterance has no frame that counts."""
+    if frames.values.shape[1] == 0 or (frames.mask is not None and not bool(frames.mask.any(1).all())):
+        raise AudioError("too short: not one frame to pool", fix="Give a longer recording.")
+
+
+def uniform_weights(frames: Frames) -> Tensor:
+    """Weights that average over the frames that count, [B, 1, T] (B = 1 where all do); they sum to 1."""
+    values = frames.values
+    if frames.mask is None:
+        return values.new_full((1, 1, values.shape[1]), 1 / values.shape[1])
+    mask = frames.mask.to(values.dtype).unsqueeze(1)
+    return mask / mask.sum(-1, keepdim=True)
+
+
+def moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and variance over time of `x` [B, C, T], [B, C, 1] each; `weights` [B or 1, C or 1, T] sum to 1.
+
+    The variance is centred first, so float32 does not lose it beside a large mean.
+    """
+    mean = (weights * x).sum(-1, keepdim=True)
+    variance = (weights * (x - mean).square()).sum(-1, keepdim=True)
+    return mean, variance
+
+
+def standard_deviation(variance: Tensor, floor: float) -> Tensor:
+    """Square root of the variance, held at `floor` so that the gradient stays finite for constant frames."""
+    return torch.sqrt(variance.clamp(min=floor))
