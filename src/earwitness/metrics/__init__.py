@@ -1,0 +1,62 @@
+"""Pure functions on arrays: detection error rates, calibration, bootstrap intervals. No torch, no files."""
+
+from earwitness.metrics.bootstrap import Interval, Paired, Units, bootstrap, paired
+from earwitness.metrics.calibration import (
+    VERBAL_SCALE,
+    AffineCalibration,
+    bounded,
+    cllr,
+    elub_bounds,
+    fit_logistic,
+    min_cllr,
+    verbal_scale,
+)
+from earwitness.metrics.detection import (
+    ASVSPOOF5,
+    EER_DEFINITIONS,
+    VOX01,
+    VOX05,
+    DetectionCost,
+    Eer,
+    EerMethod,
+    ErrorRates,
+    MinDcf,
+    act_dcf,
+    auc,
+    eer,
+    error_rates,
+    min_dcf,
+)
+from earwitness.metrics.trials import Resample, Trials
+
+__all__ = [
+    "ASVSPOOF5",
+    "EER_DEFINITIONS",
+    "VERBAL_SCALE",
+    "VOX01",
+    "VOX05",
+    "AffineCalibration",
+    "DetectionCost",
+    "Eer",
+    "EerMethod",
+    "ErrorRates",
+    "Interval",
+    "MinDcf",
+    "Paired",
+    "Resample",
+    "Trials",
+    "Units",
+    "act_dcf",
+    "auc",
+    "bootstrap",
+    "bounded",
+    "cllr",
+    "eer",
+    "elub_bounds",
+    "error_rates",
+    "fit_logistic",
+    "min_cllr",
+    "min_dcf",
+    "paired",
+    "verbal_scale",
+]

@@ -1,0 +1,169 @@
+"""Percentile intervals by resampling whole units: trials of one speaker, or of one system, are not independent.
+
+A resample is a count for each unit: how often it was drawn. A statistic is any function of those counts, so that
+nothing is copied or sorted again; `Trials` in `earwitness.metrics.trials` gives the two-class statistics in that form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from earwitness.core.errors import MetricError
+from earwitness.metrics.scores import Floats
+
+FEW_UNITS = 10  # below, percentile intervals are known to be too narrow
+_REDRAWS = 100
+
+Codes = NDArray[np.int64]
+Statistic = Callable[[Floats], Sequence[float]]  # counts [U] -> values [M]
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is resampled together: row i belongs to unit `codes[i]`, and to `second[i]` too where trials join two units.
+
+    `blocks` are the numbers of units that are drawn with replacement independently of each other (speakers, systems).
+    `codes` and `second` are int64 [N]; a `second` of -1 means none. Counts are float64 [U], U the sum of the blocks.
+    """
+
+    name: str
+    codes: Codes
+    blocks: tuple[int, ...]
+    second: Codes | None = None
+
+    @classmethod
+    def of(cls, ids: Sequence[object] | NDArray[np.generic], name: str) -> Units:
+        """One unit a distinct id."""
+        distinct, codes = np.unique(np.asarray(ids), return_inverse=True)
+        return cls(name, codes, (len(distinct),))
+
+    @classmethod
+    def each(cls, rows: int, name: str = "utterance") -> Units:
+        """Every row a unit of its own."""
+        return cls(name, np.arange(rows), (rows,))
+
+    @classmethod
+    def pairs(cls, first: Sequence[object], second: Sequence[object], name: str) -> Units:
+        """Trials between two units: a trial counts as often as its two units were both drawn.
+
+        A trial within one unit counts as often as that unit. (The resampling of both sides of a pair: Owen 2007.)
+        """
+        ids = np.concatenate([np.asarray(first), np.asarray(second)])
+        distinct, codes = np.unique(ids, return_inverse=True)
+        one, two = np.split(codes, 2)
+        return cls(name, one, (len(distinct),), np.where(one == two, -1, two))
+
+    @classmethod
+    def stacked(cls, first: Units, second: Units) -> Units:
+        """The rows of `first`, then those of `second`; the two kinds of units are drawn independently.
+
+        Gives crossed units (bona fide by speaker, spoof by system) and resampling within each class.
+        """
+        if first.second is not None or second.second is not None:
+            raise MetricError("trials between two units cannot be stacked", where="bootstrap", fix="Use one `pairs`.")
+        name = first.name if first.name == second.name else f"{first.name} x {second.name}"
+        return cls(name, np.concatenate([first.codes, second.codes + first.count]), first.blocks + second.blocks)
+
+    @property
+    def count(self) -> int:
+        """How many units there are in all."""
+        return sum(self.blocks)
+
+    def take(self, rows: NDArray[np.integer]) -> Units:
+        """The units of some rows, in their order."""
+        second = None if self.second is None else self.second[rows]
+        return Units(self.name, self.codes[rows], self.blocks, second)
+
+    def weights(self, counts: Floats) -> Floats:
+        """How often each row [N] counts when the units were drawn `counts` [U] times."""
+        rows = counts.take(self.codes, mode="clip")  # in range by construction; clip skips the check
+        return rows if self.second is None else rows * np.append(counts, 1.0).take(self.second)
+
+    def draw(self, rng: Generator) -> Floats:
+        """One resample: counts [U], each block with as many draws as it has units."""
+        blocks = [np.bincount(rng.integers(0, size, size), minlength=size) for size in self.blocks]
+        return np.concatenate(blocks).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its percentile interval; `n_units` units were drawn (of the scarcer kind where two are crossed)."""
+
+    value: float
+    low: float
+    high: float
+    n_units: int
+    unit: str
+    n_resamples: int
+    level: float = 0.95
+
+    @property
+    def few_units(self) -> bool:
+        """So few units that the interval is rather too narrow."""
+        return self.n_units < FEW_UNITS
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two values on the same resamples, and their difference first minus second."""
+
+    first: Interval
+    second: Interval
+    difference: Interval
+
+
+def bootstrap(statistic: Statistic, units: Units, n: int = 1000, seed: int = 0) -> tuple[Interval, ...]:
+    """The statistic's values on the data, each with its 95 % percentile interval over resampled units.
+
+    `statistic(counts [U])` returns M values, and raises `MetricError` where a resample holds nothing to compute them
+    from (one class was not drawn): such a resample is drawn again.
+
+    Raises `MetricError` where there are fewer than two units of a kind, or where hardly any resample can be computed.
+    """
+    if n < 1:
+        raise MetricError(f"{n} resamples", where="bootstrap", fix="Use 1000.")
+    scarce = min(units.blocks)
+    if scarce < 2:
+        raise MetricError(
+            f"only {scarce} unit of '{units.name}'", where="bootstrap", fix="Resample over a unit that has several."
+        )
+    values = np.asarray(statistic(np.ones(units.count)), np.float64)
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([_one(statistic, units, rng) for _ in range(n)])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return tuple(
+        Interval(float(v), float(a), float(b), scarce, units.name, n) for v, a, b in zip(values, low, high, strict=True)
+    )
+
+
+def _one(statistic: Statistic, units: Units, rng: Generator) -> Floats:
+    for _ in range(_REDRAWS):
+        try:
+            return np.asarray(statistic(units.draw(rng)), np.float64)
+        except MetricError:
+            continue
+    raise MetricError(
+        f"{_REDRAWS} resamples in a row held only one class",
+        where="bootstrap",
+        fix=f"There are too few of unit '{units.name}'; choose another.",
+    )
+
+
+def paired(
+    first: Callable[[Floats], float], second: Callable[[Floats], float], units: Units, n: int = 1000, seed: int = 0
+) -> Paired:
+    """Two statistics and their difference on the same resamples of the same units. Raises `MetricError`."""
+
+    def both(counts: Floats) -> tuple[float, float, float]:
+        a, b = first(counts), second(counts)
+        return a, b, a - b
+
+    return Paired(*bootstrap(both, units, n, seed))

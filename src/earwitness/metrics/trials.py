@@ -1,0 +1,146 @@
+"""Two-class trials sorted once, so that a resample costs a weighted count and not a sort.
+
+trials = Trials(positive, negative, units)          # units: the rows of the positives, then of the negatives
+bootstrap(lambda counts: [trials.resample(counts).eer()], units)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from earwitness.core.errors import MetricError
+from earwitness.metrics.bootstrap import Units
+from earwitness.metrics.calibration import min_cllr_at, surprise
+from earwitness.metrics.detection import (
+    DetectionCost,
+    EerMethod,
+    ErrorRates,
+    asvspoof_eer_of_sorted,
+    auc_at,
+    counts_below,
+    eer_at,
+    min_dcf_at,
+)
+from earwitness.metrics.scores import Floats, two_classes
+
+
+class Trials:
+    """Scores of two classes and the units that they are resampled by. Raises `MetricError` as every metric does."""
+
+    def __init__(self, positive: ArrayLike, negative: ArrayLike, units: Units) -> None:
+        pos, neg = two_classes(positive, negative)
+        if len(units.codes) != len(pos) + len(neg):
+            raise MetricError(
+                f"{len(units.codes)} rows have a unit, {len(pos) + len(neg)} have a score", where="bootstrap"
+            )
+        pos_order, neg_order = np.argsort(pos, kind="stable"), np.argsort(neg, kind="stable")
+        self.positive, self.negative = pos[pos_order], neg[neg_order]
+        self.positive_units = units.take(pos_order)
+        self.negative_units = units.take(neg_order + len(pos))
+        self.corners = _corners(self.positive, self.negative)
+
+    def resample(self, counts: Floats) -> Resample:
+        """The trials with each unit counted `counts` [U] times. Raises `MetricError` where one class is left empty."""
+        weights = self.positive_units.weights(counts), self.negative_units.weights(counts)
+        return Resample(self, *weights)
+
+    @cached_property
+    def surprises(self) -> tuple[Floats, Floats]:
+        """What each trial costs in bits when its score is read as a log-likelihood ratio."""
+        return surprise(self.positive), surprise(-self.negative)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Places of the sorted positives, then negatives, in one rising order with positives first among ties."""
+        return np.argsort(np.concatenate([self.positive, self.negative]), kind="stable")
+
+
+@dataclass(frozen=True)
+class _Corners:
+    """Operating points where the ROC staircase turns; between two of them it is a straight line under any weights."""
+
+    thresholds: Floats
+    positives_below: NDArray[np.int64]
+    negatives_below: NDArray[np.int64]
+
+
+def _corners(pos: Floats, neg: Floats) -> _Corners:
+    """From sorted scores. A run of scores of one class alone, with no turn inside, is left out."""
+    distinct, pos_below, neg_below = counts_below(pos, neg)
+    has_pos, has_neg = np.diff(pos_below) > 0, np.diff(neg_below) > 0
+    turns = (has_pos[1:] != has_pos[:-1]) | (has_neg[1:] != has_neg[:-1]) | (has_pos[1:] & has_neg[1:])
+    keep = np.flatnonzero(np.concatenate([[True], turns, [True]]))
+    return _Corners(np.append(distinct, np.inf)[keep], pos_below[keep], neg_below[keep])
+
+
+class Resample:
+    """Metrics of weighted trials; `positive` and `negative` are the weights of the sorted trials."""
+
+    def __init__(self, trials: Trials, positive: Floats, negative: Floats) -> None:
+        self.trials, self.positive, self.negative = trials, positive, negative
+        self._positives = np.cumsum(positive)
+        self._negatives = np.cumsum(negative)
+        if not (self._positives[-1] > 0 and self._negatives[-1] > 0):
+            raise MetricError("one class is empty", where="resample")
+
+    @cached_property
+    def rates(self) -> ErrorRates:
+        """Error rates at the corners of the ROC."""
+        corners = self.trials.corners
+        n_pos, n_neg = self._positives[-1], self._negatives[-1]
+        return ErrorRates(
+            thresholds=corners.thresholds,
+            miss=_below(self._positives, corners.positives_below) / n_pos,
+            false_alarm=1 - _below(self._negatives, corners.negatives_below) / n_neg,
+            positives=float(n_pos),
+            negatives=float(n_neg),
+        )
+
+    def eer(self, method: EerMethod = "interpolated") -> float:
+        """Equal error rate; the `nearest` methods look at single trials, not at straight lines."""
+        if method == "asvspoof":
+            weights = np.concatenate([self.positive, self.negative])[self.trials.order]
+            is_positive = self.trials.order < len(self.positive)
+            return asvspoof_eer_of_sorted(np.repeat(is_positive, weights.astype(np.int64)))[0]
+        rates = self._all_rates() if method in ("nearest_mean", "nearest_max") else self.rates
+        return eer_at(rates, method).value
+
+    def min_dcf(self, cost: DetectionCost) -> float:
+        """Normalised minimum detection cost."""
+        return min_dcf_at(self.rates, cost).value
+
+    def act_dcf(self, cost: DetectionCost) -> float:
+        """Normalised detection cost at the Bayes threshold; scores are natural-log likelihood ratios."""
+        miss, false_alarm = cost.weights
+        missed = _below(self._positives, np.searchsorted(self.trials.positive, [cost.bayes_threshold]))[0]
+        rejected = _below(self._negatives, np.searchsorted(self.trials.negative, [cost.bayes_threshold]))[0]
+        return float(miss * missed / self._positives[-1] + false_alarm * (1 - rejected / self._negatives[-1]))
+
+    def cllr(self) -> float:
+        """Log-likelihood-ratio cost in bits; scores are natural-log likelihood ratios."""
+        pos, neg = self.trials.surprises
+        return float(self.positive @ pos / self._positives[-1] + self.negative @ neg / self._negatives[-1]) / 2
+
+    def min_cllr(self) -> float:
+        """Cllr after the best monotone calibration, in bits."""
+        return min_cllr_at(self.rates)
+
+    def auc(self) -> float:
+        """Area under the ROC."""
+        return auc_at(self.rates)
+
+    def _all_rates(self) -> ErrorRates:
+        """Error rates at every score, not only at the corners."""
+        thresholds = np.append(np.unique(np.concatenate([self.trials.positive, self.trials.negative])), np.inf)
+        miss = _below(self._positives, np.searchsorted(self.trials.positive, thresholds)) / self._positives[-1]
+        rejected = _below(self._negatives, np.searchsorted(self.trials.negative, thresholds)) / self._negatives[-1]
+        return ErrorRates(thresholds, miss, 1 - rejected, float(self._positives[-1]), float(self._negatives[-1]))
+
+
+def _below(cumulative: Floats, index: NDArray[np.int64]) -> Floats:
+    """Weight of the first `index` trials."""
+    return np.where(index > 0, cumulative[np.maximum(index, 1) - 1], 0.0)
