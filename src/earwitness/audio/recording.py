@@ -14,7 +14,8 @@ Samples = NDArray[np.float32]  # mono, [-1, 1], shape [N]
 class Source:
     """Where samples came from and what was done to them.
 
-    `channel` is the 0-based channel that was taken, or None for a downmix (or a mono file). Times are seconds in the file.
+    `channel` is the 0-based channel that was taken, or None for a downmix (or a mono file). Times are seconds in the
+    file.
     """
 
     path: str | None = None
