@@ -1,0 +1,94 @@
+"""Mel spectra: logarithmic for detectors and emotion heads, or plain power as d-vector networks read them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from earwitness.nn.frontends import spectrum
+from earwitness.nn.frontends.base import FrontendConfigBase, SpectralFrontend, check_band
+
+
+class LogMelConfig(FrontendConfigBase):
+    """Settings of the mel spectrum; times in samples, frequencies in Hz.
+
+    `n_fft` samples make a frame, with a periodic Hann window of `window` samples in its middle. With `center` the
+    frames stand around every `hop`-th sample and zeros are put before and after the signal (T = N // hop + 1), else
+    only whole frames count (T = (N - n_fft) // hop + 1). `power` 2 is energy, 1 magnitude. `log` is natural, of
+    values raised to `log_floor`. `area` scales each filter to equal area. `mean_norm` subtracts each filter's mean
+    over the utterance.
+    """
+
+    kind: Literal["log_mel"] = "log_mel"
+    rate: int = Field(16_000, gt=0)
+    n_fft: int = Field(512, ge=2)
+    window: int = Field(400, ge=2)
+    hop: int = Field(160, ge=1)
+    n_mels: int = Field(80, ge=1)
+    fmin: float = Field(0.0, ge=0)
+    fmax: float | None = None
+    mel_scale: spectrum.MelScale = "slaney"
+    area: bool = True
+    power: Literal[1, 2] = 2
+    log: bool = True
+    log_floor: float = Field(1e-6, gt=0)
+    center: bool = False
+    mean_norm: bool = False
+    pre_emphasis: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> LogMelConfig:
+        check_band(self.fmin, self.fmax, self.rate)
+        if self.window > self.n_fft:
+            raise ValueError("window is longer than n_fft")
+        return self
+
+    def build(self) -> LogMel:
+        """A new front-end. Raises `RecipeError` where a filter would cover no bin."""
+        return LogMel(self)
+
+
+#: The input of Resemblyzer's d-vector network: 40 mel energies, 25 ms windows every 10 ms, no logarithm.
+DVECTOR_MEL = LogMelConfig(n_fft=400, window=400, hop=160, n_mels=40, log=False, center=True)
+
+
+class LogMel(SpectralFrontend):
+    """[B, N] -> [B, T, n_mels]; see `LogMelConfig`."""
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: LogMelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dim = config.n_mels
+        self.frames_per_second = config.rate / config.hop
+        self.shortest = 1 if config.center else config.n_fft
+        filters = spectrum.mel_filters(
+            config.n_fft,
+            config.rate,
+            config.n_mels,
+            config.fmin,
+            config.fmax or config.rate / 2,
+            config.mel_scale,
+            area=config.area,
+        )
+        self.register_buffer("filters", filters, persistent=False)
+        window = spectrum.centre_in(torch.hann_window(config.window), config.n_fft)
+        self.register_buffer("window", window, persistent=False)
+
+    def features(self, waveforms: Tensor) -> Tensor:
+        """[B, N] -> [B, T, n_mels]."""
+        config = self.config
+        samples = spectrum.pre_emphasise(waveforms, config.pre_emphasis)
+        if config.center:
+            samples = F.pad(samples, (config.n_fft // 2, config.n_fft // 2))
+        power = spectrum.power_spectrum(spectrum.frame(samples, config.n_fft, config.hop) * self.window, config.n_fft)
+        values = (power if config.power == 2 else power.sqrt()) @ self.filters
+        if config.log:
+            values = values.clamp_min(config.log_floor).log()
+        return spectrum.subtract_mean(values) if config.mean_norm else values
