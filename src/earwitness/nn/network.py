@@ -1,4 +1,5 @@
-"""A whole network: branches (front-end, encoder, pooling), their joined vector, an optional embedding layer and classifier."""
+"""A whole network: branches (front-end, encoder, pooling), their joined vector, an optional embedding layer and
+classifier."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from earwitness.core.config import Config
 from earwitness.core.errors import ModelError, RecipeError
 from earwitness.nn.back_end import BackEnd
 from earwitness.nn.encoders import Encoder, EncoderConfig, IdentityConfig
-from earwitness.nn.frontends import FrontendConfig
+from earwitness.nn.frontends import Frontend, FrontendConfig, run_together
 from earwitness.nn.layers.frozen import frozen_keys, keep_frozen_in_eval
 from earwitness.nn.layers.grouping import run_by_length
 from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig
@@ -68,22 +69,18 @@ class NetworkConfig(Config):
 
 
 class Branch(nn.Module):
-    """Waveforms [B, N] of equal length -> one vector each, [B, dim]."""
+    """A front-end, and what turns its frames [B, T, F] into one vector an utterance, [B, dim]."""
 
-    def __init__(self, frontend: nn.Module, encoder: Encoder, pooling: Pooling) -> None:
+    def __init__(self, frontend: Frontend, encoder: Encoder, pooling: Pooling) -> None:
         super().__init__()
         self.frontend = frontend
         self.encoder = encoder
         self.pooling = pooling
         self.dim = pooling.dim
 
-    def pool(self, features: Frames) -> Embedding:
-        """The part after the front-end: its frames [B, T, F] -> [B, dim]."""
+    def forward(self, features: Frames) -> Embedding:
+        """The front-end's frames [B, T, F] -> [B, dim]."""
         return self.pooling(self.encoder(features))  # type: ignore[no-any-return]
-
-    def forward(self, waveforms: Tensor) -> Embedding:
-        """[B, N] float32 at 16 kHz, no padding -> [B, dim]."""
-        return self.pool(self.frontend(waveforms, None))
 
 
 class EmbeddingLayer(nn.Module):
@@ -107,8 +104,8 @@ class EmbeddingLayer(nn.Module):
 class Network(nn.Module):
     """Waveforms -> embedding -> logits. Frozen parts stay in eval mode and out of `trainable_state`.
 
-    Utterances of different lengths are grouped by length and run unpadded, so a batch gives what its items give alone. In
-    train mode batch-norm sees one group at a time: train on crops of one length.
+    Utterances of different lengths are grouped by length and run unpadded, so a batch gives what its items give alone.
+    In train mode batch-norm sees one group at a time: train on crops of one length.
     """
 
     def __init__(
@@ -126,16 +123,15 @@ class Network(nn.Module):
         self.dim = embedding.dim if embedding is not None else sum(branch.dim for branch in branches)
 
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> Embedding:
-        """[B, N] float32 at 16 kHz, lengths [B] in samples (None: all N) -> [B, dim]. Raises `DataError` for lengths outside
-        of 1..N and `AudioError` for an utterance too short for one frame."""
+        """[B, N] float32 at 16 kHz, lengths [B] in samples (None: all N) -> [B, dim]. Raises `DataError` for lengths
+        outside of 1..N and `AudioError` for an utterance too short for one frame."""
         return self._project(run_by_length(self._pooled, waveforms, lengths))
 
     def embed_features(self, features: Sequence[Frames]) -> Embedding:
         """The same from the front-ends' frames, one `Frames` a branch: for features computed before."""
         if len(features) != len(self.branches):
             raise ModelError(f"{len(features)} feature set(s) for {len(self.branches)} branch(es)")
-        pairs = zip(self.branches, features, strict=True)
-        return self._project(_join([branch.pool(frames) for branch, frames in pairs]))  # type: ignore[operator]
+        return self._project(self._joined(features))
 
     def classify(self, embedding: Embedding) -> Tensor:
         """Embedding [B, dim] -> logits [B, outputs]. Raises `ModelError` where the network has no classifier."""
@@ -148,15 +144,24 @@ class Network(nn.Module):
         return self.classify(self.embed(waveforms, lengths))
 
     def back_end(self) -> BackEnd:
-        """Encoder, pooling and classifier, sharing this network's weights. Raises `RecipeError` where there is not one branch,
-        or no classifier, or an embedding layer between."""
+        """Encoder, pooling and classifier, sharing this network's weights. Raises `RecipeError` where there is not one
+        branch, or no classifier, or an embedding layer between."""
         if len(self.branches) != 1 or self.embedding is not None or self.classifier is None:
             raise RecipeError("a back-end is one branch with a classifier and no embedding layer")
         branch = self.branches[0]
         return BackEnd(branch.encoder, branch.pooling, self.classifier)  # type: ignore[arg-type]
 
     def _pooled(self, waveforms: Tensor) -> Embedding:
-        return _join([branch(waveforms) for branch in self.branches])
+        """Waveforms of equal length -> joined vectors; an encoder that branches share runs once."""
+        frontends = [branch.frontend for branch in self.branches]
+        return self._joined(run_together(frontends, waveforms))  # type: ignore[arg-type]
+
+    def _joined(self, features: Sequence[Frames]) -> Embedding:
+        """The branches' vectors concatenated; the variance too, where every branch states one."""
+        parts = [branch(frames) for branch, frames in zip(self.branches, features, strict=True)]
+        variances = [part.variance for part in parts if part.variance is not None]
+        variance = torch.cat(variances, dim=1) if len(variances) == len(parts) else None
+        return Embedding(torch.cat([part.mean for part in parts], dim=1), variance)
 
     def _project(self, pooled: Embedding) -> Embedding:
         return pooled if self.embedding is None else Embedding(self.embedding(pooled.mean))
@@ -185,10 +190,3 @@ class Network(nn.Module):
             if value.shape != own[key].shape:
                 raise ModelError(f"{key} has shape {tuple(value.shape)}, the network needs {tuple(own[key].shape)}")
         self.load_state_dict(dict(state), strict=False)
-
-
-def _join(parts: Sequence[Embedding]) -> Embedding:
-    """Concatenate the branches' vectors; the variance too, where every branch states one."""
-    variances = [part.variance for part in parts if part.variance is not None]
-    joined = torch.cat(variances, dim=1) if len(variances) == len(parts) else None
-    return Embedding(torch.cat([part.mean for part in parts], dim=1), joined)

@@ -9,8 +9,8 @@ from earwitness.nn.types import Frames
 
 
 class Encoder(nn.Module):
-    """Maps `Frames` [B, T, F] to `Frames` [B, T', dim]. A mask is carried along; frames it excludes are computed as well,
-    so an encoder with a receptive field must be given unpadded frames (see `nn.layers.grouping`)."""
+    """Maps `Frames` [B, T, F] to `Frames` [B, T', dim]. A mask is carried along; frames it excludes are computed as
+    well, so an encoder with a receptive field must be given unpadded frames (see `nn.layers.grouping`)."""
 
     dim: int
 
@@ -23,7 +23,10 @@ class EncoderConfigBase(Config):
     """Configuration of an encoder."""
 
     def build(self, input_dim: int) -> Encoder:
-        """An encoder for frames of `input_dim` values, with random weights. Raises `RecipeError` for sizes that don't fit."""
+        """An encoder for frames of `input_dim` values, with random weights.
+
+        Raises `RecipeError` for sizes that don't fit.
+        """
         raise NotImplementedError
 
 

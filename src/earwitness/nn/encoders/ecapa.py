@@ -1,9 +1,9 @@
 """ECAPA-TDNN, arXiv 2005.07143, up to the aggregated frames; in the two public forms whose weights do not interchange.
 
-`ws` (as in WeSpeaker, arXiv 2210.17016): zero padding, the last Res2 group passes untouched, no batch-norm after aggregation.
-`sb` (as in SpeechBrain, arXiv 2106.04624): reflected edges, the first Res2 group passes untouched, batch-norm after aggregation.
-Attentive statistics with the same form (`nn.pooling.attentive`) and batch-norm + linear (`nn.network.EmbeddingConfig`)
-complete the published embedding network.
+`ws` (as in WeSpeaker, arXiv 2210.17016): zero padding, the last Res2 group passes untouched, no batch-norm after
+aggregation. `sb` (as in SpeechBrain, arXiv 2106.04624): reflected edges, the first Res2 group passes untouched,
+batch-norm after aggregation. Attentive statistics with the same form (`nn.pooling.attentive`) and batch-norm + linear
+(`nn.network.EmbeddingConfig`) complete the published embedding network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Form = Literal["ws", "sb"]
 
 
 class EcapaConfig(EncoderConfigBase):
-    """`channels` C of the blocks (512 and 1024 are published; 64 is ours), `outputs` of the aggregation (sb recipe: 3072)."""
+    """`channels` C of the blocks (512 and 1024 are published; 64 is ours), `outputs` of the aggregation (sb recipe:
+    3072)."""
 
     kind: Literal["ecapa"] = "ecapa"
     form: Form = "ws"
@@ -37,7 +38,8 @@ class EcapaConfig(EncoderConfigBase):
 
 
 class Ecapa(Encoder):
-    """Frames [B, T, F] -> [B, T, outputs]: TDNN(5), three SE-Res2 blocks of dilation 2, 3, 4, 1x1 aggregation with ReLU."""
+    """Frames [B, T, F] -> [B, T, outputs]: TDNN(5), three SE-Res2 blocks of dilation 2, 3, 4, 1x1 aggregation with
+    ReLU."""
 
     def __init__(self, config: EcapaConfig, input_dim: int) -> None:
         super().__init__()

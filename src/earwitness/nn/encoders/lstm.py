@@ -1,7 +1,7 @@
 """A plain multi-layer LSTM: the frame part of the d-vector network of GE2E, arXiv 1710.10467.
 
-With 40 mel bands, hidden 256, 3 layers, pooling `last`, and an embedding of 256 with ReLU and unit length, it is the published
-voice embedder; `nn.pooling` and `nn.network.EmbeddingConfig` hold those parts.
+With 40 mel bands, hidden 256, 3 layers, pooling `last`, and an embedding of 256 with ReLU and unit length, it is the
+published voice embedder; `nn.pooling` and `nn.network.EmbeddingConfig` hold those parts.
 """
 
 from __future__ import annotations

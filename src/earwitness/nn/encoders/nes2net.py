@@ -1,9 +1,9 @@
 """Nes2Net and Nes2Net-X, arXiv 2504.05657: nested Res2Net over the frames of a large speech model, no reduction layer.
 
-The outer network splits the channels into groups, passes all but the last through an inner SE-Res2 block with a running sum,
-and normalises their concatenation. Nes2Net-X replaces the running sum inside a block by a growing stack of columns, each
-convolved again at every step, and a learned weighted sum over them; Nes2Net-X-SeLU does so with SELU for ReLU. Pooling and
-classifier stand outside (`nn.pooling`, `nn.back_end.BackEnd`).
+The outer network splits the channels into groups, passes all but the last through an inner SE-Res2 block with a running
+sum, and normalises their concatenation. Nes2Net-X replaces the running sum inside a block by a growing stack of
+columns, each convolved again at every step, and a learned weighted sum over them; Nes2Net-X-SeLU does so with SELU for
+ReLU. Pooling and classifier stand outside (`nn.pooling`, `nn.back_end.BackEnd`).
 
 The dilation leaves no trace in the weights: whoever keeps weights must keep the configuration with them.
 """
@@ -42,8 +42,8 @@ class Nes2NetConfig(EncoderConfigBase):
 class WeightedRes2(nn.Module):
     """The inner network of Nes2Net-X (section 2.3): convolve the stack of all groups so far, give a weighted sum of it.
 
-    The stack starts with the last group, which also passes through untouched. Its columns lie along the batch axis here,
-    which gives the same sums and batch statistics as the published 2-D convolution with kernel (3, 1), faster.
+    The stack starts with the last group, which also passes through untouched. Its columns lie along the batch axis
+    here, which gives the same sums and batch statistics as the published 2-D convolution with kernel (3, 1), faster.
     """
 
     def __init__(self, channels: int, groups: int, dilation: int, *, activation: Activation = nn.ReLU) -> None:
@@ -87,7 +87,7 @@ class Nes2Net(Encoder):
         self.activation = activation()
 
     def nested(self, x: Tensor) -> Tensor:
-        """The nested network before the final batch-norm, [B, F, T] -> [B, F, T]; the last channel group is untouched."""
+        """The nested network before the final batch-norm, [B, F, T] -> [B, F, T]; the last group is untouched."""
         *groups, last = x.chunk(self._groups, dim=1)
         outputs: list[Tensor] = []
         for block, norm, group in zip(self.blocks, self.norms, groups, strict=True):

@@ -1,8 +1,9 @@
 """From the state-dict of an official Nes2Net checkpoint to ours and back (names of arXiv 2504.05657's public code).
 
-An official checkpoint is a plain state-dict: the back-end under `Nested_Res2Net_TDNN.`, the front-end under `ssl_model.`.
-`split_official` sorts its tensors by part and refuses names that it does not know; `back_end_to_ours` renames the back-end,
-complete both ways, or refuses. Neither the dilation nor ReLU against SELU can be read from the weights: the caller states them.
+An official checkpoint is a plain state-dict: the back-end under `Nested_Res2Net_TDNN.`, the front-end under
+`ssl_model.`. `split_official` sorts its tensors by part and refuses names that it does not know; `back_end_to_ours`
+renames the back-end, complete both ways, or refuses. Neither the dilation nor ReLU against SELU can be read from the
+weights: the caller states them.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ Aggregation = Literal["last", "sea", "weighted_sum", "attm"]
 class OfficialParts:
     """An official checkpoint by part, names without their prefix (`aggregation_state`: without `ssl_model.`).
 
-    `source` says how the encoder's tensors are named: original WavLM names inside s3prl (CtrSVDD) or alone (ASVspoof 5), or
-    fairseq wav2vec 2.0 names (ASVspoof 2019/2021, In-the-Wild); None where the checkpoint holds the back-end alone.
+    `source` says how the encoder's tensors are named: original WavLM names inside s3prl (CtrSVDD) or alone (ASVspoof
+    5), or fairseq wav2vec 2.0 names (ASVspoof 2019/2021, In-the-Wild); None where the checkpoint holds the back-end
+    alone.
     """
 
     back_end: dict[str, Tensor]
@@ -50,7 +52,10 @@ class OfficialParts:
 
 
 def split_official(state: Mapping[str, Tensor]) -> OfficialParts:
-    """Sort an official checkpoint by part. Raises `ModelError` for names that belong to no part, or for half an aggregation."""
+    """Sort an official checkpoint by part.
+
+    Raises `ModelError` for names that belong to no part, or for half an aggregation.
+    """
     back_end = {key.removeprefix(BACK_END): value for key, value in state.items() if key.startswith(BACK_END)}
     if not back_end:
         raise ModelError(f"holds no tensor under '{BACK_END}'", fix="Give an official Nes2Net checkpoint.")
@@ -72,8 +77,8 @@ def split_official(state: Mapping[str, Tensor]) -> OfficialParts:
 def back_end_to_ours(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The official back-end (names without prefix) under our names and in our shapes.
 
-    `ours` is the `state_dict()` of the `BackEnd` to fill. Raises `ModelError` unless every tensor of either side has its
-    partner, in the published shape.
+    `ours` is the `state_dict()` of the `BackEnd` to fill. Raises `ModelError` unless every tensor of either side has
+    its partner, in the published shape.
     """
     wanted = {official_name(key): key for key in ours}
     missing = sorted(wanted.keys() - official.keys())
@@ -132,7 +137,10 @@ def _official_block_name(key: str) -> str:
 
 
 def official_shape(name: str, ours: Tensor, *, wide: bool) -> tuple[int, ...]:
-    """The published shape of a tensor. The X variants (`wide`) convolve in 2-D with kernel (3, 1), and their sums are 4-D."""
+    """The published shape of a tensor.
+
+    The X variants (`wide`) convolve in 2-D with kernel (3, 1), and their sums are 4-D.
+    """
     if ".weighted_sum." in name:
         return (1, 1, 1, ours.numel())
     if wide and re.search(r"\.convs\.\d+\.weight$", name):

@@ -1,4 +1,5 @@
-"""A 2-D residual network over time and frequency (basic blocks of arXiv 1512.03385, laid out as in WeSpeaker, arXiv 2210.17016).
+"""A 2-D residual network over time and frequency (basic blocks of arXiv 1512.03385, laid out as in WeSpeaker, arXiv
+2210.17016).
 
 The default is a compact one of ours; widths (32, 64, 128, 256) with blocks (3, 4, 6, 3) is the published ResNet34.
 """

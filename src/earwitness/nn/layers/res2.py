@@ -1,4 +1,7 @@
-"""The building blocks that ECAPA-TDNN (arXiv 2005.07143) and Nes2Net (arXiv 2504.05657) share. All work on [B, C, T]."""
+"""The building blocks that ECAPA-TDNN (arXiv 2005.07143) and Nes2Net (arXiv 2504.05657) share.
+
+All work on [B, C, T].
+"""
 
 from __future__ import annotations
 
@@ -75,8 +78,8 @@ class SqueezeExcitation(nn.Module):
 class Res2(nn.Module):
     """Res2Net mixing: channel groups pass one after the other through a TDNN, each with the previous output added.
 
-    One group passes untouched: the last ('last'), or the first ('first', as speechbrain does). Same number of parameters,
-    another function: weights of one do not fit the other.
+    One group passes untouched: the last ('last'), or the first ('first', as speechbrain does). Same number of
+    parameters, another function: weights of one do not fit the other.
     """
 
     def __init__(

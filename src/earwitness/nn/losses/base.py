@@ -9,7 +9,8 @@ from earwitness.core.errors import DataError
 
 
 class Loss(nn.Module):
-    """A scalar to minimise, from [B, D] embeddings (margin losses) or [B, K] logits (cross-entropy family) and targets [B]."""
+    """A scalar to minimise, from [B, D] embeddings (margin losses) or [B, K] logits (cross-entropy family) and targets
+    [B]."""
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """[B, input_dim], int64 [B] -> scalar. Raises `DataError` for a target that is no class."""

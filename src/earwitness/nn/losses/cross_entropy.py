@@ -1,4 +1,5 @@
-"""Weighted cross-entropy, and focal losses (arXiv 1708.02002; in the binary form that Nes2Net, arXiv 2504.05657, trains with)."""
+"""Weighted cross-entropy, and focal losses (arXiv 1708.02002; in the binary form that Nes2Net, arXiv 2504.05657, trains
+with)."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class FocalConfig(LossConfigBase):
 
 
 class BinaryFocalConfig(LossConfigBase):
-    """Focal loss on a single logit (CtrSVDD recipe of Nes2Net): one alpha for both classes, labels smoothed to 0.95 / 0.05."""
+    """Focal loss on a single logit (CtrSVDD recipe of Nes2Net): one alpha for both classes, labels smoothed to 0.95 /
+    0.05."""
 
     kind: Literal["binary_focal"] = "binary_focal"
     gamma: float = Field(default=2.0, ge=0)

@@ -1,7 +1,8 @@
 """Margin losses over cosines: AAM-softmax (ArcFace, arXiv 1801.07698), AM-softmax (arXiv 1801.05599), sub-centres.
 
-Cosine logits c_j between unit class weights and the unit embedding; the true class y gets a penalty, everything is scaled and
-goes through cross-entropy without bias. With sub-centres (arXiv 2110.05042) c_j is the largest of K cosines of a class.
+Cosine logits c_j between unit class weights and the unit embedding; the true class y gets a penalty, everything is
+scaled and goes through cross-entropy without bias. With sub-centres (arXiv 2110.05042) c_j is the largest of K cosines
+of a class.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class MarginLoss(Loss):
     def cosines(self, embeddings: Tensor) -> Tensor:
         """[B, D] -> cosines with every class [B, n_classes], the nearest sub-centre of each."""
         cosines = F.linear(F.normalize(embeddings), F.normalize(self.weight))
-        return cosines.unflatten(1, (self.n_classes, self._subcentres)).amax(-1)
+        return cosines.reshape(len(embeddings), self.n_classes, self._subcentres).amax(-1)
 
     def penalised(self, cosine: Tensor) -> Tensor:
         """The true class's cosine c_y with the margin taken off; any shape."""
@@ -112,4 +113,4 @@ def scheduled_margin(progress: float, start: float = 0.0, end: float = 0.2) -> f
     """
     if progress > 1:
         return end
-    return start + (end - start) * (1 - 0.001 ** max(0.0, progress))
+    return start + (end - start) * (1 - math.pow(0.001, max(0.0, progress)))

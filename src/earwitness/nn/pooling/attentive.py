@@ -1,7 +1,9 @@
-"""Attentive statistics pooling, channel-wise (arXiv 1803.10963; with global context as in ECAPA-TDNN, arXiv 2005.07143).
+"""Attentive statistics pooling, channel-wise (arXiv 1803.10963; with global context as in ECAPA-TDNN, arXiv
+2005.07143).
 
-Every channel attends to the frames for itself: weights = softmax over time of W2 tanh(W1 input); the result is the weighted
-mean and standard deviation. With global context the input of the attention is [frame; mean; standard deviation].
+Every channel attends to the frames for itself: weights = softmax over time of W2 tanh(W1 input); the result is the
+weighted mean and standard deviation. With global context the input of the attention is [frame; mean; standard
+deviation].
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from earwitness.nn.types import Embedding, Frames
 
 
 class AttentiveStatisticsConfig(PoolingConfigBase):
-    """ECAPA's pooling. `form` 'ws': tanh alone, context deviation of the sample; 'sb': ReLU and batch-norm before the tanh,
-    context deviation of the population. `bottleneck` is the width of the attention."""
+    """ECAPA's pooling. `form` 'ws': tanh alone, context deviation of the sample; 'sb': ReLU and batch-norm before the
+    tanh, context deviation of the population. `bottleneck` is the width of the attention."""
 
     kind: Literal["attentive_statistics"] = "attentive_statistics"
     form: Literal["ws", "sb"] = "ws"
@@ -98,8 +100,9 @@ class AttentiveStatistics(Pooling):
         """The first convolution; the context is the same for all frames, so its part is computed once an utterance."""
         if self.context is None:
             return self.reduce(x)  # type: ignore[no-any-return]
-        of_frame, of_context = self.reduce.weight.split([x.shape[1], 2 * x.shape[1]], dim=1)
-        return F.conv1d(x, of_frame) + F.conv1d(self.context(x, frames), of_context, self.reduce.bias)
+        weight, channels = self.reduce.weight, x.shape[1]
+        of_context = F.conv1d(self.context(x, frames), weight[:, channels:], self.reduce.bias)
+        return F.conv1d(x, weight[:, :channels]) + of_context
 
     def forward(self, frames: Frames) -> Embedding:
         """[B, T, F] -> [B, 2F]."""

@@ -65,7 +65,7 @@ class Mean(Pooling):
 
 
 class Statistics(Pooling):
-    """Frames [B, T, F] -> [mean; standard deviation] [B, 2F]; the population's deviation, so one frame gives about 0."""
+    """Frames [B, T, F] -> [mean; standard deviation] [B, 2F]; of the population, so one frame deviates by about 0."""
 
     def __init__(self, input_dim: int) -> None:
         super().__init__()
