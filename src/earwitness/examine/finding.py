@@ -56,12 +56,14 @@ class ModelCredit:
 class Finding:
     """One question and its answer.
 
-    `llr` is a natural-log likelihood ratio, already bounded by what the calibration supports (`llr_bound` says by how much);
-    None where the question has none. `scale_words` is its place on the verbal scale named in `scale_name`.
+    `llr` is a natural-log likelihood ratio, already bounded by what the calibration supports (`llr_bound` says by how
+    much); None where the question has none. `scale_words` is its place on the verbal scale named in `scale_name`.
     """
 
     question: str  # "Is the voice genuine or synthetic?"
-    hypotheses: tuple[str, str] | None  # ("the voice is genuine", "the voice is synthetic"): positive llr favours the first
+    hypotheses: (
+        tuple[str, str] | None
+    )  # ("the voice is genuine", "the voice is synthetic"): positive llr favours the first
     verdict: Verdict
     answer: str  # plain words for a person who is no specialist
     tone: Tone = "neutral"

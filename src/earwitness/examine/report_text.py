@@ -1,4 +1,4 @@
-"""The report in the terminal: the answer first, then how strong it is, what it rests on, and what it must not be used for."""
+"""The report in the terminal: the answer first, then how strong it is, what it rests on, and what limits it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def print_summary(reports: Sequence[Report], console: Console) -> None:
         cells = [
             _summary_cell(answers[question]) if question in answers else Text("–", "dim") for question in questions
         ]
-        table.add_row(_plain(_title(report)), wording.clock(report.duration_s), *cells)
+        table.add_row(_plain(wording.title(report)), wording.clock(report.duration_s), *cells)
     console.print(table, highlight=False)
 
 
@@ -62,11 +62,6 @@ def render_text(report: Report, width: int | None = None) -> ConsoleRenderable:
     return table
 
 
-def _title(report: Report) -> str:
-    name = wording.file_name(report)
-    return f"{name} · {wording.channel_name(report)}" if report.channels > 1 else name
-
-
 def _header(report: Report) -> ConsoleRenderable:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=True)
@@ -77,7 +72,7 @@ def _header(report: Report) -> ConsoleRenderable:
     rows.add_row("sha256", f"{report.sha256[:16]}…")
     for path, digest in report.references:
         rows.add_row("Reference", _plain(f"{path} (sha256 {digest[:16]}…)"))
-    return Group(Rule(Text(shown(_title(report)), "bold"), align="left"), rows)
+    return Group(Rule(Text(shown(wording.title(report)), "bold"), align="left"), rows)
 
 
 def _finding(number: int, finding: Finding, duration_s: float) -> ConsoleRenderable:
@@ -164,8 +159,8 @@ def _plain(text: str) -> Text:
 class Timeline:
     """A track as a bar of block characters, with time marks below and arrows under the stretches that stand out.
 
-    Where a column holds several windows it shows the one farthest from the neutral value (or else from the median), so that
-    nothing that stands out is averaged away.
+    Where a column holds several windows it shows the one farthest from the neutral value (or else from the median),
+    so that nothing that stands out is averaged away.
     """
 
     def __init__(self, track: Track, stretches: Sequence[Segment], duration_s: float) -> None:

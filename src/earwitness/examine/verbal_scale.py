@@ -1,6 +1,6 @@
 """The verbal scale of the ENFSI Guideline for Evaluative Reporting in Forensic Science (2015), for likelihood ratios.
 
-A ratio is read in the direction that it favours: a ratio below 1 is the inverse ratio in favour of the other explanation.
+A ratio is read in the direction that it favours: below 1 it is the inverse ratio in favour of the other explanation.
 """
 
 from __future__ import annotations

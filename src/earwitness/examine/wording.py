@@ -1,4 +1,4 @@
-"""The words that the reports share: times, amounts, and what a likelihood ratio says, for a person who is no specialist.
+"""The words that the reports share: times, amounts, and what a likelihood ratio says, for a reader without training.
 
 A likelihood ratio compares how probable the measurement is under two hypotheses. No sentence here says how probable a
 hypothesis is: that depends on a prior, which a recording does not hold.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from datetime import datetime
 from pathlib import PurePath
 
 from earwitness.audio.recording import Segment
@@ -15,6 +16,20 @@ from earwitness.core.errors import printable
 from earwitness.examine.finding import Finding, Report
 
 _PLAIN_SPACE = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _AS_LIKELY = math.log(1.1)  # a ratio this near to 1 is called "about as likely"
 
 NO_POSTERIOR = (
@@ -24,7 +39,7 @@ NO_POSTERIOR = (
 
 
 def shown(text: str) -> str:
-    """The text on one line, safe to show: control characters and those that reverse the reading direction are escaped."""
+    """The text on one line: control characters and marks that reverse the reading direction are shown as escapes."""
     return printable(text.translate(_PLAIN_SPACE))
 
 
@@ -35,6 +50,16 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{head}:{tenths // 10:02d}.{tenths % 10}"
+
+
+def date(created: str) -> str:
+    """An ISO time as a person writes it, "20 November 2026, 10:12 UTC"; anything else as it is."""
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    zone = {"UTC": " UTC"}.get(time.tzname() or "", f" ({time:%z})" if time.tzinfo else "")
+    return f"{time.day} {_MONTHS[time.month - 1]} {time.year}, {time:%H:%M}{zone}"
 
 
 def stretch(segment: Segment) -> str:
@@ -66,7 +91,7 @@ def favoured(finding: Finding, llr: float) -> tuple[str, str]:
 
 
 def likelihood_sentence(finding: Finding) -> str:
-    """What the LLR says, e.g. "What was measured is about 330 times more likely if A than if B."; empty without an LLR."""
+    """What the LLR says: "What was measured is about 330 times more likely if A than if B."; empty without one."""
     if not has_llr(finding):
         return ""
     assert finding.llr is not None
@@ -141,6 +166,11 @@ def score_line(finding: Finding) -> str:
 def file_name(report: Report) -> str:
     """The last part of the path."""
     return PurePath(report.path).name or report.path
+
+
+def title(report: Report) -> str:
+    """The file's name, and the channel where there are several."""
+    return f"{file_name(report)} · {channel_name(report)}" if report.channels > 1 else file_name(report)
 
 
 def channel_name(report: Report) -> str:
