@@ -109,7 +109,7 @@ class UtteranceDataset(Dataset[Utterance]):
         self._rows = list(manifest.rows())
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that are already running
-        self._kept: dict[int, NDArray[np.int16]] = {}
+        self._kept: dict[int, _Kept] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -140,7 +140,7 @@ class UtteranceDataset(Dataset[Utterance]):
     def _samples(self, index: int, row: Row) -> Samples:
         """The decoded and trimmed utterance, [N]."""
         if index in self._kept:
-            return _as_samples(self._kept[index])
+            return self._kept[index].samples()
         path = self.manifest.resolve(row)
         recording = load(path, rate=self.options.rate, channel=row.channel, start_s=row.start or 0.0, end_s=row.end)
         samples = recording.samples
@@ -151,8 +151,8 @@ class UtteranceDataset(Dataset[Utterance]):
         if not self.options.keep_in_memory:
             return samples
         # rounded before the first use too, so that the first epoch sees what the others see
-        self._kept[index] = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.int16)
-        return _as_samples(self._kept[index])
+        self._kept[index] = _Kept.of(samples)
+        return self._kept[index].samples()
 
     def _prepared(self, samples: Samples, rng: np.random.Generator) -> Samples:
         options = self.options
@@ -166,8 +166,20 @@ class UtteranceDataset(Dataset[Utterance]):
         return samples if length is None else cropped(samples, length)
 
 
-def _as_samples(kept: NDArray[np.int16]) -> Samples:
-    return kept.astype(np.float32) * np.float32(1 / 32_768)
+@dataclass(frozen=True)
+class _Kept:
+    """Samples as 16-bit numbers, with the factor by which they pass full scale."""
+
+    numbers: NDArray[np.int16]
+    scale: float
+
+    @classmethod
+    def of(cls, samples: Samples) -> _Kept:
+        scale = max(1.0, float(np.abs(samples).max()))
+        return cls(np.rint(samples * (32_767 / scale)).astype(np.int16), scale)
+
+    def samples(self) -> Samples:
+        return self.numbers.astype(np.float32) * np.float32(self.scale / 32_767)
 
 
 def cropped(samples: Samples, length: int, rng: np.random.Generator | None = None) -> Samples:

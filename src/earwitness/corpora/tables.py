@@ -46,8 +46,7 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
             table.write_csv(file)
         else:
             for row in table.iter_rows(named=True):
-                given = {name: value for name, value in row.items() if value is not None}
-                file.write((json.dumps(given, ensure_ascii=False) + "\n").encode("utf-8"))
+                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def _check_format(path: Path) -> None:

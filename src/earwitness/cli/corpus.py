@@ -1,0 +1,208 @@
+"""`earwitness corpus`: recordings become a manifest, are checked, split and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from earwitness.corpora.inspection import Count, Problem
+    from earwitness.corpora.manifest import Manifest
+
+app = typer.Typer(help="Tables of recordings: import, check, split, describe.", no_args_is_help=True)
+
+Given = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: CSV, Parquet or JSONL.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Refuse paths outside of this folder.")]
+SHOWN = 50  # problems printed one by one; --json gives all
+
+
+@app.command("import")
+def import_(
+    reader: Annotated[str, typer.Argument(help="folder, manifest or earwitness-data.")],
+    path: Annotated[Path, typer.Argument(help="What the reader reads.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
+) -> None:
+    """Make a manifest of a corpus. Missing durations and rates are read from the files.
+
+    Example: `earwitness corpus import folder recordings/ -o recordings/manifest.csv`
+    """
+    from earwitness.cli.progress import progress_bar
+    from earwitness.corpora.inspection import fill_from_files
+    from earwitness.corpora.readers import read_corpus
+
+    imported = read_corpus(reader, path)
+    with progress_bar("reading", len(imported.manifest)) as step:
+        manifest, problems = fill_from_files(imported.manifest, step)
+    manifest.write(output)
+    for note in imported.notes:
+        typer.echo(note, err=True)
+    typer.echo(f"{len(manifest)} rows: {output}", err=True)
+    _list_problems(problems)
+
+
+@app.command()
+def check(
+    given: Given,
+    task: Annotated[
+        str | None, typer.Option(help="Leaks of detection, speaker or manner; by default of detection.")
+    ] = None,
+    shared_voice: Annotated[list[str] | None, typer.Option(help="A voice on both sides by rule (repeat it).")] = None,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every file whole: finds truncated ones.")] = False,
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check the table, open every file, and look for equal files and for leaks between splits.
+
+    Exit code 1 when a row has a problem; 2 when the table itself is not a manifest.
+
+    Example: `earwitness corpus check corpus.csv --task detection --shared-voice lj`
+    """
+    from earwitness.cli.progress import progress_bar
+    from earwitness.core.errors import UsageError
+    from earwitness.corpora.inspection import Problem, inspect_files
+    from earwitness.corpora.leaks import find_leaks
+    from earwitness.corpora.manifest import Manifest
+
+    task = task or "detection"
+    if task not in ("detection", "speaker", "manner"):
+        raise UsageError(f"unknown task '{task}'", where="--task", fix="Choose detection, speaker or manner.")
+    manifest = Manifest.read(given, data_root)
+    with progress_bar("checking", len(manifest)) as step:
+        inspected = inspect_files(manifest, step, decode)
+    leaks = find_leaks(manifest, task, shared_voice or (), inspected.hashes)  # type: ignore[arg-type]
+    problems = [*inspected.problems, *(Problem(f"leak ({task})", str(leak)) for leak in leaks)]
+    if as_json:
+        _print_json({"rows": len(manifest), "sha256": manifest.sha256, "problems": [vars(found) for found in problems]})
+    else:
+        typer.echo(f"{len(manifest)} rows, {len(inspected.problems)} problem(s) in rows, {len(leaks)} leak(s)")
+    _list_problems(problems, quiet=as_json)
+
+
+@app.command()
+def split(
+    given: Given,
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
+    rule: Annotated[str, typer.Option(help="by_column, detection, speaker, or a YAML file with `kind` and fields.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A field, e.g. seed=1 or test_families=[hifigan].")
+    ] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Write the column `split` by a rule; what stands on no side keeps its row, with the reason in `left_out`.
+
+    Example: `earwitness corpus split all.csv --rule detection --set shared_voices=[lj] -o split.csv`
+    """
+    from earwitness.core.config import parse_config
+    from earwitness.corpora.manifest import Manifest
+    from earwitness.corpora.splits import SplitConfig, split
+
+    result = split(Manifest.read(given, data_root), parse_config(SplitConfig, _rule(rule, settings or []), where=rule))
+    result.write(output)
+    _print_sides(result)
+
+
+@app.command()
+def describe(
+    given: Given,
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Count recordings, hours, speakers and systems by label, corpus, split, system, rate and licence.
+
+    Example: `earwitness corpus describe corpus.csv`
+    """
+    from dataclasses import asdict
+
+    from earwitness.corpora.inspection import describe
+    from earwitness.corpora.manifest import Manifest
+
+    summary = describe(Manifest.read(given, data_root))
+    if as_json:
+        _print_json(asdict(summary))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(_table("In all", [summary.total]))
+    parts = ("labels", "corpora", "splits", "families", "systems", "languages", "rates", "licences")
+    for part in parts:
+        if counts := getattr(summary, part):
+            console.print(_table(part.capitalize(), counts))
+    if summary.rows_without_duration:
+        console.print(f"{summary.rows_without_duration} row(s) without a duration are not in the hours")
+
+
+def _rule(rule: str, settings: Sequence[str]) -> object:
+    """The data of a rule: a file or a kind, with single fields set over it."""
+    import yaml
+
+    from earwitness.core.config import read_yaml
+    from earwitness.core.errors import UsageError
+
+    data = read_yaml(rule) if rule.endswith((".yaml", ".yml")) else {"kind": rule}
+    if not isinstance(data, dict):
+        return data
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"'{setting}' is not name=value", where="--set", fix="E.g. --set seed=1.")
+        try:
+            data = {**data, name.strip(): yaml.safe_load(value)}
+        except yaml.YAMLError:
+            raise UsageError(f"'{value}' is not a YAML value", where=f"--set {name}") from None
+    return data
+
+
+def _print_sides(manifest: Manifest) -> None:
+    from collections import Counter
+
+    sides = Counter(zip(manifest.table["split"], manifest.table["label"], strict=True))
+    for side in ("train", "dev", "test", None):
+        counts = {label: sides[side, label] for label in ("bonafide", "spoof", None) if sides[side, label]}
+        if counts:
+            rows = ", ".join(f"{count} {label or 'unlabelled'}" for label, count in counts.items())
+            typer.echo(f"{side or 'left out'}: {sum(counts.values())} ({rows})", err=True)
+    reasons = Counter(reason for reason in manifest.table["left_out"] if reason)
+    for reason, count in reasons.most_common():
+        typer.echo(f"  {count} left out: {reason}", err=True)
+
+
+def _list_problems(problems: Sequence[Problem], quiet: bool = False) -> None:
+    """Print the problems and end with exit code 1 where there are any."""
+    from earwitness.core.errors import printable
+
+    if not problems:
+        return
+    if not quiet:
+        for problem in problems[:SHOWN]:
+            typer.echo(printable(f"{problem.id}: {problem.what}"), err=True)
+        if len(problems) > SHOWN:
+            typer.echo(f"and {len(problems) - SHOWN} more", err=True)
+    raise typer.Exit(1)
+
+
+def _print_json(data: object) -> None:
+    import json
+
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _table(title: str, counts: Sequence[Count]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from earwitness.core.errors import printable
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    for heading in ("recordings", "hours", "speakers", "systems"):
+        table.add_column(heading, justify="right")
+    for count in counts:
+        name = escape(printable(count.name))
+        table.add_row(name, str(count.rows), f"{count.hours:.2f}", str(count.speakers), str(count.systems))
+    return table
