@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -39,4 +39,31 @@ class Task(Protocol):
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Metrics:
         """Metrics over the dev batches; the model is in eval mode and no gradient is kept."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A task whose loss changes as training goes on (a margin that grows, a term that fades in)."""
+
+    def set_progress(self, epochs: float) -> None:
+        """Told before each step how many epochs have passed, e.g. 2.5; what it sets must follow from that number
+        alone.
+        """
+        ...
+
+
+class TrainData(Protocol):
+    """The training batches of each epoch.
+
+    Which rows stand in which batch follows from (seed, epoch) alone and what is drawn for a row from (seed, epoch,
+    id), so any stretch of an epoch can be loaded again, the same.
+    """
+
+    def count(self, epoch: int) -> int:
+        """Batches in this epoch (from 0)."""
+        ...
+
+    def load(self, epoch: int, places: Sequence[int]) -> Iterable[Batch]:
+        """The batches at these places of the epoch's order, in the order asked for; nothing else is read or decoded."""
         ...

@@ -1,0 +1,375 @@
+"""The training loop: epochs of optimiser steps on one or many devices, the best epoch by a dev metric, and exact
+resume.
+
+A run's randomness follows from (seed, step, process) and its data from (seed, epoch, place). So a run that was killed
+at any point and resumed takes the same steps as one that was not, and ends with the same weights, bit for bit.
+
+    fit -> (train one epoch -> close it: judge on dev, keep weights, checkpoint) until done -> choose or average weights
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric, seed_everything
+from torch import nn
+
+from earwitness.core.config import nearest
+from earwitness.core.errors import DataError, RecipeError, UsageError
+from earwitness.core.hashing import sha256_text
+from earwitness.core.writing import write_atomically
+from earwitness.corpora.batch import Batch
+from earwitness.nn.layers.frozen import keep_frozen_in_eval
+from earwitness.training.averaging import average_states
+from earwitness.training.checkpoint import CheckpointFolder, EpochResult, Progress, chosen_epochs, ranked
+from earwitness.training.recipe import LoopConfig, Recipe
+from earwitness.training.runlog import Bar, Event, JsonLines, Listener, TensorBoard
+from earwitness.training.schedules import RunLength, Schedule
+from earwitness.training.task import Metrics, Paced, Task, TrainData
+from earwitness.training.tensors import load_trained_state, read_tensors
+
+MAY_CHANGE = {"notes", "loop.workers", "loop.log_every", "loop.checkpoint_every_steps", "loop.tensorboard"}
+"""Fields of a recipe that leave the weights as they are, and so may differ when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished run. The model that was given holds the weights of `epochs` (from 0; more than one: their average).
+
+    `metrics` are those of these very weights on dev; empty without dev data.
+    """
+
+    folder: Path
+    steps: int
+    epochs: tuple[int, ...]
+    metrics: dict[str, float]
+    history: tuple[EpochResult, ...]
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    train: TrainData,
+    dev: Iterable[Batch] | None,
+    recipe: Recipe,
+    out_dir: str | Path,
+    *,
+    resume: bool = False,
+) -> FitResult:
+    """Train `model` as the recipe says; `out_dir` gets `log.jsonl`, `recipe.json` and the checkpoints.
+
+    `dev` is gone through once an epoch, so it must be iterable again and again. All parts with parameters that learn
+    belong to `model`, also those of the loss. With `resume` an interrupted run goes on where its last checkpoint was;
+    where there is none it starts; a finished one is only read again.
+
+    Raises `UsageError` where `out_dir` holds a run and `resume` is off, `RecipeError` for a recipe that does not fit
+    the run that is resumed or a metric that the task does not give, or when the loss is no longer finite, and
+    `DataError` for empty training data.
+    """
+    with _deterministic(), _Run(model, task, train, dev, recipe, Path(out_dir), resume) as run:
+        while not _done(run):
+            _train_epoch(run)
+            _close_epoch(run)
+        return _finish(run)
+
+
+class _Run:
+    """All that a run holds together; its only changing part is `progress` (beside the weights and the optimiser)."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        train: TrainData,
+        dev: Iterable[Batch] | None,
+        recipe: Recipe,
+        folder: Path,
+        resume: bool,
+    ) -> None:
+        self.task, self.train, self.dev = task, train, dev
+        self.recipe, self.config = recipe, recipe.loop
+        self.files = CheckpointFolder(folder)
+        if self.config.select is not None and dev is None:
+            raise RecipeError(f"epochs are selected by '{self.config.select.metric}', but there is no dev data")
+        self.fabric = _fabric(self.config)
+        _claim_folder(self.files, recipe, resume, first=self.fabric.is_global_zero)
+        self.length = _length(recipe, train, self.fabric.world_size)
+        self.schedule: Schedule = recipe.schedule.build(self.length)
+        self.network = model  # as it was given; `model` is wrapped for devices and precision
+        self.model: Any
+        self.optimiser: Any
+        self.model, self.optimiser = self.fabric.setup(model, recipe.optimiser.build(_learning(model)))
+        self.progress = self._restore() if resume and self.files.last.exists() else Progress()
+        self.fabric.barrier()
+        self.listeners = self._listeners(folder) if self.fabric.is_global_zero else []
+
+    def _restore(self) -> Progress:
+        progress, scaler = self.files.load(self.network, self.optimiser.optimizer)
+        self.fabric.strategy.precision.load_state_dict(scaler)
+        return progress
+
+    def _listeners(self, folder: Path) -> list[Listener]:
+        self.log = JsonLines(folder / "log.jsonl", self.config.log_every, keep=self.progress.log_bytes)
+        found: list[Listener] = [self.log, Bar(self.length.steps, self.progress.step)]
+        if self.config.tensorboard:
+            found.append(TensorBoard(folder / "tensorboard", self.config.log_every, self.progress.step))
+        return found
+
+    def tell(self, event: Event) -> None:
+        """Tell everyone who listens; nobody but the first process has listeners."""
+        for listener in self.listeners:
+            listener.hear(event)
+
+    def checkpoint(self) -> None:
+        """Replace the checkpoint by the present state; the first process writes for all."""
+        if self.fabric.is_global_zero:
+            self.progress = self.progress.logged(self.log.size())
+            scaler = self.fabric.strategy.precision.state_dict()
+            self.files.save(self.network, self.optimiser.optimizer, scaler, self.progress)
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for listener in self.listeners:
+            listener.close()
+
+
+def _done(run: _Run) -> bool:
+    """All epochs are through, or `early_stop` of them brought nothing better."""
+    history, config = run.progress.history, run.config
+    if len(history) >= config.epochs:
+        return True
+    if config.early_stop is None or config.select is None or not history:
+        return False
+    return len(history) - 1 - ranked(history, config.select)[0] >= config.early_stop
+
+
+def _train_epoch(run: _Run) -> None:
+    """The optimiser steps of an epoch that are not done yet."""
+    run.model.train()
+    keep_frozen_in_eval(run.network)
+    for batches in _step_batches(run):
+        lr = run.schedule(run.progress.step, run.progress.epoch)
+        losses = _step(run, batches, lr)
+        run.progress = run.progress.after_step(losses)
+        terms = {f"loss/{name}": value for name, value in losses.items()}
+        total = sum(losses.values())
+        run.tell(Event("step", run.progress.step, run.progress.epoch, {"lr": lr, "loss": total, **terms}))
+        every = run.config.checkpoint_every_steps
+        if every is not None and run.progress.step % every == 0:
+            run.checkpoint()
+
+
+def _step_batches(run: _Run) -> Iterator[list[Batch]]:
+    """The batches of each step that is left in this epoch, for this process."""
+    fabric, epoch = run.fabric, run.progress.epoch
+    plan = step_places(run.train.count(epoch), run.config.accumulate, fabric.world_size, fabric.global_rank)
+    left = plan[run.progress.steps_in_epoch :]
+    batches = iter(run.train.load(epoch, [place for places in left for place in places]))
+    for places in left:
+        yield [next(batches) for _ in places]
+
+
+def _step(run: _Run, batches: Sequence[Batch], lr: float) -> dict[str, float]:
+    """One optimiser step on the utterance-weighted mean loss of its batches; gives the loss terms."""
+    seed_run(run.recipe.seed, "step", run.progress.step, run.fabric.global_rank)
+    if isinstance(run.task, Paced):
+        run.task.set_progress(run.progress.step / run.length.steps_per_epoch)
+    utterances = sum(len(batch.ids) for batch in batches)
+    sums: dict[str, float] = {}
+    for number, batch in enumerate(batches, start=1):
+        share = len(batch.ids) / utterances
+        with run.fabric.no_backward_sync(run.model, enabled=number < len(batches)):
+            with run.fabric.autocast():
+                losses = run.task.loss(run.model, batch.to(run.fabric.device))
+            run.fabric.backward(losses.total * share)
+        for name, term in losses.terms.items():
+            sums[name] = sums.get(name, 0.0) + float(term.detach()) * share
+    _require_finite(sums, run.progress.step)
+    if run.config.clip_norm is not None:
+        run.fabric.clip_gradients(run.model, run.optimiser, max_norm=run.config.clip_norm, error_if_nonfinite=False)
+    for group in run.optimiser.param_groups:
+        group["lr"] = lr
+    run.optimiser.step()
+    run.optimiser.zero_grad()
+    return sums
+
+
+def _close_epoch(run: _Run) -> None:
+    """Judge the epoch on dev, keep its weights where they may become the result, and make a checkpoint."""
+    metrics = _judge(run)
+    run.progress = run.progress.after_epoch(metrics)
+    done = run.progress.history[-1]
+    losses = {f"loss/{name}": value for name, value in done.losses.items()}
+    dev = {f"dev/{name}": value for name, value in metrics.items()}
+    run.tell(Event("epoch", run.progress.step, done.epoch, {"loss": sum(done.losses.values()), **losses, **dev}))
+    chosen = chosen_epochs(run.progress.history, run.config.select, run.config.average)
+    if run.fabric.is_global_zero and done.epoch in chosen:
+        run.files.keep_epoch(run.network, done.epoch)
+    run.checkpoint()
+    if run.fabric.is_global_zero:
+        run.files.prune(chosen)
+
+
+def _judge(run: _Run) -> dict[str, float]:
+    """Dev metrics of the present weights. Every process judges all of dev, and all go by the numbers of the first."""
+    if run.dev is None:
+        return {}
+    seed_run(run.recipe.seed, "dev", run.progress.step)
+    run.model.eval()
+    with torch.no_grad(), run.fabric.autocast():
+        found = run.task.evaluate(run.model, (batch.to(run.fabric.device) for batch in run.dev))
+    metrics: Metrics = run.fabric.broadcast(found)
+    select = run.config.select
+    if select is not None and select.metric not in metrics.values:
+        guess = nearest(select.metric, metrics.values)
+        hint = f"Did you mean '{guess}'?" if guess else None
+        raise RecipeError(
+            f"loop.select.metric: the task gives {', '.join(metrics.values)}, not '{select.metric}'", fix=hint
+        )
+    return metrics.values
+
+
+def _finish(run: _Run) -> FitResult:
+    """Put the chosen epoch's weights, or the average of several, into the model."""
+    run.fabric.barrier()
+    history = run.progress.history
+    chosen = chosen_epochs(history, run.config.select, run.config.average)
+    states = (read_tensors(run.files.epoch_file(epoch))[0] for epoch in chosen)
+    load_trained_state(run.network, average_states(states), where=run.files.folder)
+    metrics = history[chosen[0]].metrics if len(chosen) == 1 else _judge(run)
+    run.network.eval()
+    values = {f"dev/{name}": value for name, value in metrics.items()}
+    run.tell(Event("result", run.progress.step, chosen[-1], values))
+    return FitResult(run.files.folder, run.progress.step, tuple(chosen), metrics, history)
+
+
+def step_places(count: int, accumulate: int, processes: int, rank: int) -> list[list[int]]:
+    """Which of an epoch's `count` batches a process takes at each optimiser step.
+
+    A step takes `accumulate` batches a process. In the last one each process takes what is left; where that does not
+    divide evenly, some of its batches are taken twice, so that all processes go on together and no batch is left out.
+
+    >>> step_places(5, accumulate=2, processes=1, rank=0)
+    [[0, 1], [2, 3], [4]]
+    >>> step_places(5, accumulate=1, processes=2, rank=1)
+    [[1], [3], [4]]
+    """
+    size = accumulate * processes
+    steps = [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+    return [
+        [step[place % len(step)] for place in range(rank, _round_up(len(step), processes), processes)] for step in steps
+    ]
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def seed_run(seed: int, *place: object) -> None:
+    """Seed torch, numpy and Python for one place of a run, e.g. `seed_run(recipe.seed, "init")` before a network is
+    built.
+    """
+    key = sha256_text("/".join(str(part) for part in (seed, *place)))
+    seed_everything(int(key[:8], 16), verbose=False)
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """Deterministic algorithms where torch has them (it warns where not), and the caller's choice again afterwards."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may differ from run to run
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def _fabric(config: LoopConfig) -> Any:
+    fabric = Fabric(
+        accelerator=config.accelerator, devices=config.devices, strategy=config.strategy, precision=config.precision
+    )
+    fabric.launch()
+    return fabric
+
+
+def _claim_folder(files: CheckpointFolder, recipe: Recipe, resume: bool, first: bool) -> None:
+    """Make the folder this run's, or check that it is. Only the first process writes."""
+    if files.last.exists() and not resume:
+        raise UsageError(
+            "holds a run already", where=files.folder, fix="Add --resume to go on, or choose another folder."
+        )
+    note = files.folder / "recipe.json"
+    plan = recipe.model_dump(mode="json")
+    if files.last.exists():
+        _require_same_recipe(json.loads(note.read_text(encoding="utf-8")), plan, files.folder)
+    elif first:
+        write_atomically(note, json.dumps(plan, indent=2, ensure_ascii=False) + "\n")
+    if first:
+        files.clear_torn()
+
+
+def _require_same_recipe(earlier: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    before, after = dict(_flat(earlier)), dict(_flat(now))
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and key not in MAY_CHANGE]
+    if changed:
+        key = changed[0]
+        difference = f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
+        raise RecipeError(
+            f"the run that lies here was started with another recipe: {difference}",
+            where=folder,
+            fix="Resume with the same recipe, or train in another folder.",
+        )
+
+
+def _flat(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Plain data as (dotted name, value) pairs."""
+    if isinstance(data, dict) and data:
+        for name, value in data.items():
+            yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, data
+
+
+def _length(recipe: Recipe, train: TrainData, processes: int) -> RunLength:
+    """How long the run will be, by the batches of the first epoch."""
+    batches = train.count(0)
+    if batches == 0:
+        raise DataError(
+            "there are no training batches", fix="Check the recipe's data, its split and its excluded licences."
+        )
+    loop = recipe.loop
+    utterances = loop.batch_size * loop.accumulate * processes
+    steps = math.ceil(batches / (loop.accumulate * processes))
+    return RunLength(recipe.optimiser.lr, loop.epochs, steps, utterances)
+
+
+def _learning(model: nn.Module) -> list[nn.Parameter]:
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not found:
+        raise RecipeError("the network has no parameter that learns", fix="Unfreeze a part of it.")
+    return found
+
+
+def _require_finite(losses: dict[str, float], step: int) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise RecipeError(
+                f"the loss term '{name}' is {value} at step {step + 1}",
+                fix="Lower the learning rate, clip gradients, or use 32-bit precision; the last checkpoint is good.",
+            )

@@ -1,0 +1,154 @@
+"""A recipe: one YAML that says everything about a training run. Domains subclass `Recipe` with `task`, `network`,
+`loss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, model_validator
+
+from earwitness.audio.perturb import PerturbationConfig
+from earwitness.core.config import Config, parse_config, read_yaml
+from earwitness.core.errors import RecipeError, UsageError
+from earwitness.corpora.splits import NON_COMMERCIAL, SplitConfig
+from earwitness.training.optimisers import AdamWConfig, OptimiserConfig
+from earwitness.training.schedules import ConstantConfig, ScheduleConfig
+
+R = TypeVar("R", bound="Recipe")
+
+
+class DataConfig(Config):
+    """Which recordings a run learns from. Paths are relative to the data root that the command is given.
+
+    The sides train, dev and test are those of `split_file` (a table with the columns `id` and `split`), else drawn by
+    `split`, else those that the manifests state.
+    """
+
+    manifests: tuple[Path, ...] = Field(min_length=1)  # tables, or folders that the reader understands
+    reader: str = "manifest"  # one of corpora.readers.READERS
+    exclude_licences: tuple[str, ...] = NON_COMMERCIAL  # regular expressions
+    split: SplitConfig | None = None
+    split_file: Path | None = None
+
+
+class AudioConfig(Config):
+    """How utterances become training examples: load, trim, crop, perturb (all of them, in this order), level."""
+
+    rate: int = Field(16_000, ge=8_000)
+    crop_s: float | None = Field(4.0, gt=0)  # None: the whole utterance
+    crop_from: Literal["anywhere", "start"] = "anywhere"
+    trim_silence: bool = True
+    perturbations: tuple[PerturbationConfig, ...] = ()
+    level_dbfs: float | None = None
+    keep_in_memory: bool = False
+
+
+class SelectConfig(Config):
+    """The dev metric by which epochs are compared."""
+
+    metric: str
+    mode: Literal["min", "max"] = "min"
+
+
+class AverageConfig(Config):
+    """Which epochs' weights are averaged at the end; 'best' needs a `select`."""
+
+    of: Literal["last", "best"]
+    count: int = Field(gt=0)
+
+
+class LoopConfig(Config):
+    """How the loop runs. Without `select` the last epoch's weights are kept, with it the best epoch's, or their
+    average.
+    """
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    accumulate: int = Field(1, gt=0)  # batches an optimiser step
+    clip_norm: float | None = Field(None, gt=0)
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int | Literal["auto"] = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    workers: int = Field(0, ge=0)
+    select: SelectConfig | None = None
+    early_stop: int | None = Field(None, gt=0)  # epochs without a better dev metric
+    average: AverageConfig | None = None
+    log_every: int = Field(50, gt=0)  # steps
+    checkpoint_every_steps: int | None = Field(None, gt=0)  # besides the one after each epoch
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _needs_a_metric(self) -> LoopConfig:
+        best = self.average is not None and self.average.of == "best"
+        if self.select is None and (self.early_stop or best):
+            raise ValueError(
+                "early_stop and the average of the best epochs need `select`, the dev metric to compare by"
+            )
+        return self
+
+
+class Recipe(Config):
+    """What every recipe has. A domain's subclass adds `task: Literal[...]`, `network`, `loss`."""
+
+    name: str
+    seed: int = Field(0, ge=0)
+    data: DataConfig
+    audio: AudioConfig = AudioConfig()
+    optimiser: OptimiserConfig = AdamWConfig()
+    schedule: ScheduleConfig = ConstantConfig()
+    loop: LoopConfig
+    notes: str = ""
+
+
+def read_recipe(path: str | Path, kind: type[R] | Any, overrides: Iterable[str] = ()) -> R:
+    """The recipe of a YAML file as a `kind` (a `Recipe` class, or a union of them discriminated by `task`).
+
+    `overrides` are `key.sub=value` texts, the value in YAML; a number addresses an item of a list. Raises
+    `RecipeError` for what is not a valid recipe, naming the field and the nearest allowed value, and `UsageError` for
+    a text of another form.
+
+    >>> assign({"loop": {"epochs": 5}}, "loop.epochs=7")
+    {'loop': {'epochs': 7}}
+    """
+    data = read_yaml(path)
+    if not isinstance(data, dict):
+        raise RecipeError("a recipe is a mapping of names to values", where=path)
+    for text in overrides:
+        data = assign(data, text)
+    recipe: R = parse_config(kind, data, where=path)
+    return recipe
+
+
+def assign(data: dict[str, Any], text: str) -> dict[str, Any]:
+    """Plain data with one `key.sub=value` put in; the given data is not changed. Raises `UsageError`, `RecipeError`."""
+    key, equals, value = text.partition("=")
+    keys = key.strip().split(".")
+    if not equals or not all(keys):
+        raise UsageError(f"'{text}' is not of the form key.sub=value", fix="For example: --set loop.epochs=5")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(f"the value of '{text}' is not valid YAML") from None
+    placed: dict[str, Any] = _place(data, keys, parsed, text)
+    return placed
+
+
+def _place(node: Any, keys: list[str], value: Any, text: str) -> Any:
+    """A copy of `node` with `value` at the path `keys`; mappings that are missing on the way are made."""
+    if not keys:
+        return value
+    first, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not first.isdigit() or int(first) >= len(node):
+            raise RecipeError(f"'{text}': '{first}' is no item of a list of {len(node)}", fix="Items count from 0.")
+        place = int(first)
+        return [*node[:place], _place(node[place], rest, value, text), *node[place + 1 :]]
+    if node is not None and not isinstance(node, dict):
+        raise RecipeError(f"'{text}': '{first}' cannot be set inside of the value {node!r}")
+    known = node or {}
+    return {**known, first: _place(known.get(first), rest, value, text)}
