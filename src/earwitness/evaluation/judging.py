@@ -1,0 +1,357 @@
+"""How good scores are: error rates with intervals over the right unit, per system and per any other column.
+
+judgement = judge(read_labelled("deepfake", "scores.parquet", "manifest.csv"))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
+
+import polars as pl
+
+from earwitness.core.errors import DataError, MetricError, UsageError
+from earwitness.core.records import RunRecord, command_line
+from earwitness.evaluation.labelled import LabelledScores, Task
+from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap, paired
+from earwitness.metrics.detection import (
+    ASVSPOOF5,
+    EER_DEFINITIONS,
+    TIED_WARNING,
+    VOX01,
+    VOX05,
+    DetectionCost,
+    EerMethod,
+    error_rates,
+)
+from earwitness.metrics.scores import Floats
+from earwitness.metrics.trials import Trials
+
+Unit = Literal["auto", "speaker", "system", "utterance"]
+
+COSTS: dict[Task, tuple[DetectionCost, ...]] = {"deepfake": (ASVSPOOF5,), "speaker": (VOX01, VOX05)}
+SPOOF_COLUMNS = ("system", "family")  # they describe spoofs alone; every group is set against all bona fide
+FEWEST_OF_A_SYSTEM = 10  # files; systems with fewer are judged together
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """How to judge. `by` are columns with a table each; `costs` empty means those customary for the task."""
+
+    eer_method: EerMethod = "interpolated"
+    unit: Unit = "auto"
+    by: tuple[str, ...] = ()
+    costs: tuple[DetectionCost, ...] = ()
+    n_resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure with its interval and its definition; `scale` is "share" or "bits" or "cost"."""
+
+    name: str
+    interval: Interval
+    definition: str
+    scale: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows with one value in one column. No EER where there is only one class; `note` says against what."""
+
+    column: str
+    value: str
+    positives: int
+    negatives: int
+    eer: Interval | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Everything that `evaluate` says of a score file."""
+
+    task: Task
+    positives: int
+    negatives: int
+    failed: int
+    unlabelled: int
+    tied_fraction: float
+    measures: tuple[Measure, ...]
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+    record: RunRecord = field(repr=False)
+
+    def measure(self, name: str) -> Measure:
+        """One measure by its name. Raises `MetricError` where it was not computed."""
+        for found in self.measures:
+            if found.name == name:
+                return found
+        raise MetricError(f"there is no '{name}'", fix=f"Computed: {', '.join(m.name for m in self.measures)}.")
+
+    def to_json(self) -> str:
+        """As JSON, with definitions and the run record."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """EER of two score files on the same rows; a negative difference means that the first is better."""
+
+    first: str
+    second: str
+    eer: Paired
+    eer_method: EerMethod
+    rows: int
+    left_out: int  # rows that only one of the two could score
+
+    @property
+    def answer(self) -> str:
+        """The difference in words."""
+        low, high = self.eer.difference.low, self.eer.difference.high
+        if high < 0:
+            return f"{self.first} is better than {self.second}"
+        if low > 0:
+            return f"{self.first} is worse than {self.second}"
+        return f"no difference between {self.first} and {self.second} can be told on these rows"
+
+
+def judge(scores: LabelledScores, options: JudgeOptions | None = None) -> Judgement:
+    """All measures and tables of one score file.
+
+    Raises `MetricError` where a class is missing, `UsageError` where a column or unit that was asked for is not there.
+    """
+    options = options or JudgeOptions()
+    for column in options.by:
+        _require_column(scores, column, "--by")
+    units, notes = units_of(scores, options.unit)
+    measures = _measures(scores, units, options)
+    tied = error_rates(scores.positive["score"], scores.negative["score"]).tied_fraction
+    notes = [*notes, *_cautions(scores, measures, tied)]
+    return Judgement(
+        task=scores.task,
+        positives=scores.positive.height,
+        negatives=scores.negative.height,
+        failed=len(scores.failed),
+        unlabelled=len(scores.unlabelled),
+        tied_fraction=tied,
+        measures=tuple(measures),
+        groups=tuple(_groups(scores, options)),
+        notes=tuple(notes),
+        record=RunRecord.make(
+            command_line(), asdict(options), seed=options.seed, inputs=scores.inputs, notes=list(notes)
+        ),
+    )
+
+
+def compare(
+    first: LabelledScores, second: LabelledScores, names: tuple[str, str], options: JudgeOptions | None = None
+) -> Comparison:
+    """Paired comparison of two score files over the same resamples of the rows that both could score.
+
+    Raises `MetricError` where the files share too little, `DataError` where their labels differ.
+    """
+    options = options or JudgeOptions()
+    known = set(second.table["id"])
+    shared = [row for row in first.table["id"] if row in known]
+    left_out = len({*first.table["id"], *known}) - len(shared)
+    one, two = first.with_ids(shared), second.with_ids(shared)
+    differs = one.table["positive"] != two.table["positive"]
+    if differs.any():
+        row = shared[int(differs.arg_max() or 0)]
+        raise DataError(
+            f"id '{row}' has one label in {names[0]} and another in {names[1]}", fix="Use one key for both."
+        )
+    units, _ = units_of(one, options.unit)
+    trials = [Trials(side.positive["score"], side.negative["score"], units) for side in (one, two)]
+
+    def eer_of(which: Trials, counts: Floats) -> float:
+        return which.resample(counts).eer(options.eer_method)
+
+    found = paired(
+        lambda counts: eer_of(trials[0], counts),
+        lambda counts: eer_of(trials[1], counts),
+        units,
+        options.n_resamples,
+        options.seed,
+    )
+    return Comparison(*names, found, options.eer_method, len(shared), left_out)
+
+
+def units_of(scores: LabelledScores, unit: Unit = "auto") -> tuple[Units, list[str]]:
+    """What is resampled together, rows of the positives first, and what must be said about it.
+
+    `auto`: bona fide by speaker crossed with spoof by system (by speaker where there are no systems); trials by the
+    speakers of both sides. Where a column is missing or has one value only: by utterance (trials: by recording).
+    Raises `UsageError` where a named unit is not there.
+    """
+    if unit not in get_args(Unit):
+        raise UsageError(f"unknown unit '{unit}'", where="--unit", fix=f"Use one of {', '.join(get_args(Unit))}.")
+    pos, neg = scores.positive, scores.negative
+    if scores.task == "speaker":
+        return _trial_units(pl.concat([pos, neg]), unit)
+    if unit == "utterance":
+        return Units.stacked(Units.each(pos.height), Units.each(neg.height)), []
+    if unit == "speaker":
+        _require_column(scores, "speaker", "--unit")
+        return _grouped(pl.concat([pos, neg]), "speaker")
+    if unit == "system":
+        _require_column(scores, "system", "--unit")
+        system, notes = _grouped(neg, "system")
+        return Units.stacked(Units.each(pos.height), system), notes
+    if _usable(pos, "speaker") and _usable(neg, "speaker") and not _usable(neg, "system"):
+        return _grouped(pl.concat([pos, neg]), "speaker")  # a speaker brings the scores of both classes
+    by_speaker, first = _grouped_or_each(pos, "speaker", "bona fide")
+    by_system, second = _grouped_or_each(neg, "system", "spoof")
+    return Units.stacked(by_speaker, by_system), first + second
+
+
+def _usable(table: pl.DataFrame, column: str) -> bool:
+    return column in table.columns and table[column].drop_nulls().n_unique() > 1
+
+
+def _grouped_or_each(table: pl.DataFrame, column: str, what: str) -> tuple[Units, list[str]]:
+    if _usable(table, column):
+        return _grouped(table, column)
+    note = f"{what}: fewer than two values of {column}, so the interval is over utterances"
+    return Units.each(table.height), [note]
+
+
+def _grouped(table: pl.DataFrame, column: str) -> tuple[Units, list[str]]:
+    """Units by a column; a row without a value is a unit of its own."""
+    missing = table[column].null_count()
+    own = pl.format("\0{}", pl.int_range(pl.len()))
+    ids = table.select(pl.col(column).cast(pl.String).fill_null(own)).to_series()
+    notes = [f"{missing} rows have no {column} and are each a unit of their own"] if missing else []
+    return Units.of(ids.to_numpy(), column), notes
+
+
+def _trial_units(trials: pl.DataFrame, unit: Unit) -> tuple[Units, list[str]]:
+    if unit == "utterance":
+        return Units.each(trials.height, "trial"), []
+    if unit == "system":
+        raise UsageError("speaker trials have no systems", where="--unit", fix="Use speaker or utterance.")
+    sides = ("enrol_speaker", "test_speaker")
+    if all(side in trials.columns and not trials[side].null_count() for side in sides):
+        return Units.pairs(trials[sides[0]].to_list(), trials[sides[1]].to_list(), "speaker"), []
+    if unit == "speaker":
+        fix = "Add them to the key, or use --unit auto."
+        raise UsageError("the trials have no columns `enrol_speaker` and `test_speaker`", where="--unit", fix=fix)
+    note = "no columns `enrol_speaker` and `test_speaker`, so the interval is over the recordings of both sides"
+    return Units.pairs(trials["enrol"].to_list(), trials["test"].to_list(), "recording"), [note]
+
+
+def _measures(scores: LabelledScores, units: Units, options: JudgeOptions) -> list[Measure]:
+    """All figures from one set of resamples."""
+    costs = options.costs or COSTS[scores.task]
+    pos, neg = scores.positive, scores.negative
+    by_score = Trials(pos["score"], neg["score"], units)
+    by_llr = Trials(pos["llr"], neg["llr"], units) if scores.has_llr else None
+
+    def statistic(counts: Floats) -> list[float]:
+        drawn = by_score.resample(counts)
+        values = [drawn.eer(options.eer_method), drawn.auc(), *(drawn.min_dcf(cost) for cost in costs)]
+        values.append(drawn.min_cllr())
+        if by_llr is not None:
+            weighed = by_llr.resample(counts)
+            values += [weighed.cllr(), *(weighed.act_dcf(cost) for cost in costs)]
+        return values
+
+    intervals = bootstrap(statistic, units, options.n_resamples, options.seed)
+    # zip stops at the shorter list: without llr there are no values for the last names
+    return [
+        Measure(name, interval, definition, scale)
+        for (name, definition, scale), interval in zip(_definitions(options.eer_method, costs), intervals, strict=False)
+    ]
+
+
+def _definitions(method: EerMethod, costs: tuple[DetectionCost, ...]) -> list[tuple[str, str, str]]:
+    """Name, definition and scale of each measure, in the order in which they are computed."""
+    normal = "divided by the cost of the better of accept-all and reject-all"
+    return [
+        ("EER", f"{method}: {EER_DEFINITIONS[method]}", "share"),
+        ("AUC", "chance that a positive scores above a negative, ties counted half", "share"),
+        *((f"minDCF {cost.name}", f"lowest over thresholds, {normal}; {cost}", "cost") for cost in costs),
+        ("minCllr", "Cllr after the best monotone calibration on these trials", "bits"),
+        ("Cllr", "1/2 [mean_pos log2(1 + e^-llr) + mean_neg log2(1 + e^llr)], from column llr", "bits"),
+        *((f"actDCF {cost.name}", f"at the Bayes threshold of column llr, {normal}; {cost}", "cost") for cost in costs),
+    ]
+
+
+def _cautions(scores: LabelledScores, measures: list[Measure], tied: float) -> Iterator[str]:
+    """What a reader must know beside the figures."""
+    auc = next(measure.interval for measure in measures if measure.name == "AUC")
+    if scores.failed:
+        yield f"{len(scores.failed)} rows could not be scored (first '{scores.failed[0]}') and are not judged"
+    if scores.unlabelled:
+        yield f"{len(scores.unlabelled)} rows have no label (first '{scores.unlabelled[0]}') and are not judged"
+    if auc.high < 0.5:
+        yield "the scores favour the wrong class: higher must mean bona fide or same speaker"
+    if tied > TIED_WARNING:
+        yield f"{tied:.1%} of the scores are tied across classes: EER definitions differ here"
+    if auc.few_units:
+        yield f"fewer than {FEW_UNITS} units of {auc.unit} to resample: the intervals are rather too narrow"
+    if not scores.has_llr:
+        yield "not every row has an llr: Cllr and actDCF need calibrated log-likelihood ratios"
+
+
+def _groups(scores: LabelledScores, options: JudgeOptions) -> Iterator[Group]:
+    """The table of each system (detection, where there are several), then those of the named columns."""
+    columns = list(dict.fromkeys(options.by))
+    several = "system" in scores.table.columns and scores.negative["system"].n_unique() > 1
+    if scores.task == "deepfake" and several and "system" not in columns:
+        columns.insert(0, "system")
+    for column in columns:
+        pos, neg = _valued(scores.positive, column), _valued(scores.negative, column)
+        if scores.task == "deepfake" and column == "system":
+            neg = _pooled(scores.negative)
+        against_all = scores.task == "deepfake" and column in SPOOF_COLUMNS
+        values = sorted({*neg["_value"]} if against_all else {*pos["_value"], *neg["_value"]})
+        for value in values:
+            chosen = pos if against_all else pos.filter(pl.col("_value") == value)
+            group = pl.concat([chosen, neg.filter(pl.col("_value") == value)]).drop("_value")
+            yield _group(scores, group, column, value, options, "against all bona fide" if against_all else "")
+
+
+def _valued(table: pl.DataFrame, column: str) -> pl.DataFrame:
+    return table.with_columns(_value=pl.col(column).cast(pl.String).fill_null("(none)"))
+
+
+def _pooled(spoof: pl.DataFrame) -> pl.DataFrame:
+    """Systems with enough files by name; the rest by family where that is known."""
+    spoof = _valued(spoof, "system")
+    family = pl.col("family") if "family" in spoof.columns else pl.lit(None, pl.String)
+    small = pl.len().over("_value") < FEWEST_OF_A_SYSTEM
+    rest = pl.when(family.is_null()).then(pl.lit("(small systems)")).otherwise(pl.format("(small, {})", family))
+    return spoof.with_columns(_value=pl.when(small).then(rest).otherwise("_value"))
+
+
+def _group(
+    scores: LabelledScores, table: pl.DataFrame, column: str, value: str, options: JudgeOptions, note: str
+) -> Group:
+    part = LabelledScores(scores.task, table, (), (), {})
+    counts = part.positive.height, part.negative.height
+    if not all(counts):
+        return Group(column, value, *counts, None, "one class only")
+    units, _ = units_of(part, "utterance" if options.unit == "utterance" else "auto")
+    trials = Trials(part.positive["score"], part.negative["score"], units)
+    try:
+        found = bootstrap(
+            lambda resampled: [trials.resample(resampled).eer(options.eer_method)],
+            units,
+            options.n_resamples,
+            options.seed,
+        )
+    except MetricError as error:
+        return Group(column, value, *counts, None, error.what)
+    return Group(column, value, *counts, found[0], note)
+
+
+def _require_column(scores: LabelledScores, column: str, option: str) -> None:
+    if column not in scores.table.columns:
+        known = [name for name in scores.table.columns if name not in ("id", "score", "llr", "positive", "path")]
+        fix = f"There are: {', '.join(known)}." if known else "Give a --key with more columns."
+        raise UsageError(f"there is no column '{column}'", where=option, fix=fix)

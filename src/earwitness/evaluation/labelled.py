@@ -1,0 +1,196 @@
+"""Scores joined with what is known of each trial: the table that judging reads.
+
+Every scored row finds its label or the reading stops; a row that could not be scored is counted, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+
+from earwitness.core.errors import DataError, UsageError
+from earwitness.core.hashing import sha256_file
+from earwitness.corpora.tables import read_table
+
+Task = Literal["deepfake", "speaker"]
+
+# which words name the positive class, and which the negative one
+_WORDS: dict[Task, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "deepfake": (("bonafide", "bona-fide", "1"), ("spoof", "deepfake", "0")),
+    "speaker": (("target", "1"), ("nontarget", "non-target", "0")),
+}
+_NUMBERS = ("score", "llr")
+_SCORED = ("id", "score", "llr", "error", "model", "windows", "seconds_used", "seconds_total")
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """Scored and labelled rows.
+
+    `table` has `id`, `score`, `llr` (null where absent), `positive`, and the columns of the key. `failed` are ids of
+    rows with an error, `unlabelled` of rows whose label is empty: neither is in `table`. `inputs` names the files by
+    their sha256.
+    """
+
+    task: Task
+    table: pl.DataFrame
+    failed: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    inputs: dict[str, str]
+
+    @property
+    def positive(self) -> pl.DataFrame:
+        """Bona fide rows, or trials of one speaker."""
+        return self.table.filter(pl.col("positive"))
+
+    @property
+    def negative(self) -> pl.DataFrame:
+        """Spoofed rows, or trials of two speakers."""
+        return self.table.filter(~pl.col("positive"))
+
+    @property
+    def has_llr(self) -> bool:
+        """Every row has a log-likelihood ratio."""
+        return self.table["llr"].null_count() == 0
+
+    def with_ids(self, ids: Sequence[str]) -> LabelledScores:
+        """The rows with these ids, in the order of the ids."""
+        order = pl.DataFrame({"id": ids}, schema={"id": pl.String})
+        table = order.join(self.table, on="id", how="inner", maintain_order="left")
+        return LabelledScores(self.task, table, self.failed, self.unlabelled, self.inputs)
+
+
+def read_labelled(task: Task, scores: str | Path, key: str | Path | None = None) -> LabelledScores:
+    """A score file, with the labels of the key where one is given, else its own.
+
+    The key is a manifest or any CSV, Parquet or JSONL table with `id` (or `path`) and `label`; for speaker trials with
+    `enrol`, `test` and `label`. Raises `UsageError` for an unknown task, and `DataError` naming the first row for
+    duplicate ids, ids without a partner in the other file, unknown labels, and rows with neither score nor error.
+    """
+    if task not in get_args(Task):
+        raise UsageError(f"unknown task '{task}'", fix=f"This version judges: {', '.join(get_args(Task))}.")
+    scored = score_table(task, scores)
+    inputs = {"scores": sha256_file(scores)}
+    if key is not None:
+        scored = _joined(task, scored, _with_ids(task, _read(key), key), (scores, key))
+        inputs["key"] = sha256_file(key)
+    return labelled(task, scored, inputs, key or scores)
+
+
+def labelled(task: Task, scored: pl.DataFrame, inputs: dict[str, str], where: object) -> LabelledScores:
+    """A table with `id`, `score`, `llr`, `error` and `label` as labelled scores. Raises `DataError`."""
+    positive = _positive(task, scored, where)
+    scored = scored.with_columns(positive=positive)
+    failed, unlabelled = pl.col("error").is_not_null(), pl.col("positive").is_null()
+    return LabelledScores(
+        task,
+        scored.filter(~failed & ~unlabelled).drop("error", "label"),
+        tuple(scored.filter(failed)["id"]),
+        tuple(scored.filter(~failed & unlabelled)["id"]),
+        inputs,
+    )
+
+
+def score_table(task: Task, path: str | Path) -> pl.DataFrame:
+    """A score file with `id`, `score`, `llr` and `error` checked and typed. Raises `DataError`."""
+    table = _with_ids(task, _read(path), path)
+    if "score" not in table.columns:
+        raise DataError("has no column `score`", where=path, fix="Give the file that `earwitness score` wrote.")
+    numbers = {name: _number(table, name, path) for name in _NUMBERS}
+    error = _text(table, "error")
+    bare = error.is_null() & numbers["score"].is_null()
+    _refuse_first(table, bare, "has neither a score nor an error", path)
+    return table.with_columns(**numbers, error=error)
+
+
+def _read(path: str | Path) -> pl.DataFrame:
+    path = Path(path)
+    if not path.is_file():
+        raise DataError("there is no such file", where=path, fix="Check the path.")
+    return read_table(path)
+
+
+def _with_ids(task: Task, table: pl.DataFrame, where: object) -> pl.DataFrame:
+    """The table with unique ids as text: of recordings their `id` or else `path`, of trials both sides."""
+    names = ("enrol", "test") if task == "speaker" else ("id", "path")
+    missing = [name for name in names if name not in table.columns]
+    if task == "speaker" and not missing:
+        ids = pl.select(_text(table, "enrol") + pl.lit(" ") + _text(table, "test")).to_series()
+    elif task == "deepfake" and len(missing) < 2:
+        ids = _text(table, "id").zip_with(_text(table, "id").is_not_null(), _text(table, "path"))
+    else:
+        needed = "`enrol` and `test`" if task == "speaker" else "`id`"
+        raise DataError(f"has no column {needed}", where=where, fix=f"It has: {', '.join(table.columns)}.")
+    table = table.with_columns(ids.alias("id"))
+    _refuse_first(table, ids.is_null(), "has no id", where)
+    _refuse_first(table, ~ids.is_first_distinct(), "stands there twice", where)
+    return table
+
+
+def _joined(task: Task, scored: pl.DataFrame, key: pl.DataFrame, files: tuple[str | Path, str | Path]) -> pl.DataFrame:
+    """Every scored row with its row of the key; what the key says counts."""
+    scores_path, key_path = files
+    unknown, unscored = ~scored["id"].is_in(key["id"].implode()), ~key["id"].is_in(scored["id"].implode())
+    _refuse_first(scored, unknown, f"is not in the key {key_path}", scores_path)
+    _refuse_first(key, unscored, f"has no row in {scores_path}", key_path, "Score every trial, or shorten the key.")
+    known = key.select("id", known=_positive(task, key, key_path))
+    if "label" in scored.columns:
+        said = scored.select("id", said=_positive(task, scored, scores_path))
+        both = said.join(known, on="id", how="left", maintain_order="left")
+        differs = (both["said"] != both["known"]).fill_null(False)
+        _refuse_first(scored, differs, "has another label in the key", scores_path)
+    again = [name for name in scored.columns if name in key.columns and name not in _SCORED]
+    extra = [name for name in key.columns if name not in _SCORED or name == "id"]
+    return scored.drop(again).join(key.select(extra), on="id", how="left", maintain_order="left")
+
+
+def _positive(task: Task, table: pl.DataFrame, where: object) -> pl.Series:
+    """True, false, or null where there is no label."""
+    if "label" not in table.columns:
+        raise DataError("has no column `label`", where=where, fix="Give a --key that says what each row truly is.")
+    labels = _text(table, "label").str.to_lowercase()
+    yes, no = _WORDS[task]
+    unknown = labels.is_not_null() & ~labels.is_in([*yes, *no])
+    if unknown.any():
+        first = int(unknown.arg_max() or 0)
+        fix = f"Allowed: {', '.join([*yes, *no])}."
+        raise DataError(f"id '{table['id'][first]}': unknown label '{table['label'][first]}'", where=where, fix=fix)
+    return pl.select(pl.when(labels.is_not_null()).then(labels.is_in(yes)).alias("positive")).to_series()
+
+
+def _text(table: pl.DataFrame, name: str) -> pl.Series:
+    """A column as text, empty and `n/a` as null; all null where there is none. 1.0 reads as 1."""
+    if name not in table.columns:
+        return pl.Series(name, [None] * table.height, dtype=pl.String)
+    column = table[name]
+    if column.dtype == pl.Boolean or column.dtype.is_float():
+        column = column.cast(pl.Int64, strict=False)
+    text = column.cast(pl.String).str.strip_chars()
+    missing = text.is_null() | (text == "") | (text.str.to_lowercase() == "n/a")
+    return text.zip_with(~missing, pl.Series(name, [None] * table.height, dtype=pl.String))
+
+
+def _number(table: pl.DataFrame, name: str, where: object) -> pl.Series:
+    """A column as finite float64, empty as null."""
+    if name in table.columns and table[name].dtype.is_numeric():
+        values = table[name].cast(pl.Float64)
+        given = values.is_not_null()
+    else:
+        text = _text(table, name)
+        values, given = text.cast(pl.Float64, strict=False), text.is_not_null()
+    bad = given.to_numpy() & ~np.isfinite(values.fill_null(np.nan).to_numpy())
+    _refuse_first(table, pl.Series(bad), f"has a `{name}` that is no finite number", where)
+    return values.alias(name)
+
+
+def _refuse_first(table: pl.DataFrame, wrong: pl.Series, what: str, where: object, fix: str | None = None) -> None:
+    """Raise `DataError` naming the first row where `wrong` holds, and how many there are."""
+    if wrong.any():
+        count, first = int(wrong.sum()), int(wrong.arg_max() or 0)
+        more = f" (and {count - 1} more rows)" if count > 1 else ""
+        raise DataError(f"row {first + 1}, id '{table['id'][first]}': {what}{more}", where=where, fix=fix)
