@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from earwitness.audio.reading import RATE, AudioStream, stream
+from earwitness.audio.reading import RATE, AudioStream, probe, stream
 from earwitness.audio.recording import Samples
 from earwitness.core.config import Config
 from earwitness.core.errors import AudioError
@@ -148,7 +149,21 @@ def windows_of(blocks: AudioStream, policy: WindowPolicy, rate: int, start_s: fl
     yield _window(samples, 0, rate, policy, start_s)
 
 
-def heard_seconds(windows: Iterable[Window]) -> float:
+class Stretch(Protocol):
+    """Anything with a start and an end in seconds."""
+
+    @property
+    def start_s(self) -> float:
+        """Seconds."""
+        ...
+
+    @property
+    def end_s(self) -> float:
+        """Seconds."""
+        ...
+
+
+def heard_seconds(windows: Iterable[Stretch]) -> float:
     """Seconds of real audio in at least one window."""
     heard = 0.0
     until = -np.inf
@@ -156,6 +171,20 @@ def heard_seconds(windows: Iterable[Window]) -> float:
         heard += max(0.0, end_s - max(start_s, until))
         until = max(until, end_s)
     return heard
+
+
+def total_seconds(path: str | Path, start_s: float = 0.0, end_s: float | None = None) -> float | None:
+    """How long the asked stretch of a file is; None where only decoding it whole would tell."""
+    duration_s = probe(path).duration_s
+    ends = [end for end in (duration_s, end_s) if end is not None]
+    return min(ends) - start_s if ends else None
+
+
+def equal_groups(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
+    """Consecutive windows of equal length, at most `size` at once: what a network can run together."""
+    for _, run in groupby(windows, key=lambda window: len(window.samples)):
+        while group := list(islice(run, size)):
+            yield group
 
 
 def _length(seconds: float, rate: int) -> int:
