@@ -131,7 +131,7 @@ a_row = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(a_row, min_size=1, max_size=5))
 def test_round_trip_is_lossless(tmp_path: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
     paths = [f"{i} ,\"';\n{i}.wav" for i in range(len(rows))]

@@ -201,7 +201,7 @@ a_row = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(rows=st.lists(a_row, min_size=1, max_size=30), seed=st.integers(0, 5))
 def test_detection_never_leaks(rows: list[dict[str, Any]], seed: int) -> None:
     table = pl.DataFrame(rows, schema=dict.fromkeys(rows[0], pl.String))

@@ -43,7 +43,7 @@ class UtteranceOptions:
     rate: int = 16_000  # Hz
     crop_s: float | None = None  # None: the whole utterance
     crop_from: Literal["anywhere", "start"] = "anywhere"
-    trim: bool = False  # leading and trailing silence
+    trim: Literal["silero", "energy"] | None = None  # leading and trailing silence, by the named rule
     perturbation: Perturb | None = None
     level_dbfs: float | None = None  # RMS level to scale to; None leaves it
     keep_in_memory: bool = False  # decoded audio as 16-bit numbers, in each worker
@@ -144,8 +144,8 @@ class UtteranceDataset(Dataset[Utterance]):
         path = self.manifest.resolve(row)
         recording = load(path, rate=self.options.rate, channel=row.channel, start_s=row.start or 0.0, end_s=row.end)
         samples = recording.samples
-        if self.options.trim:
-            samples = trim_silence(samples, self.options.rate)
+        if self.options.trim is not None:
+            samples = trim_silence(samples, self.options.rate, self.options.trim)
         if len(samples) == 0:
             raise AudioError("holds nothing to learn from", where=path, fix="Remove the row, or don't trim.")
         if not self.options.keep_in_memory:
