@@ -1,75 +1,101 @@
-"""From a recipe's data to batches: the manifest with its sides, and the batches of an epoch by their places in its
-order.
-"""
+"""From a recipe's data to batches: rows with their sides, and the batches of an epoch by their places in its order."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 from torch.utils.data import DataLoader
 
-from earwitness.audio.perturb.chain import SeriesConfig
 from earwitness.core.errors import DataError
 from earwitness.corpora.batch import Batch
-from earwitness.corpora.batches import UtteranceDataset, UtteranceOptions, collate
+from earwitness.corpora.batches import UtteranceDataset, collate
+from earwitness.corpora.leaks import Guarded, audio_hashes, require_no_leaks
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers import read_corpus
 from earwitness.corpora.samplers import BatchOrder
-from earwitness.corpora.splits import exclude_licences, split
+from earwitness.corpora.splits import SplitConfig, exclude_licences, split
 from earwitness.corpora.tables import read_table
-from earwitness.training.recipe import AudioConfig, DataConfig
+from earwitness.training.recipe import DataConfig
+
+SIDES = ("train", "dev", "test")
 
 
-def load_manifest(config: DataConfig, root: str | Path = ".") -> Manifest:
-    """All rows that may be learnt from, with the column `split`. Raises `DataError`, `RecipeError`, `UsageError`."""
-    parts = [read_corpus(config.reader, Path(root) / path).manifest for path in config.manifests]
-    manifest = exclude_licences(Manifest.concat(parts), config.exclude_licences)
-    if config.split_file is not None:
-        return _with_sides(manifest, Path(root) / config.split_file)
-    return manifest if config.split is None else split(manifest, config.split)
+@dataclass(frozen=True)
+class SplitData:
+    """The rows of each side, and what a run record must say about how they came to be. `test` may be empty."""
+
+    train: Manifest
+    dev: Manifest
+    test: Manifest
+    notes: tuple[str, ...] = ()
+
+    def write(self, folder: str | Path) -> None:
+        """`train.csv`, `dev.csv` and, where it has rows, `test.csv`."""
+        for name, side in zip(SIDES, (self.train, self.dev, self.test), strict=True):
+            if len(side):
+                side.write(Path(folder) / f"{name}.csv")
 
 
-def side(manifest: Manifest, name: str) -> Manifest:
-    """The rows of one side: train, dev or test. Raises `DataError` where it has none."""
-    rows = manifest.filter(pl.col("split") == name)
-    if not len(rows):
-        raise DataError(
-            f"no row stands on the side '{name}'", fix="Give the recipe's data a `split` or a `split_file`."
-        )
-    return rows
+def read_split(
+    config: DataConfig,
+    rule: SplitConfig,
+    guarded: Guarded,
+    shared_voices: Sequence[str] = (),
+    allow_leak: bool = False,
+    root: str | Path = ".",
+) -> SplitData:
+    """Read, leave out excluded licences, put rows on sides (by `split_file` where there is one, else by `rule`), guard.
+
+    Every file is read once, for its hash: equal audio on two sides is a leak. Raises `LeakError` unless leaks are
+    allowed (then they are notes), and `DataError` where data is bad, or nothing is left to train on or to judge by.
+    """
+    parts = [read_corpus(config.reader, Path(root) / path) for path in config.manifests]
+    everything = Manifest.concat([part.manifest for part in parts])
+    manifest = exclude_licences(everything, config.exclude_licences)
+    notes = [note for part in parts for note in part.notes]
+    if excluded := len(everything) - len(manifest):
+        notes.append(f"{excluded} row(s) left out for their licence")
+    if config.split_file is None:
+        manifest = split(manifest, rule)
+    else:
+        manifest = sides_from(manifest, Path(root) / config.split_file)
+    train, dev, test = (manifest.filter(pl.col("split") == name) for name in SIDES)
+    for name, side in (("train", train), ("dev", dev)):
+        if not len(side):
+            raise DataError(f"no row stands on the side '{name}'", fix="Check the recipe's split and its data.")
+    leaks = require_no_leaks(manifest, guarded, shared_voices, audio_hashes(manifest), allow_leak)
+    notes += [f"leak allowed by name: {leak}" for leak in leaks]
+    return SplitData(train, dev, test, (*notes, *_left_out(manifest)))
 
 
-def training_options(config: AudioConfig, seed: int) -> UtteranceOptions:
-    """Random crops and perturbations, drawn from (seed, epoch, id)."""
-    series = SeriesConfig(components=config.perturbations).build() if config.perturbations else None
-    return UtteranceOptions(
-        rate=config.rate,
-        crop_s=config.crop_s,
-        crop_from=config.crop_from,
-        trim=config.trim_silence,
-        perturbation=series,
-        level_dbfs=config.level_dbfs,
-        keep_in_memory=config.keep_in_memory,
-        seed=seed,
-    )
+def _left_out(manifest: Manifest) -> list[str]:
+    """How many rows stand on no side, by the reason that the split gave."""
+    rows = manifest.filter(pl.col("split").is_null()).table
+    reasons = rows["left_out"].to_list() if "left_out" in rows.columns else [None] * rows.height
+    counts = Counter(reason or "not in the split file" for reason in reasons)
+    return [f"{count} row(s) on no side: {reason}" for reason, count in sorted(counts.items())]
 
 
-def dev_options(config: AudioConfig) -> UtteranceOptions:
-    """The same audio without chance: from the start, unperturbed."""
-    return UtteranceOptions(
-        rate=config.rate,
-        crop_s=config.crop_s,
-        crop_from="start",
-        trim=config.trim_silence,
-        level_dbfs=config.level_dbfs,
-        keep_in_memory=config.keep_in_memory,
-    )
+def sides_from(manifest: Manifest, path: Path) -> Manifest:
+    """The manifest with `split` from a table of `id` and `split`; a row that it does not name stands on no side."""
+    table = read_table(path)
+    if missing := {"id", "split"} - set(table.columns):
+        raise DataError(f"has no column `{min(missing)}`", where=path, fix="A split file has the columns id and split.")
+    sides = table.select(pl.col("id").cast(pl.String), pl.col("split").cast(pl.String))
+    if sides["id"].n_unique() < sides.height:
+        raise DataError("names an id more than once", where=path)
+    if unknown := set(sides["id"]) - set(manifest.table["id"]):
+        example = f"{len(unknown)} id(s) that the manifests don't have, e.g. '{min(unknown)}'"
+        raise DataError(f"names {example}", where=path, fix="Was it made from other manifests?")
+    return manifest.with_table(manifest.table.drop("split").join(sides, on="id", how="left", maintain_order="left"))
 
 
 class EpochBatches:
-    """`TrainData` over a data set and a batch order; workers live for the whole run."""
+    """`TrainData` over a data set and a batch order; its workers live for the whole run."""
 
     def __init__(self, data: UtteranceDataset, order: BatchOrder, workers: int = 0) -> None:
         self._data = data
@@ -89,18 +115,18 @@ class EpochBatches:
         return self._loader
 
 
-class DevBatches:
-    """All rows once, the same each time: for `fit`'s dev data. `order` sorts by length, so that little is padded."""
+class FixedBatches:
+    """All rows of some data sets once, in order, the same each time: dev data for `fit`."""
 
-    def __init__(self, data: UtteranceDataset, order: BatchOrder, workers: int = 0) -> None:
-        self._chosen = _Chosen(order.batches(0))
-        self._loader = _loader(data, self._chosen, workers)
+    def __init__(self, datasets: Sequence[UtteranceDataset], batch_size: int, workers: int = 0) -> None:
+        self._loaders = [_loader(data, _Chosen(_in_order(len(data), batch_size)), workers) for data in datasets]
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return sum(len(loader) for loader in self._loaders)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._loader)
+        for loader in self._loaders:
+            yield from loader
 
 
 class _Chosen:
@@ -116,24 +142,15 @@ class _Chosen:
         return iter(self.batches)
 
 
+def _in_order(rows: int, size: int) -> list[list[int]]:
+    return [list(range(start, min(start + size, rows))) for start in range(0, rows, size)]
+
+
 def _loader(data: UtteranceDataset, chosen: _Chosen, workers: int) -> DataLoader[Batch]:
     return DataLoader(
-        data,  # type: ignore[arg-type]  # collate turns utterances into batches
+        data,  # type: ignore[arg-type]  # collate makes batches of utterances
         batch_sampler=chosen,
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
     )
-
-
-def _with_sides(manifest: Manifest, path: Path) -> Manifest:
-    """The manifest with `split` from a table of `id` and `split`; a row that the table does not name stands nowhere."""
-    table = read_table(path)
-    if missing := {"id", "split"} - set(table.columns):
-        raise DataError(f"has no column `{min(missing)}`", where=path, fix="A split file has the columns id and split.")
-    sides = table.select(pl.col("id").cast(pl.String), pl.col("split").cast(pl.String)).unique("id", keep="none")
-    if sides.height < table.height:
-        raise DataError("an id stands more than once", where=path)
-    if unknown := set(sides["id"]) - set(manifest.table["id"]):
-        raise DataError(f"names {len(unknown)} id(s) that the manifests don't have, e.g. '{min(unknown)}'", where=path)
-    return manifest.with_table(manifest.table.drop("split").join(sides, on="id", how="left", maintain_order="left"))

@@ -11,10 +11,9 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import Field, model_validator
 
-from earwitness.audio.perturb import PerturbationConfig
 from earwitness.core.config import Config, parse_config, read_yaml
 from earwitness.core.errors import RecipeError, UsageError
-from earwitness.corpora.splits import NON_COMMERCIAL, SplitConfig
+from earwitness.corpora.splits import NON_COMMERCIAL
 from earwitness.training.optimisers import AdamWConfig, OptimiserConfig
 from earwitness.training.schedules import ConstantConfig, ScheduleConfig
 
@@ -22,29 +21,24 @@ R = TypeVar("R", bound="Recipe")
 
 
 class DataConfig(Config):
-    """Which recordings a run learns from. Paths are relative to the data root that the command is given.
+    """Which recordings a run learns from; paths are relative to the data root that the command is given.
 
-    The sides train, dev and test are those of `split_file` (a table with the columns `id` and `split`), else drawn by
-    `split`, else those that the manifests state.
+    The sides train, dev and test are drawn by the domain's split rule, or stand in `split_file`, a table with the
+    columns `id` and `split`.
     """
 
     manifests: tuple[Path, ...] = Field(min_length=1)  # tables, or folders that the reader understands
     reader: str = "manifest"  # one of corpora.readers.READERS
     exclude_licences: tuple[str, ...] = NON_COMMERCIAL  # regular expressions
-    split: SplitConfig | None = None
     split_file: Path | None = None
 
 
 class AudioConfig(Config):
-    """How utterances become training examples: load, trim, crop, perturb (all of them, in this order), level."""
+    """How utterances become training examples; what perturbs them is the domain's choice."""
 
-    rate: int = Field(16_000, ge=8_000)
+    rate: int = Field(16_000, ge=8_000)  # Hz
     crop_s: float | None = Field(4.0, gt=0)  # None: the whole utterance
-    crop_from: Literal["anywhere", "start"] = "anywhere"
     trim_silence: bool = True
-    perturbations: tuple[PerturbationConfig, ...] = ()
-    level_dbfs: float | None = None
-    keep_in_memory: bool = False
 
 
 class SelectConfig(Config):
