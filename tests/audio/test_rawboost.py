@@ -10,9 +10,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from scipy.signal import freqz
 
-from earwitness.audio.perturb import item_rng
+from earwitness.audio.perturb import PerturbationConfig, item_rng
 from earwitness.audio.perturb.rawboost import (
     RawBoostConfig,
     draw_filters,
@@ -36,6 +37,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def signal(n: int, peak: float = 0.3, seed: int = 5) -> np.ndarray:
     return rng(seed).uniform(-peak, peak, n)
+
+
+def ratio_db(x: np.ndarray, noise: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(x).sum() / np.square(noise).sum()))
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +190,11 @@ def test_ssi_meets_the_drawn_ratio() -> None:
         replay.random(3 * DEFAULTS.n_bands + 1)
         drawn_db = replay.uniform(10, 40)
         noise = ssi(x, RATE, rng(seed), DEFAULTS) - x
-        measured_db = 20 * np.log10(np.linalg.norm(x) / np.linalg.norm(noise))
+        measured_db = ratio_db(x, noise)
         assert abs(measured_db - drawn_db) < 1e-6
         ratios.append(measured_db)
         delivered = RawBoostConfig(algo=3).build()(x.astype(np.float32), RATE, rng(seed)).astype(np.float64)
-        assert 20 * np.log10(np.linalg.norm(x) / np.linalg.norm(delivered - x)) == pytest.approx(drawn_db, abs=1e-4)
+        assert ratio_db(x, delivered - x) == pytest.approx(drawn_db, abs=1e-4)
     assert min(ratios) >= 10
     assert max(ratios) <= 40
     assert max(ratios) - min(ratios) > 20
@@ -327,3 +332,10 @@ def test_an_unknown_algo_is_refused() -> None:
     """The official code silently does nothing for one, which would train without augmentation."""
     with pytest.raises(RecipeError, match="algo"):
         parse_config(RawBoostConfig, {"kind": "rawboost", "algo": 12})
+
+
+def test_the_recipe_of_the_docs_is_valid() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "systems" / "rawboost.md").read_text(encoding="utf-8")
+    recipe = yaml.safe_load(page.split("```yaml")[1].split("```")[0])
+    configs = parse_config(tuple[PerturbationConfig, ...], recipe["perturbations"])
+    assert [config.build().name for config in configs] == ["rawboost", "one_of"]
