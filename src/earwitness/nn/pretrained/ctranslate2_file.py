@@ -88,6 +88,7 @@ class _Reader:
         shape = self.unpack("I" * rank)
         kind, size = self.unpack("BI")
         if skip:
+            self.need(size)
             self.file.seek(size, 1)
             return None
         if kind not in ELEMENT_TYPES and kind != BFLOAT16:
@@ -106,9 +107,12 @@ class _Reader:
         return struct.unpack(f"<{form}", self.bytes(struct.calcsize(f"<{form}")))
 
     def bytes(self, count: int) -> bytes:
+        self.need(count)
+        return self.file.read(count)
+
+    def need(self, count: int) -> None:
         if count > self.size - self.file.tell():
             raise ModelError("is cut off or not a CTranslate2 file", where=self.path, fix="Get the file again.")
-        return self.file.read(count)
 
 
 def _widen_bfloat16(bits: Array) -> NDArray[np.float32]:
