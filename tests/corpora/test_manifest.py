@@ -48,9 +48,10 @@ def test_missing_values_and_types(tmp_path: Path) -> None:
 
 
 def test_other_columns_are_kept_as_text(tmp_path: Path) -> None:
-    manifest = Manifest.read(write_csv(tmp_path, "path,room,snr\na.wav,007,10\nb.wav,,\n"))
+    manifest = Manifest.read(write_csv(tmp_path, "path,room,snr,intensity_lo\na.wav,007,10,0.5\nb.wav,,,\n"))
     assert manifest.table["room"].to_list() == ["007", None]
     assert manifest.table["snr"].to_list() == ["10", None]
+    assert manifest.table["intensity_lo"].to_list() == ["0.5", None]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
 from earwitness.audio.recording import Samples
-from earwitness.audio.speech import trim_silence
+from earwitness.audio.speech import SpeechRule, trim_silence
 from earwitness.core.errors import AudioError, DataError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.corpora.manifest import Manifest, Row
@@ -43,7 +43,7 @@ class UtteranceOptions:
     rate: int = 16_000  # Hz
     crop_s: float | None = None  # None: the whole utterance
     crop_from: Literal["anywhere", "start"] = "anywhere"
-    trim: Literal["silero", "energy"] | None = None  # leading and trailing silence, by the named rule
+    trim: SpeechRule | Literal["silero", "energy"] | None = None  # leading and trailing silence, by this rule
     perturbation: Perturb | None = None
     level_dbfs: float | None = None  # RMS level to scale to; None leaves it
     keep_in_memory: bool = False  # decoded audio as 16-bit numbers, in each worker

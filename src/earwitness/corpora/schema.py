@@ -1,7 +1,8 @@
 """The columns of a manifest, and the check that turns any table into one. Errors name file, row and column.
 
 `path` is required, all else may be absent or empty. Empty text and `n/a` read as null. Columns of other names are kept
-as text (for tables per condition), but a name that nearly equals a known one is taken for a typing error and refused.
+as text (for tables per condition), but a name that nearly equals a known one is taken for a typing error and refused
+(`speker`; not `speaker_2`, which adds to it).
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def _check_names(names: list[str], where: object) -> None:
         raise DataError("the column `path` is missing", where=where, fix=fix)
     for name in names:
         known = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8)
-        if name not in COLUMNS and known:
+        meant = name.lower().startswith(f"{known[0]}_") if known else True  # e.g. `intensity_lo` is a name of its own
+        if name not in COLUMNS and not meant:
             raise DataError(
                 f"unknown column `{name}`; did you mean `{known[0]}`?", where=where, fix="Rename the column."
             )
