@@ -10,6 +10,7 @@ The columns stand in `corpora.schema`.
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -129,7 +130,10 @@ class Manifest:
         here, there = _absolute(self.root), _absolute(root)
         if here == there:
             return Manifest(self.table, Path(root), self.data_root)
-        paths = [_moved(path, here, there) for path in self.table["path"]]
+        way = _way(here, there)
+        # text work on purpose: a Path for each of a million rows takes half a minute
+        isabs = os.path.isabs  # noqa: PTH117
+        paths = [p if isabs(p) else posixpath.normpath(f"{way}/{p}") for p in self.table["path"]]
         return Manifest(self.table.with_columns(path=pl.Series(paths, dtype=pl.String)), Path(root), self.data_root)
 
     @classmethod
@@ -153,14 +157,12 @@ def _absolute(folder: str | Path) -> Path:
     return Path(os.path.normpath(Path(folder).absolute()))
 
 
-def _moved(path: str, here: Path, there: Path) -> str:
-    """A path against `here` as one against `there`; an absolute path stays as it was written."""
-    if Path(path).is_absolute():
-        return path
+def _way(here: Path, there: Path) -> str:
+    """How to come from `there` to `here`: relative, or absolute where they lie on different drives."""
     try:
-        return Path(os.path.relpath(here / path, there)).as_posix()
-    except ValueError:  # another drive
-        return str(here / path)
+        return Path(os.path.relpath(here, there)).as_posix()
+    except ValueError:
+        return here.as_posix()
 
 
 def _ids_follow(before: Manifest, after: Manifest) -> pl.DataFrame:
