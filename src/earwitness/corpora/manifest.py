@@ -132,7 +132,7 @@ class Manifest:
             return Manifest(self.table, Path(root), self.data_root)
         way = _way(here, there)
         # text work on purpose: a Path for each of a million rows takes half a minute
-        isabs = os.path.isabs  # noqa: PTH117
+        isabs = os.path.isabs
         paths = [p if isabs(p) else posixpath.normpath(f"{way}/{p}") for p in self.table["path"]]
         return Manifest(self.table.with_columns(path=pl.Series(paths, dtype=pl.String)), Path(root), self.data_root)
 
