@@ -42,7 +42,10 @@ _CONVERT = "Check the file, or convert it to WAV or FLAC."
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says of itself. `duration_s` is None where none is declared (raw AAC, AMR, some MP3)."""
+    """What a file says of itself. `duration_s` is None where none is declared (raw AAC, AMR, some MP3).
+
+    A chained Ogg declares the length of its last link only; the samples are all read.
+    """
 
     path: str
     container: str

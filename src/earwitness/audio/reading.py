@@ -6,7 +6,6 @@ recording's steps say "peaks above full scale".
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.hashing import sha256_file, sha256_samples
 
 RATE = 16_000  # Hz, what models hear unless they say otherwise
+_ROUNDED_S = 0.1  # manifests round: an end this far beyond the file's is taken for it
 _MOST_CHANNELS = 64  # more columns than this in an array are samples in the wrong place
 
 
@@ -74,21 +74,10 @@ class AudioStream(Iterator[Samples]):
         self, path: str | Path, rate: int, channel: int | None, start_s: float, end_s: float | None, block_s: float
     ) -> None:
         check_rate(rate)
-        self._path = os.fspath(path)
         self._rate = rate
-        self._channel = channel
-        self._start_s, self._end_s = float(start_s), None if end_s is None else float(end_s)
-        self._peak = 0.0
-        if not (0 <= self._start_s < np.inf) or (self._end_s is not None and not self._end_s > self._start_s):
-            raise AudioError(f"has no stretch from {start_s} s to {end_s} s", where=path, fix="Give 0 <= start < end.")
-        self._decoder: Decoder = open_decoder(path)
-        self.info = self._decoder.info
-        if channel is not None and not 0 <= channel < self.info.channels:
-            self._decoder.close()
-            raise AudioError(
-                f"has no channel {channel}", where=path, fix=f"It has {self.info.channels}, counted from 0."
-            )
-        self._blocks = self._run(max(1, round(block_s * rate)))
+        self._stretch = _Stretch(path, channel, start_s, end_s)
+        self.info = self._stretch.info
+        self._blocks = _run(self._stretch, rate, max(1, round(block_s * rate)))
 
     def __next__(self) -> Samples:
         return next(self._blocks)
@@ -96,49 +85,62 @@ class AudioStream(Iterator[Samples]):
     def close(self) -> None:
         """Give the file back before the end."""
         self._blocks.close()
-        self._decoder.close()
+        self._stretch.close()
 
     def source(self) -> Source:
         """Where the samples came from. The steps are complete once the stream has ended; hashes the file."""
-        info = self.info
+        info, stretch = self.info, self._stretch
         return Source(
-            path=self._path,
-            sha256=sha256_file(self._path),
-            channel=self._channel,
-            start_s=self._start_s,
-            end_s=self._end_s,
+            path=info.path,
+            sha256=sha256_file(info.path),
+            channel=stretch.channel,
+            start_s=stretch.start_s,
+            end_s=stretch.end_s,
             native_rate=info.rate,
             native_channels=info.channels,
             container=info.container,
             codec=info.codec,
-            steps=(*self._decoder.notes, *_steps(info.channels, self._channel, info.rate, self._rate, self._peak)),
+            steps=(*stretch.notes, *_steps(info.channels, stretch.channel, info.rate, self._rate, stretch.peak)),
         )
 
-    def _run(self, size: int) -> Generator[Samples]:
-        try:
-            yield from _regroup(_resample(self._mono(), self.info.rate, self._rate), size)
-        finally:
-            self._decoder.close()
 
-    def _mono(self) -> Iterator[Samples]:
-        """The wanted stretch of the wanted channel at the native rate, checked."""
-        frame = round(self._start_s * self.info.rate)
-        for block in self._stretch():
-            samples = block.mean(axis=1, dtype=np.float32) if self._channel is None else block[:, self._channel]
-            if not np.isfinite(samples).all():
-                bad_s = (frame + int(np.argmin(np.isfinite(samples)))) / self.info.rate
-                raise AudioError(
-                    f"has samples that are not finite (NaN or infinity), first at {bad_s:.3f} s", where=self._path
-                )
-            self._peak = max(self._peak, float(np.abs(samples).max()))
+class _Stretch:
+    """A stretch of one channel (or the downmix) of a file at its native rate, checked as it is read."""
+
+    def __init__(self, path: str | Path, channel: int | None, start_s: float, end_s: float | None) -> None:
+        if not (0 <= start_s < np.inf) or (end_s is not None and not start_s < end_s < np.inf):
+            raise AudioError(f"has no stretch from {start_s} s to {end_s} s", where=path, fix="Give 0 <= start < end.")
+        self.channel = channel
+        self.start_s, self.end_s = float(start_s), None if end_s is None else float(end_s)
+        self.peak = 0.0
+        self._decoder: Decoder = open_decoder(path)
+        self.info = self._decoder.info
+        self.notes = self._decoder.notes
+        self.close = self._decoder.close
+        if channel is not None and not 0 <= channel < self.info.channels:
+            self.close()
+            count = self.info.channels
+            raise AudioError(f"has no channel {channel}", where=path, fix=f"Its {count} are counted from 0.")
+
+    def mono(self) -> Iterator[Samples]:
+        """Blocks of float32 samples [N]."""
+        frame = round(self.start_s * self.info.rate)
+        for block in self._frames():
+            samples = block.mean(axis=1, dtype=np.float32) if self.channel is None else block[:, self.channel]
+            finite = np.isfinite(samples)
+            if not finite.all():
+                bad_s = (frame + int(np.argmin(finite))) / self.info.rate
+                what = f"has samples that are not finite (NaN or infinity), first at {bad_s:.3f} s"
+                raise AudioError(what, where=self.info.path)
+            self.peak = max(self.peak, float(np.abs(samples).max()))
             frame += len(samples)
             yield np.ascontiguousarray(samples)
 
-    def _stretch(self) -> Iterator[Frames]:
+    def _frames(self) -> Iterator[Frames]:
         """The native frames in [start_s, end_s)."""
         rate = self.info.rate
-        start = round(self._start_s * rate)
-        end = None if self._end_s is None else max(start + 1, round(self._end_s * rate))
+        start = round(self.start_s * rate)
+        end = None if self.end_s is None else max(start + 1, round(self.end_s * rate))
         at = self._decoder.seek(start) if start else 0
         for block in self._decoder.blocks():
             wanted = block[max(0, start - at) : None if end is None else max(0, end - at)]
@@ -150,14 +152,22 @@ class AudioStream(Iterator[Samples]):
         self._check_reached(at / rate, at > start)
 
     def _check_reached(self, duration_s: float, reached: bool) -> None:
+        """The file has ended: was the asked stretch in it?"""
+        path = self.info.path
         if duration_s == 0:
-            raise AudioError("holds no sound (0 samples)", where=self._path)
+            raise AudioError("holds no sound (0 samples)", where=path)
         if not reached:
-            raise AudioError(
-                f"ends at {duration_s:.2f} s, before the asked start at {self._start_s:g} s", where=self._path
-            )
-        if self._end_s is not None and self._end_s - duration_s > 0.1:
-            raise AudioError(f"ends at {duration_s:.2f} s, before the asked end at {self._end_s:g} s", where=self._path)
+            raise AudioError(f"ends at {duration_s:.2f} s, before the asked start at {self.start_s:g} s", where=path)
+        if self.end_s is not None and self.end_s - duration_s > _ROUNDED_S:
+            raise AudioError(f"ends at {duration_s:.2f} s, before the asked end at {self.end_s:g} s", where=path)
+
+
+def _run(stretch: _Stretch, rate: int, size: int) -> Generator[Samples]:
+    """The one path from file to samples; the file is given back when it ends or is dropped."""
+    try:
+        yield from _regroup(_resample(stretch.mono(), stretch.info.rate, rate), size)
+    finally:
+        stretch.close()
 
 
 def from_samples(
