@@ -90,9 +90,15 @@ def _finite(value: Any) -> Any:
         return {_text(name): _finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
-    if isinstance(value, Real) and not isinstance(value, Integral):  # Python's and numpy's floats
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):  # numpy's numbers too
+        return int(value)
+    if isinstance(value, Real):
         return float(value) if math.isfinite(value) else None
-    return _text(value) if isinstance(value, str) else value
+    return value
 
 
 def _text(text: str) -> str:

@@ -16,20 +16,6 @@ from earwitness.core.errors import printable
 from earwitness.examine.finding import Finding, Report
 
 _PLAIN_SPACE = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
 _AS_LIKELY = math.log(1.1)  # a ratio this near to 1 is called "about as likely"
 
 NO_POSTERIOR = (
@@ -53,13 +39,12 @@ def clock(seconds: float) -> str:
 
 
 def date(created: str) -> str:
-    """An ISO time as a person writes it, "20 November 2026, 10:12 UTC"; anything else as it is."""
+    """An ISO time to the minute, "2026-11-20 10:12 UTC"; anything else as it is."""
     try:
         time = datetime.fromisoformat(created)
     except ValueError:
         return created
-    zone = {"UTC": " UTC"}.get(time.tzname() or "", f" ({time:%z})" if time.tzinfo else "")
-    return f"{time.day} {_MONTHS[time.month - 1]} {time.year}, {time:%H:%M}{zone}"
+    return f"{time:%Y-%m-%d %H:%M %Z}".rstrip()
 
 
 def stretch(segment: Segment) -> str:
