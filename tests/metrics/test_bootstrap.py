@@ -46,7 +46,7 @@ class TestTrials:
 
     def test_turns_only(self) -> None:
         trials = Trials(np.arange(1000.0) + 500, np.arange(1000.0) - 600.5, Units.each(2000))
-        assert len(trials.corners.thresholds) == 3
+        assert len(trials.thresholds) == 3
 
     def test_rows_must_match(self) -> None:
         with pytest.raises(MetricError, match="3 rows have a unit, 2 have a score"):

@@ -86,8 +86,12 @@ class Units:
 
     def draw(self, rng: Generator) -> Floats:
         """One resample: counts [U], each block with as many draws as it has units."""
-        blocks = [np.bincount(rng.integers(0, size, size), minlength=size) for size in self.blocks]
-        return np.concatenate(blocks).astype(np.float64)
+        counts = np.empty(self.count)
+        start = 0
+        for size in self.blocks:
+            counts[start : start + size] = np.bincount(rng.integers(0, size, size), minlength=size)
+            start += size
+        return counts
 
 
 @dataclass(frozen=True)

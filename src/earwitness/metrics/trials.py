@@ -41,7 +41,8 @@ class Trials:
         self.positive, self.negative = pos[pos_order], neg[neg_order]
         self.positive_units = units.take(pos_order)
         self.negative_units = units.take(neg_order + len(pos))
-        self.corners = _corners(self.positive, self.negative)
+        self.thresholds, *below = _corners(self.positive, self.negative)
+        self.positive_runs, self.negative_runs = (_Runs.between(cuts) for cuts in below)
 
     def resample(self, counts: Floats) -> Resample:
         """The trials with each unit counted `counts` [U] times. Raises `MetricError` where one class is left empty."""
@@ -60,21 +61,33 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class _Corners:
-    """Operating points where the ROC staircase turns; between two of them it is a straight line under any weights."""
+class _Runs:
+    """Sorted trials of one class, cut at the corners: run j begins at `starts[j]`, corner k is after `runs[k]` runs."""
 
-    thresholds: Floats
-    positives_below: NDArray[np.int64]
-    negatives_below: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    runs: NDArray[np.int64]
+
+    @classmethod
+    def between(cls, below: NDArray[np.int64]) -> _Runs:
+        """From the number of trials below each corner, rising from 0 to all."""
+        cuts, runs = np.unique(below, return_inverse=True)
+        return cls(cuts[:-1], runs)
+
+    def below(self, weights: Floats) -> Floats:
+        """Weight of the trials below each corner, [K]."""
+        return np.concatenate([[0.0], np.cumsum(np.add.reduceat(weights, self.starts))]).take(self.runs)
 
 
-def _corners(pos: Floats, neg: Floats) -> _Corners:
-    """From sorted scores. A run of scores of one class alone, with no turn inside, is left out."""
+def _corners(pos: Floats, neg: Floats) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Where the ROC staircase of sorted scores turns: thresholds [K], positives and negatives below each.
+
+    A run of scores of one class alone has no turn inside, and is a straight line under any weights.
+    """
     distinct, pos_below, neg_below = counts_below(pos, neg)
     has_pos, has_neg = np.diff(pos_below) > 0, np.diff(neg_below) > 0
     turns = (has_pos[1:] != has_pos[:-1]) | (has_neg[1:] != has_neg[:-1]) | (has_pos[1:] & has_neg[1:])
     keep = np.flatnonzero(np.concatenate([[True], turns, [True]]))
-    return _Corners(np.append(distinct, np.inf)[keep], pos_below[keep], neg_below[keep])
+    return np.append(distinct, np.inf)[keep], pos_below[keep], neg_below[keep]
 
 
 class Resample:
@@ -82,23 +95,16 @@ class Resample:
 
     def __init__(self, trials: Trials, positive: Floats, negative: Floats) -> None:
         self.trials, self.positive, self.negative = trials, positive, negative
-        self._positives = np.cumsum(positive)
-        self._negatives = np.cumsum(negative)
-        if not (self._positives[-1] > 0 and self._negatives[-1] > 0):
+        self._positives, self._negatives = float(positive.sum()), float(negative.sum())
+        if not (self._positives > 0 and self._negatives > 0):
             raise MetricError("one class is empty", where="resample")
 
     @cached_property
     def rates(self) -> ErrorRates:
         """Error rates at the corners of the ROC."""
-        corners = self.trials.corners
-        n_pos, n_neg = self._positives[-1], self._negatives[-1]
-        return ErrorRates(
-            thresholds=corners.thresholds,
-            miss=_below(self._positives, corners.positives_below) / n_pos,
-            false_alarm=1 - _below(self._negatives, corners.negatives_below) / n_neg,
-            positives=float(n_pos),
-            negatives=float(n_neg),
-        )
+        missed = self.trials.positive_runs.below(self.positive)
+        rejected = self.trials.negative_runs.below(self.negative)
+        return self._rates(self.trials.thresholds, missed, rejected)
 
     def eer(self, method: EerMethod = "interpolated") -> float:
         """Equal error rate; the `nearest` methods look at single trials, not at straight lines."""
@@ -116,14 +122,17 @@ class Resample:
     def act_dcf(self, cost: DetectionCost) -> float:
         """Normalised detection cost at the Bayes threshold; scores are natural-log likelihood ratios."""
         miss, false_alarm = cost.weights
-        missed = _below(self._positives, np.searchsorted(self.trials.positive, [cost.bayes_threshold]))[0]
-        rejected = _below(self._negatives, np.searchsorted(self.trials.negative, [cost.bayes_threshold]))[0]
-        return float(miss * missed / self._positives[-1] + false_alarm * (1 - rejected / self._negatives[-1]))
+        first_pos = np.searchsorted(self.trials.positive, cost.bayes_threshold)
+        first_neg = np.searchsorted(self.trials.negative, cost.bayes_threshold)
+        missed = self.positive[:first_pos].sum() / self._positives
+        accepted = self.negative[first_neg:].sum() / self._negatives
+        return float(miss * missed + false_alarm * accepted)
 
     def cllr(self) -> float:
         """Log-likelihood-ratio cost in bits; scores are natural-log likelihood ratios."""
         pos, neg = self.trials.surprises
-        return float(self.positive @ pos / self._positives[-1] + self.negative @ neg / self._negatives[-1]) / 2
+        bits = _dot(self.positive, pos) / self._positives + _dot(self.negative, neg) / self._negatives
+        return bits / 2
 
     def min_cllr(self) -> float:
         """Cllr after the best monotone calibration, in bits."""
@@ -135,12 +144,16 @@ class Resample:
 
     def _all_rates(self) -> ErrorRates:
         """Error rates at every score, not only at the corners."""
-        thresholds = np.append(np.unique(np.concatenate([self.trials.positive, self.trials.negative])), np.inf)
-        miss = _below(self._positives, np.searchsorted(self.trials.positive, thresholds)) / self._positives[-1]
-        rejected = _below(self._negatives, np.searchsorted(self.trials.negative, thresholds)) / self._negatives[-1]
-        return ErrorRates(thresholds, miss, 1 - rejected, float(self._positives[-1]), float(self._negatives[-1]))
+        distinct, pos_below, neg_below = counts_below(self.trials.positive, self.trials.negative)
+        missed = np.concatenate([[0.0], np.cumsum(self.positive)])[pos_below]
+        rejected = np.concatenate([[0.0], np.cumsum(self.negative)])[neg_below]
+        return self._rates(np.append(distinct, np.inf), missed, rejected)
+
+    def _rates(self, thresholds: Floats, missed: Floats, rejected: Floats) -> ErrorRates:
+        miss, false_alarm = missed / self._positives, 1 - rejected / self._negatives
+        return ErrorRates(thresholds, miss, false_alarm, self._positives, self._negatives)
 
 
-def _below(cumulative: Floats, index: NDArray[np.int64]) -> Floats:
-    """Weight of the first `index` trials."""
-    return np.where(index > 0, cumulative[np.maximum(index, 1) - 1], 0.0)
+def _dot(weights: Floats, values: Floats) -> float:
+    """Their product sum, in one thread: a BLAS that splits so short a sum over threads loses more than it gains."""
+    return float(np.einsum("i,i", weights, values))
