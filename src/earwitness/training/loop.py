@@ -101,16 +101,19 @@ class _Run:
         if self.config.select is not None and dev is None:
             raise RecipeError(f"epochs are selected by '{self.config.select.metric}', but there is no dev data")
         self.fabric = _fabric(self.config)
+        found = resume and self.files.last.exists()
         _claim_folder(self.files, recipe, resume, first=self.fabric.is_global_zero)
+        self.fabric.barrier()  # nobody writes before everybody has looked
         self.length = _length(recipe, train, self.fabric.world_size)
         self.schedule: Schedule = recipe.schedule.build(self.length)
         self.network = model  # as it was given; `model` is wrapped for devices and precision
         self.model: Any
         self.optimiser: Any
         self.model, self.optimiser = self.fabric.setup(model, recipe.optimiser.build(_learning(model)))
-        self.progress = self._restore() if resume and self.files.last.exists() else Progress()
-        self.fabric.barrier()
+        self.progress = self._restore() if found else Progress()
         self.listeners = self._listeners(folder) if self.fabric.is_global_zero else []
+        if not found:
+            self.checkpoint()  # the weights to start from are part of what a resumed run must have
 
     def _restore(self) -> Progress:
         progress, scaler = self.files.load(self.network, self.optimiser.optimizer)
