@@ -42,7 +42,9 @@ for (const stage of document.querySelectorAll(".stage[role=slider]")) {
   stage.addEventListener("click", (event) => {
     const box = drawing.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * drawing.viewBox.baseVal.width;
-    seek(((x - left) / (right - left)) * duration);
+    const seconds = ((x - left) / (right - left)) * duration;
+    if (seconds > playable + 0.1) return; // beyond the listening copy
+    seek(seconds);
     play();
   });
   const keys = {
