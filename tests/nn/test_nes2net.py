@@ -157,6 +157,31 @@ def test_the_initial_weighted_sum_of_equal_columns_is_the_column() -> None:
     torch.testing.assert_close(mixed, column.repeat(1, 8, 1))
 
 
+def as_published(mixing: WeightedRes2, x: Tensor, dilation: int) -> Tensor:
+    """The inner network of Nes2Net-X as section 2.3 writes it: columns on a last axis, 2-D convolutions."""
+    *groups, last = x.split(16, dim=1)
+    stack, outputs = last.unsqueeze(-1), []
+    for step, weight, group in zip(mixing.steps, mixing.weights, groups, strict=True):
+        stack = torch.cat([stack, group.unsqueeze(-1)], dim=-1)
+        kernel, bias = step.convolution.weight.unsqueeze(-1), step.convolution.bias
+        y = torch.relu(nn.functional.conv2d(stack, kernel, bias, padding=(dilation, 0), dilation=(dilation, 1)))
+        stack = nn.functional.batch_norm(y, None, None, step.norm.weight, step.norm.bias, training=True)
+        outputs.append((stack * weight).sum(-1))
+    return torch.cat([*outputs, last], dim=1)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_columns_along_the_batch_give_the_published_values_and_gradients(dilation: int) -> None:
+    torch.manual_seed(0)
+    mixing = WeightedRes2(128, 8, dilation).double().train()
+    x, goal = torch.randn(2, 3, 128, 20, dtype=torch.float64)
+    ours, published = mixing(x), as_published(mixing, x, dilation)
+    torch.testing.assert_close(ours, published)
+    parameters = list(mixing.parameters())
+    gradients = [torch.autograd.grad((out * goal).sum(), parameters) for out in (ours, published)]
+    torch.testing.assert_close(*gradients)
+
+
 def macs(network: BackEnd, frames: int) -> int:
     """Multiply-accumulates of convolution and linear layers for one item of `frames` frames."""
     total = 0
