@@ -122,10 +122,10 @@ class _Run:
 
     def _listeners(self, folder: Path) -> list[Listener]:
         self.log = JsonLines(folder / "log.jsonl", self.config.log_every, keep=self.progress.log_bytes)
-        found: list[Listener] = [self.log, Bar(self.length.steps, self.progress.step)]
+        found: list[Listener] = [self.log]
         if self.config.tensorboard:
             found.append(TensorBoard(folder / "tensorboard", self.config.log_every, self.progress.step))
-        return found
+        return [*found, Bar(self.length.steps, self.progress.step)]
 
     def tell(self, event: Event) -> None:
         """Tell everyone who listens; nobody but the first process has listeners."""
