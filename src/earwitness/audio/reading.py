@@ -13,15 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.decoding import (
-    HIGHEST_RATE,
-    LOWEST_RATE,
-    AudioInfo,
-    Decoder,
-    Frames,
-    full_scale_floats,
-    open_decoder,
-)
+from earwitness.audio.decoder import HIGHEST_RATE, LOWEST_RATE, AudioInfo, Decoder, Frames, full_scale_floats
+from earwitness.audio.decoding import open_decoder
 from earwitness.audio.recording import Recording, Samples, Source
 from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.hashing import sha256_file, sha256_samples
