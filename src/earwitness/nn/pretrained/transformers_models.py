@@ -37,6 +37,7 @@ def load_encoder(source: str, *, allow_download: bool = False) -> Any:
         )
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     try:
         model, report = getattr(transformers, CLASSES[kind]).from_pretrained(
@@ -47,7 +48,9 @@ def load_encoder(source: str, *, allow_download: bool = False) -> Any:
             dtype=torch.float32,
         )
     except OSError as error:
-        raise _explain(source, error) from None
+        raise _explain(source, error, allow_download) from None
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise ModelError(f"the weights cannot be read ({_first_line(error)})", where=source) from None
     missing = sorted(key for key in report["missing_keys"] if key not in UNUSED)
     mismatched = report["mismatched_keys"]
     if missing or mismatched:
@@ -74,7 +77,7 @@ def convert_weights(folder: str | Path) -> Path:
     try:
         weights = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ModelError(f"is not a file of plain weights ({str(error).splitlines()[0]})", where=source) from None
+        raise ModelError(f"is not a file of plain weights ({_first_line(error)})", where=source) from None
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise ModelError("holds more than named tensors", where=source)
     target = source.with_name("model.safetensors")
@@ -103,7 +106,7 @@ def _model_type(source: str, allow_download: bool) -> str:
     try:
         found, _ = PretrainedConfig.get_config_dict(source, local_files_only=not allow_download)
     except OSError as error:
-        raise _explain(source, error) from None
+        raise _explain(source, error, allow_download) from None
     return str(found.get("model_type"))
 
 
@@ -118,7 +121,7 @@ def is_local(source: str) -> bool:
     return False
 
 
-def _explain(source: str, error: OSError) -> ModelError:
+def _explain(source: str, error: OSError, allow_download: bool) -> ModelError:
     """Why an encoder could not be loaded, and what to fetch from where."""
     if Path(source).is_dir():
         return ModelError(
@@ -126,8 +129,16 @@ def _explain(source: str, error: OSError) -> ModelError:
             where=source,
             fix=f"Weights in pickle form are not read; {__name__}.convert_weights makes the file.",
         )
+    if allow_download:
+        return ModelError(
+            f"could not be fetched ({_first_line(error)})", where=source, fix="Check the name and the connection."
+        )
     page = f"https://huggingface.co/{source}"
     return ModelError(
         f"the encoder '{source}' is not on this machine",
         fix=f"Fetch it from {page} (its licence stands there) and give the folder, or set allow_download: true",
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
