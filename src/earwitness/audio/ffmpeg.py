@@ -66,6 +66,7 @@ class FfmpegDecoder:
             if self._first is None:
                 raise AudioError("holds no sound (0 samples)", where=self._path)
             self._origin_s = self._first.time or 0.0
+            self._tick_s = float(self._first.time_base or 0)
             self._declared_s = self._declared()
             self.info = checked(self._describe(self._first))
 
@@ -139,7 +140,7 @@ class FfmpegDecoder:
             )
         self._heard += frame.samples
         if frame.pts is not None:
-            self._end_s = float(frame.pts * frame.time_base) - self._origin_s + frame.samples / info.rate
+            self._end_s = frame.pts * self._tick_s - self._origin_s + frame.samples / info.rate
             frame.pts = None
 
     def _convert(self, frame: Any) -> Frames:

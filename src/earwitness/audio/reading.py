@@ -119,7 +119,7 @@ class _Stretch:
         """Blocks of float32 samples [N]."""
         frame = round(self.start_s * self.info.rate)
         for block in self._frames():
-            samples = block.mean(axis=1, dtype=np.float32) if self.channel is None else block[:, self.channel]
+            samples = _downmix(block) if self.channel is None else block[:, self.channel]
             finite = np.isfinite(samples)
             if not finite.all():
                 bad_s = (frame + int(np.argmin(finite))) / self.info.rate
@@ -176,7 +176,7 @@ def from_samples(
     check_rate(target_rate)
     floats = _as_floats(samples, name)
     channels = 1 if floats.ndim == 1 else floats.shape[1]
-    mono = floats if floats.ndim == 1 else floats.mean(axis=1, dtype=np.float32)
+    mono = floats if floats.ndim == 1 else _downmix(floats)
     result = np.concatenate(list(_resample(iter([np.ascontiguousarray(mono)]), rate, target_rate)))
     steps = _steps(channels, None, rate, target_rate, float(np.abs(mono).max()))
     sha256 = sha256_samples(np.ascontiguousarray(floats))
@@ -213,6 +213,12 @@ def _as_floats(samples: NDArray[Any] | Sequence[float], name: str | None) -> NDA
     return floats
 
 
+def _downmix(frames: Frames) -> Samples:
+    """The mean of the channels, [N, channels] to [N]; as a product, for numpy's mean over short rows is slow."""
+    channels = frames.shape[1]
+    return frames[:, 0] if channels == 1 else frames @ np.full(channels, 1 / channels, np.float32)
+
+
 def _steps(channels: int, channel: int | None, rate: int, target_rate: int, peak: float) -> list[str]:
     """What was done between the file and the samples, in words."""
     steps = []
@@ -233,11 +239,10 @@ def _resample(blocks: Iterator[Samples], rate: int, target_rate: int) -> Iterato
     import soxr
 
     resampler = soxr.ResampleStream(rate, target_rate, 1, dtype="float32", quality="HQ")
-    heard, total = 0, 0.0
+    first: Samples | None = None
     given = 0
     for block in blocks:
-        heard += len(block)
-        total += float(block.sum(dtype=np.float64))
+        first = block[:1] if first is None else first
         out = resampler.resample_chunk(block)
         given += len(out)
         if len(out):
@@ -245,8 +250,8 @@ def _resample(blocks: Iterator[Samples], rate: int, target_rate: int) -> Iterato
     rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
     if len(rest):
         yield rest
-    elif not given and heard:
-        yield np.array([total / heard], np.float32)  # too short for one sample at the target rate
+    elif not given and first is not None:
+        yield first  # too short for one sample at the target rate
 
 
 def _regroup(blocks: Iterator[Samples], size: int) -> Iterator[Samples]:
