@@ -328,7 +328,7 @@ def test_a_paced_task_is_told_how_far_training_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_every_optimiser_and_precision_resumes_exactly(tmp_path: Path, optimiser: str, precision: str) -> None:
     recipe = tiny_recipe(
-        epochs=2, optimiser={"kind": optimiser, "lr": 0.01}, precision=precision, checkpoint_every_steps=3
+        select=None, epochs=2, optimiser={"kind": optimiser, "lr": 0.01}, precision=precision, checkpoint_every_steps=3
     )
     whole, resumed = tiny_network(), TinyNetwork()
     fit(whole, TinyTask(), TinyData(), tiny_dev(), recipe, tmp_path / "whole")
