@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -247,6 +248,7 @@ def _put_in_place(part: Path, folder: Path) -> None:
 
 
 def _version() -> str:
-    from earwitness import __version__
-
-    return __version__
+    try:
+        return version("earwitness")
+    except PackageNotFoundError:
+        return "not installed"
