@@ -9,11 +9,20 @@ import typer
 
 
 def examine(
-    recordings: Annotated[list[str], typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too.")],
-    reference: Annotated[list[str] | None, typer.Option(help="Recordings of the claimed speaker; all values up to the next option.")] = None,
+    recordings: Annotated[
+        list[str],
+        typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too."),
+    ],
+    reference: Annotated[
+        list[str] | None, typer.Option(help="Recordings of the claimed speaker; all values up to the next option.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
-    json_output: Annotated[Path | None, typer.Option("--json", help="Write the same as data ('-' for standard output).")] = None,
-    model: Annotated[list[str] | None, typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")] = None,
+    json_output: Annotated[
+        Path | None, typer.Option("--json", help="Write the same as data ('-' for standard output).")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")
+    ] = None,
 ) -> None:
     """Say what a recording can testify to: genuine or synthetic, and with `--reference`, the same voice or not.
 
@@ -68,6 +77,10 @@ def _chosen(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         task, equals, name = pair.partition("=")
         if not equals or task not in ("deepfake", "speaker"):
-            raise UsageError(f"'{pair}' is not TASK=NAME", where="--model", fix="For example deepfake=deepfake-small; tasks: deepfake, speaker.")
+            raise UsageError(
+                f"'{pair}' is not TASK=NAME",
+                where="--model",
+                fix="For example deepfake=deepfake-small; tasks: deepfake, speaker.",
+            )
         chosen[task] = name
     return chosen

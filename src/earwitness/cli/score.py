@@ -9,11 +9,15 @@ import typer
 
 
 def score(
-    given: Annotated[str, typer.Argument(metavar="INPUT", help="A file, a folder, a glob or a manifest (CSV, Parquet, JSONL).")],
+    given: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A file, a folder, a glob or a manifest (CSV, Parquet, JSONL).")
+    ],
     task: Annotated[str, typer.Option(help="deepfake or speaker.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a model folder.")] = None,
-    trials: Annotated[Path | None, typer.Option(help="Speaker trials (VoxCeleb or Kaldi form), names relative to INPUT.")] = None,
+    trials: Annotated[
+        Path | None, typer.Option(help="Speaker trials (VoxCeleb or Kaldi form), names relative to INPUT.")
+    ] = None,
     reference: Annotated[list[str] | None, typer.Option(help="Recordings of the claimed speaker.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
@@ -41,13 +45,17 @@ def score(
     manifest = read_input(given, data_root)
     with progress_bar("scoring", len(manifest)) as step:
         if task == "deepfake":
-            tally = score_detection(manifest, load_detector(model or "deepfake"), output, resume=resume, workers=workers, progress=step)
+            tally = score_detection(
+                manifest, load_detector(model or "deepfake"), output, resume=resume, workers=workers, progress=step
+            )
         else:
             embedder = load_embedder(model or "speaker")
             if trials:
                 tally = score_trials(manifest, trials, embedder, output, resume=resume, workers=workers, progress=step)
             else:
-                tally = score_references(manifest, reference or [], embedder, output, resume=resume, workers=workers, progress=step)
+                tally = score_references(
+                    manifest, reference or [], embedder, output, resume=resume, workers=workers, progress=step
+                )
     typer.echo(f"{tally.done} scored, {tally.skipped} already there, {tally.failed} with an error: {output}", err=True)
     if tally.failed:
         raise typer.Exit(1)

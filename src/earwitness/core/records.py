@@ -40,9 +40,13 @@ class RunRecord:
             **known,
         )
 
+    def plain(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return asdict(self)
+
     def write(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""
-        write_atomically(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(path, json.dumps(self.plain(), indent=2, ensure_ascii=False) + "\n")
 
 
 def _versions() -> dict[str, str]:
@@ -60,7 +64,11 @@ def _code_version() -> str:
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5, check=False
+            ["git", "-C", str(here), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return "installed"

@@ -46,7 +46,9 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
         os.replace(part, path)
     except OSError as error:
         _remove(part)
-        raise UsageError(f"cannot be written ({error.strerror})", where=path, fix="Free space or choose another output.") from None
+        raise UsageError(
+            f"cannot be written ({error.strerror})", where=path, fix="Free space or choose another output."
+        ) from None
     except BaseException:
         _remove(part)
         raise
@@ -68,11 +70,15 @@ class ResumableRows:
         self.key = key
         self.columns = dict(columns)
         if self.path.suffix not in TABLE_FORMATS:
-            raise UsageError(f"'{self.path.suffix}' is not a table format", where=path, fix=f"Use one of {', '.join(TABLE_FORMATS)}.")
+            raise UsageError(
+                f"'{self.path.suffix}' is not a table format", where=path, fix=f"Use one of {', '.join(TABLE_FORMATS)}."
+            )
         self.part = self.path.with_name(self.path.name + ".part.jsonl")
         if not resume and self.part.exists():
             raise UsageError(
-                "an unfinished run left rows here", where=self.part, fix="Add --resume to go on, or remove the file to start anew."
+                "an unfinished run left rows here",
+                where=self.part,
+                fix="Add --resume to go on, or remove the file to start anew.",
             )
         self.done: set[Any] = set()
         self.failed = 0
@@ -83,7 +89,9 @@ class ResumableRows:
             self.part.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.part.open("r+b" if self.part.exists() else "w+b")
         except OSError as error:
-            raise UsageError(f"cannot be written ({error.strerror})", where=path, fix="Choose another output.") from None
+            raise UsageError(
+                f"cannot be written ({error.strerror})", where=path, fix="Choose another output."
+            ) from None
         self._file.truncate(self._keep)
         self._file.seek(self._keep)
 
@@ -135,7 +143,9 @@ class ResumableRows:
     def __enter__(self) -> ResumableRows:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.finish()
         else:
@@ -159,7 +169,9 @@ def _convert(part: Path, path: Path, columns: Mapping[str, type]) -> None:
     """JSONL to the asked format, streamed, then renamed into place."""
     import polars as pl
 
-    rows = pl.scan_ndjson(part, schema=_schema(columns)) if part.stat().st_size else pl.LazyFrame(schema=_schema(columns))
+    rows = (
+        pl.scan_ndjson(part, schema=_schema(columns)) if part.stat().st_size else pl.LazyFrame(schema=_schema(columns))
+    )
     target = path.with_name(f".{path.name}.part")
     try:
         if path.suffix == ".parquet":
@@ -171,7 +183,9 @@ def _convert(part: Path, path: Path, columns: Mapping[str, type]) -> None:
         os.replace(target, path)
     except OSError as error:
         _remove(str(target))
-        raise UsageError(f"cannot be written ({error.strerror})", where=path, fix="The rows are kept; add --resume.") from None
+        raise UsageError(
+            f"cannot be written ({error.strerror})", where=path, fix="The rows are kept; add --resume."
+        ) from None
 
 
 def _schema(columns: Mapping[str, type]) -> dict[str, Any]:

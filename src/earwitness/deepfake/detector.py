@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from numpy.typing import ArrayLike
 
-from earwitness.audio import Window, cut, from_samples, heard_seconds, stream_windows
 from earwitness.audio.audible import SHORTEST_S, is_audible
+from earwitness.audio.reading import from_samples
+from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
 from earwitness.deepfake.task import bona_fide_score
-from earwitness.nn.layers.grouping import in_groups
 from earwitness.training.model_folder import ModelInfo, load_network, read_model_info
 
 WINDOWS_AT_ONCE = 8  # a fixed number, so that a recording's scores do not depend on what else is scored
@@ -68,18 +68,19 @@ class Detector:
         self, path: str | Path, channel: int | None = None, start_s: float = 0.0, end_s: float | None = None
     ) -> DetectionScore:
         """Score a file, streamed: its length does not matter for memory. Raises `AudioError`."""
-        return self.score_windows(stream_windows(path, self.info.windows, self.info.rate, channel, start_s, end_s))
+        windows = stream_windows(path, self.info.windows, self.info.rate, channel, start_s, end_s)
+        return self.score_windows(windows, total_seconds(path, start_s, end_s))
 
     def score_windows(self, windows: Iterable[Window], seconds_total: float | None = None) -> DetectionScore:
         """Score windows as they come; the recording's score is their mean. Windows without sound are left out of it."""
         scored: list[WindowScore] = []
         end_s = 0.0
-        for group in in_groups(windows, WINDOWS_AT_ONCE):
+        for group in equal_groups(windows, WINDOWS_AT_ONCE):
             end_s = max(end_s, group[-1].end_s)
             audible = [window for window in group if is_audible(window.samples)]
             for window, score in zip(audible, self._forward(audible), strict=True):
                 scored.append(WindowScore(window.start_s, window.end_s, score))
-        used = heard_seconds([(window.start_s, window.end_s) for window in scored])
+        used = heard_seconds(scored)
         if used < SHORTEST_S:
             raise AudioError(f"holds {used:.2f} s of sound; a judgement needs at least {SHORTEST_S} s")
         mean = sum(window.score for window in scored) / len(scored)

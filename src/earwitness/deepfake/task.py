@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from earwitness.corpora.batch import Batch
 from earwitness.core.errors import DataError
+from earwitness.corpora.batch import Batch
 from earwitness.metrics.detection import eer
 from earwitness.training.task import Losses, Metrics
 
@@ -27,7 +27,9 @@ class DetectionTask:
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """One term, named `classification`. Raises `DataError` for a batch without labels."""
         if batch.targets.label is None or bool((batch.targets.label < 0).any()):
-            raise DataError("a detector is trained on labelled rows only", fix="Give every row label bonafide or spoof.")
+            raise DataError(
+                "a detector is trained on labelled rows only", fix="Give every row label bonafide or spoof."
+            )
         logits = model(batch.waveforms, batch.lengths)
         return Losses({"classification": self.criterion(logits, batch.targets.label)})
 

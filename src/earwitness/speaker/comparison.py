@@ -51,7 +51,11 @@ class Comparator:
     @property
     def name(self) -> str:
         """How scores were made, for records."""
-        return "cosine" if self.cohort is None else f"cosine, AS-norm ({len(self.cohort.vectors)} speakers, top {self.cohort.top})"
+        return (
+            "cosine"
+            if self.cohort is None
+            else f"cosine, AS-norm ({len(self.cohort.vectors)} speakers, top {self.cohort.top})"
+        )
 
     def pairs(self, enrolment: Vectors, test: Vectors) -> NDArray[np.float64]:
         """Scores [n] of the pairs (enrolment[i], test[i]); symmetric in the two sides. Raises `MetricError` on unequal shapes."""
@@ -64,7 +68,9 @@ class Comparator:
         mean_t, std_t = self.cohort.statistics(test)
         return 0.5 * ((cosine - mean_e) / std_e + (cosine - mean_t) / std_t)
 
-    def trials(self, vectors: Vectors, enrol_index: NDArray[np.int64], test_index: NDArray[np.int64]) -> NDArray[np.float64]:
+    def trials(
+        self, vectors: Vectors, enrol_index: NDArray[np.int64], test_index: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Scores [n] of trials given as indices into `vectors` [m, D]; cohort statistics are made once a vector."""
         normal = unit(vectors)
         cosine = np.empty(len(enrol_index), np.float64)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from earwitness.audio import Window, cut, from_samples, heard_seconds, stream_windows
 from earwitness.audio.audible import SHORTEST_S, is_audible
+from earwitness.audio.reading import from_samples
+from earwitness.audio.recording import Segment
+from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
-from earwitness.nn.layers.grouping import in_groups
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol
 from earwitness.training.model_folder import ModelInfo, load_arrays, load_network, read_model_info
 
@@ -23,12 +24,11 @@ COHORT_FILE = "cohort.safetensors"
 
 @dataclass(frozen=True)
 class VoicePrint:
-    """`vector` [D] of unit length; `windows` [W, D] unit vectors of the windows, whose times are `starts_s`, `ends_s`."""
+    """`vector` [D] of unit length; `windows` [W, D] unit vectors of the windows, which lie at `spans`."""
 
     vector: Vectors
     windows: Vectors
-    starts_s: tuple[float, ...]
-    ends_s: tuple[float, ...]
+    spans: tuple[Segment, ...]
     seconds_used: float
     seconds_total: float
 
@@ -62,25 +62,26 @@ class Embedder:
         self, path: str | Path, channel: int | None = None, start_s: float = 0.0, end_s: float | None = None
     ) -> VoicePrint:
         """The voice print of a file, streamed. Raises `AudioError`."""
-        return self.embed_windows(stream_windows(path, self.info.windows, self.info.rate, channel, start_s, end_s))
+        windows = stream_windows(path, self.info.windows, self.info.rate, channel, start_s, end_s)
+        return self.embed_windows(windows, total_seconds(path, start_s, end_s))
 
     def embed_windows(self, windows: Iterable[Window], seconds_total: float | None = None) -> VoicePrint:
         """The unit mean of the windows' unit embeddings; windows without sound are left out of it."""
         vectors: list[Vectors] = []
-        spans: list[tuple[float, float]] = []
+        spans: list[Segment] = []
         end_s = 0.0
-        for group in in_groups(windows, WINDOWS_AT_ONCE):
+        for group in equal_groups(windows, WINDOWS_AT_ONCE):
             end_s = max(end_s, group[-1].end_s)
             audible = [window for window in group if is_audible(window.samples)]
             if audible:
                 vectors.append(self._forward(audible))
-                spans.extend((window.start_s, window.end_s) for window in audible)
+                spans.extend(Segment(window.start_s, window.end_s) for window in audible)
         used = heard_seconds(spans)
         if used < SHORTEST_S:
             raise AudioError(f"holds {used:.2f} s of sound; a voice needs at least {SHORTEST_S} s")
         stacked = np.concatenate(vectors)
-        starts, ends = (tuple(times) for times in zip(*spans, strict=True))
-        return VoicePrint(enrol(stacked), stacked, starts, ends, used, end_s if seconds_total is None else seconds_total)
+        total = end_s if seconds_total is None else seconds_total
+        return VoicePrint(enrol(stacked), stacked, tuple(spans), used, total)
 
     def compare(self, enrolment: Iterable[VoicePrint], test: VoicePrint) -> float:
         """The score of a test print against one or more prints of the claimed speaker; higher = same speaker."""

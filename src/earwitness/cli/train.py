@@ -1,0 +1,36 @@
+"""`earwitness train`: from a recipe to a model folder with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="The recipe.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field, e.g. loop.epochs=3.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the run [default: runs/NAME].")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    allow_leak: Annotated[
+        bool,
+        typer.Option("--allow-leak", help="Train despite a leak between the sides; it is written into the record."),
+    ] = False,
+) -> None:
+    """Train a model as a recipe says, calibrate it on dev, test it once, and write its folder and card.
+
+    Killed at any moment and started again with `--resume`, it ends with the same weights.
+
+    Example: `earwitness train recipes/default/deepfake-small.yaml --set loop.epochs=3 -o runs/small`
+    """
+    from earwitness.evaluation.runs import read_any_recipe, run_recipe
+
+    parsed = read_any_recipe(recipe, settings or [])
+    folder = output or Path("runs") / parsed.name
+    model = run_recipe(parsed, folder, resume=resume, allow_leak=allow_leak)
+    typer.echo(f"model: {model}", err=True)

@@ -1,0 +1,130 @@
+"""From scores to bounded log-likelihood ratios with intervals, under the condition that a recording is in.
+
+A calibration is fitted on dev trials as they are, and again on the same trials made short, narrow-band or noisy. A
+recording that is in such a condition is answered by its calibration too, and the answer that claims least is given:
+evidence from poor audio widens and weakens by measurement, not by taste. Bounds are empirical (ELUB, see
+`metrics.calibration.elub_bounds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field
+
+from earwitness.core.config import Config
+from earwitness.core.errors import MetricError
+from earwitness.metrics.bootstrap import Units
+from earwitness.metrics.calibration import AffineCalibration, elub_bounds, fit_logistic
+from earwitness.metrics.scores import Floats
+
+ConditionName = Literal["clean", "short", "narrow_band", "noisy"]
+RESAMPLES = 200
+
+
+class ConditionCalibration(Config):
+    """llr = scale * score + offset, kept within [low, high]; `spread` holds bootstrap pairs (scale, offset)."""
+
+    condition: ConditionName
+    scale: float
+    offset: float
+    low: float = Field(le=0)
+    high: float = Field(ge=0)
+    spread: tuple[tuple[float, float], ...] = ()
+    positives: int
+    negatives: int
+
+    def llr(self, score: float) -> float:
+        """The bounded natural-log likelihood ratio."""
+        return float(np.clip(self.scale * score + self.offset, self.low, self.high))
+
+    def interval(self, score: float) -> tuple[float, float]:
+        """The 95 % interval over the bootstrap of the calibration set, bounded like the ratio itself."""
+        pairs = np.array(self.spread or [(self.scale, self.offset)])
+        low, high = np.percentile(pairs[:, 0] * score + pairs[:, 1], [2.5, 97.5])
+        return float(np.clip(low, self.low, self.high)), float(np.clip(high, self.low, self.high))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A natural-log likelihood ratio, its 95 % interval and bounds, and the conditions it was given under."""
+
+    llr: float
+    low: float
+    high: float
+    bounds: tuple[float, float]
+    conditions: tuple[ConditionName, ...]
+
+
+class Calibration(Config):
+    """The calibrations of a model, `clean` first; `fitted_on` names the trials."""
+
+    fitted_on: str
+    conditions: tuple[ConditionCalibration, ...] = Field(min_length=1)
+
+    def llr(self, score: float) -> float:
+        """The ratio of a recording in no special condition."""
+        return self.conditions[0].llr(score)
+
+    def ratio(self, score: float, present: Sequence[ConditionName] = ()) -> Ratio:
+        """The answer that claims least among `clean` and the present conditions; its interval covers them all."""
+        used = [self.conditions[0], *(c for c in self.conditions[1:] if c.condition in present)]
+        least = min(used, key=lambda c: abs(c.llr(score)))
+        intervals = [c.interval(score) for c in used]
+        return Ratio(
+            least.llr(score),
+            min(low for low, _ in intervals),
+            max(high for _, high in intervals),
+            (least.low, least.high),
+            tuple(c.condition for c in used[1:]),
+        )
+
+
+def fit_condition(
+    condition: ConditionName, positive: ArrayLike, negative: ArrayLike, units: Units, seed: int = 0
+) -> ConditionCalibration:
+    """Fit one condition; `units` are those of the positives, then of the negatives, and are resampled whole.
+
+    Where the scores of a condition do not rise with the positive class, the answer under it is always 0: nothing is
+    known.
+    """
+    pos, neg = np.asarray(positive, np.float64), np.asarray(negative, np.float64)
+    try:
+        fitted = fit_logistic(pos, neg, misleading=1)
+    except MetricError:
+        return ConditionCalibration(
+            condition=condition, scale=0, offset=0, low=0, high=0, positives=len(pos), negatives=len(neg)
+        )
+    low, high = elub_bounds(fitted.llr(pos), fitted.llr(neg))
+    return ConditionCalibration(
+        condition=condition,
+        scale=fitted.scale,
+        offset=fitted.offset,
+        low=low,
+        high=high,
+        spread=_spread(pos, neg, units, seed),
+        positives=len(pos),
+        negatives=len(neg),
+    )
+
+
+def _spread(pos: Floats, neg: Floats, units: Units, seed: int) -> tuple[tuple[float, float], ...]:
+    """(scale, offset) of calibrations refitted on resampled units; resamples that cannot be fitted are left out."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(RESAMPLES):
+        counts = units.weights(units.draw(rng)).astype(np.int64)
+        chosen_pos = np.repeat(pos, counts[: len(pos)])
+        chosen_neg = np.repeat(neg, counts[len(pos) :])
+        if len(chosen_pos) == 0 or len(chosen_neg) == 0:
+            continue
+        try:
+            fitted: AffineCalibration = fit_logistic(chosen_pos, chosen_neg, misleading=1)
+        except MetricError:
+            continue
+        found.append((round(fitted.scale, 6), round(fitted.offset, 6)))
+    return tuple(found)
