@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.audio.recording import Segment
 from earwitness.examine.finding import Fact, Finding, ModelCredit, Report, Track
-from earwitness.examine.verbal_scale import ENFSI, enfsi_words
+from earwitness.metrics.calibration import VERBAL_SCALE, verbal_scale
 
 ANSWERS = {
     "genuine": "The recording supports a genuine voice.",
@@ -37,8 +37,8 @@ def detection(kind: str, seconds: float = 10.0) -> Finding:
         llr_low=llr - 1.4,
         llr_high=llr + 1.1,
         llr_bound=(-5.2, 5.6),
-        scale_name=ENFSI,
-        scale_words=enfsi_words(llr),
+        scale_name=VERBAL_SCALE,
+        scale_words=verbal_scale(llr),
         evidence=("17 of 20 windows favour the same side.",),
         tracks=(
             Track(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from earwitness.audio.recording import Segment
 from earwitness.examine import wording
-from earwitness.examine.verbal_scale import enfsi_words
+from earwitness.metrics.calibration import verbal_scale
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_without_a_finite_ratio_nothing_is_said(make_report, llr):
     ],
 )
 def test_enfsi_steps_on_both_sides(ratio, words):
-    assert enfsi_words(math.log(ratio)) == enfsi_words(-math.log(ratio)) == words
+    assert verbal_scale(math.log(ratio)) == verbal_scale(-math.log(ratio)) == words
 
 
 def test_shown_escapes_what_could_mislead():

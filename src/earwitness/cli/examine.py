@@ -3,70 +3,88 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from earwitness.examine.finding import Report
+
+RECORDINGS = typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too.")
+REFERENCE = typer.Option(help="Recordings of the claimed speaker: all values up to the next option.")
+HTML = typer.Option(help="Write one self-contained page.")
+JSON = typer.Option("--json", help="Write the reports as data ('-' for standard output).")
+MODEL = typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")
+
 
 def examine(
-    recordings: Annotated[
-        list[str],
-        typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too."),
-    ],
-    reference: Annotated[
-        list[str] | None, typer.Option(help="Recordings of the claimed speaker; all values up to the next option.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
-    json_output: Annotated[
-        Path | None, typer.Option("--json", help="Write the same as data ('-' for standard output).")
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")
-    ] = None,
+    recordings: Annotated[list[str], RECORDINGS],
+    reference: Annotated[list[str] | None, REFERENCE] = None,
+    html: Annotated[Path | None, HTML] = None,
+    json_output: Annotated[Path | None, JSON] = None,
+    model: Annotated[list[str] | None, MODEL] = None,
 ) -> None:
     """Say what a recording can testify to: genuine or synthetic, and with `--reference`, the same voice or not.
 
-    Each answer comes with its evidence, its strength and its limits; "inconclusive" is an answer. A stereo call is examined
-    per channel.
+    Each answer comes with its evidence, its strength and its limits; "inconclusive" is an answer. A stereo call is
+    examined per channel. Exit code 1: some recordings could not be read (they are listed).
 
     Example: `earwitness examine call.m4a --reference claimed-1.wav claimed-2.wav --html report.html`
     """
-    from rich.console import Console
-
     from earwitness.cli.progress import progress_bar
-    from earwitness.core.writing import write_atomically
     from earwitness.examine.examiner import Examiner, expand
-    from earwitness.examine.report_html import render_html
-    from earwitness.examine.report_json import reports_to_json
-    from earwitness.examine.report_text import print_report, print_summary
 
     paths, known = expand(recordings), expand(reference or [])
     examiner = Examiner.load(_chosen(model or []))
-    reports, failures = [], []
+    enrolment = examiner.enrol(known)
+    outcomes = []
     with progress_bar("examining", len(paths)) as step:
-        prints = examiner.enrol(known)
         for path in paths:
-            found = examiner.try_examine(path, prints)
-            reports.extend(found.reports)
-            failures.extend(found.failures)
+            outcomes.append(examiner.attempt(path, enrolment))
             step()
-    data = reports_to_json(reports, failures)
-    if str(json_output) == "-":
-        typer.echo(data)
-    else:
-        console = Console()
-        for report in reports:
-            print_report(report, console)
-        if len(reports) > 1:
-            print_summary(reports, console)
-        if json_output:
-            write_atomically(json_output, data)
-    if html:
-        write_atomically(html, render_html(reports))
+    reports = [report for outcome in outcomes for report in outcome.reports]
+    _show(reports, json_output, several=len(paths) > 1)
+    if html and reports:
+        _write_html(reports, html)
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
         typer.echo(f"earwitness: {failure}", err=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _show(reports: list[Report], json_output: Path | None, several: bool) -> None:
+    """On the terminal in words, unless the data go to standard output: an array where several recordings were named."""
+    from rich.console import Console
+
+    from earwitness.core.writing import write_atomically
+    from earwitness.examine.report_json import report_to_json, reports_to_json
+    from earwitness.examine.report_text import print_report, print_summary
+
+    data = report_to_json(reports[0]) if len(reports) == 1 and not several else reports_to_json(reports)
+    if str(json_output) == "-":
+        typer.echo(data)
+        return
+    console = Console()
+    for report in reports:
+        print_report(report, console)
+    if len(reports) > 1:
+        print_summary(reports, console)
+    if json_output:
+        write_atomically(json_output, data)
+
+
+def _write_html(reports: list[Report], page: Path) -> None:
+    from earwitness.audio.reading import RATE, stream
+    from earwitness.core.writing import write_atomically
+    from earwitness.examine.report_html import render_html
+    from earwitness.examine.report_media import audio_from_blocks
+
+    sounds = [
+        audio_from_blocks(stream(report.path, RATE, report.channel), RATE, round(report.duration_s * RATE))
+        for report in reports
+    ]
+    write_atomically(page, render_html(reports, sounds))
 
 
 def _chosen(pairs: list[str]) -> dict[str, str]:
@@ -77,10 +95,7 @@ def _chosen(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         task, equals, name = pair.partition("=")
         if not equals or task not in ("deepfake", "speaker"):
-            raise UsageError(
-                f"'{pair}' is not TASK=NAME",
-                where="--model",
-                fix="For example deepfake=deepfake-small; tasks: deepfake, speaker.",
-            )
+            fix = "For example deepfake=deepfake-small; tasks: deepfake, speaker."
+            raise UsageError(f"'{pair}' is not TASK=NAME", where="--model", fix=fix)
         chosen[task] = name
     return chosen

@@ -34,7 +34,7 @@ class RunRecord:
         return cls(
             command=command,
             settings=settings,
-            versions=_versions(),
+            versions=versions(),
             machine={"system": platform.system(), "processor": platform.machine(), "python": platform.python_version()},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             **known,
@@ -49,7 +49,8 @@ class RunRecord:
         write_atomically(path, json.dumps(self.plain(), indent=2, ensure_ascii=False) + "\n")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the code (its git commit in a checkout) and of the packages that results depend on."""
     found = {"code": _code_version()}
     for package in ("earwitness", "torch", "numpy", "transformers", "soundfile", "av", "soxr"):
         try:

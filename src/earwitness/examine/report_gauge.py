@@ -10,7 +10,7 @@ from markupsafe import Markup
 from earwitness.examine import wording
 from earwitness.examine.finding import Finding
 from earwitness.examine.svg import element, join
-from earwitness.examine.verbal_scale import ENFSI_STEPS
+from earwitness.metrics.calibration import VERBAL_STEPS
 
 _Axis = Callable[[float], float]
 
@@ -68,7 +68,7 @@ def _hatch(name: str) -> Markup:
 
 def _bands(decades: int, x: _Axis) -> Iterator[Markup]:
     """The steps of the verbal scale, mirrored; their words where there is room."""
-    for number, step in enumerate(ENFSI_STEPS):
+    for number, step in enumerate(VERBAL_STEPS):
         if step.low >= 10**decades:
             return
         low, high = math.log(step.low), math.log(min(step.high, 10.0**decades))

@@ -23,7 +23,7 @@ from earwitness.examine.report_gauge import gauge
 from earwitness.examine.report_media import PLAYER_BITS_PER_S, AudioForReport
 from earwitness.examine.report_timeline import LEFT, RIGHT, timeline
 from earwitness.examine.svg import safe
-from earwitness.examine.verbal_scale import ENFSI, ENFSI_STEPS
+from earwitness.metrics.calibration import VERBAL_SCALE, VERBAL_STEPS
 
 MOST_PLAYER_BYTES = 24_000_000  # of listening copies in one page
 
@@ -156,10 +156,10 @@ def render_html(reports: Sequence[Report], audio: Sequence[AudioForReport | None
             sections=sections,
             questions=list(dict.fromkeys(finding.question for report in reports for finding in report.findings)),
             models=list(models.values()),
-            scale_name=ENFSI,
+            scale_name=VERBAL_SCALE,
             scale=[
                 (f"{step.low:,} to {step.high:,}" if step.high < 1e9 else f"over {step.low:,}", step.words)
-                for step in ENFSI_STEPS
+                for step in VERBAL_STEPS
             ],
             no_posterior=wording.NO_POSTERIOR,
             plot=(LEFT, RIGHT),

@@ -16,7 +16,7 @@ from earwitness.core.errors import MetricError
 from earwitness.metrics.detection import ErrorRates, convex_hull, error_rates
 from earwitness.metrics.scores import Floats, as_scores, two_classes
 
-VERBAL_SCALE = "ENFSI 2015"
+VERBAL_SCALE = "verbal scale of the ENFSI guideline, 2015"
 
 
 def cllr(positive_llr: ArrayLike, negative_llr: ArrayLike) -> float:
@@ -149,13 +149,23 @@ def _upper_bound(favoured: Floats, other: Floats) -> float:
     return float(max(steps[k], supported[k]))
 
 
-_WORDS = (
-    (2, "no support either way"),
-    (10, "weak support"),
-    (100, "moderate support"),
-    (1_000, "moderately strong support"),
-    (10_000, "strong support"),
-    (1_000_000, "very strong support"),
+@dataclass(frozen=True)
+class VerbalStep:
+    """Likelihood ratios from `low` up to `high` (not included) and their words."""
+
+    low: float
+    high: float
+    words: str
+
+
+VERBAL_STEPS = (
+    VerbalStep(1, 2, "no support either way"),
+    VerbalStep(2, 10, "weak support"),
+    VerbalStep(10, 100, "moderate support"),
+    VerbalStep(100, 1_000, "moderately strong support"),
+    VerbalStep(1_000, 10_000, "strong support"),
+    VerbalStep(10_000, 1_000_000, "very strong support"),
+    VerbalStep(1_000_000, math.inf, "extremely strong support"),
 )
 
 
@@ -170,10 +180,7 @@ def verbal_scale(llr: float) -> str:
     if math.isnan(llr):
         raise MetricError("is NaN", where="log-likelihood ratio")
     # a hair of tolerance: e^ln(10) must land in the class that begins at 10
-    for limit, words in _WORDS:
-        if abs(llr) < math.log(limit) - 1e-12:
-            return words
-    return "extremely strong support"
+    return next(step.words for step in reversed(VERBAL_STEPS) if abs(llr) >= math.log(step.low) - 1e-12)
 
 
 def bounded(llr: ArrayLike, bounds: tuple[float, float]) -> Floats:

@@ -1,0 +1,52 @@
+"""Which models answer, and what stands in where one cannot be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from earwitness.core.errors import MissingPartError
+from earwitness.deepfake.detector import Detector
+from earwitness.evaluation.loading import load_detector, load_embedder
+from earwitness.examine.finding import ModelCredit
+from earwitness.speaker.embedder import Embedder
+from earwitness.training.model_folder import CARD, ModelInfo
+from earwitness.training.shipped import find_model
+
+
+@dataclass(frozen=True)
+class Answering:
+    """The models of an examination, with their credits, and notes on what stands in for what."""
+
+    detector: Detector
+    detector_credit: ModelCredit
+    embedder: Embedder
+    embedder_credit: ModelCredit
+    notes: tuple[str, ...] = ()
+
+
+def load_models(chosen: Mapping[str, str]) -> Answering:
+    """The chosen models (`{"deepfake": name or path, "speaker": ...}`), the shipped ones for what is not named.
+
+    Where the shared encoder is not installed, `deepfake-small` answers instead of `deepfake` and a note says so. Raises
+    `ModelError`, and `MissingPartError` for a model that was chosen by name.
+    """
+    notes: tuple[str, ...] = ()
+    name = chosen.get("deepfake", "deepfake")
+    try:
+        detector = load_detector(name)
+    except MissingPartError as error:
+        if "deepfake" in chosen:
+            raise
+        name = "deepfake-small"
+        detector = load_detector(name)
+        notes = (f"The small model answers, because the full one could not be loaded: {error}",)
+    voice = chosen.get("speaker", "speaker")
+    embedder = load_embedder(voice)
+    return Answering(detector, _credit(name, detector.info), embedder, _credit(voice, embedder.info), notes)
+
+
+def _credit(name: str, info: ModelInfo) -> ModelCredit:
+    card = Path(find_model(name)) / CARD
+    return ModelCredit(info.name, info.version, info.sha256, info.licence, card.read_text(encoding="utf-8"))

@@ -1,0 +1,59 @@
+"""From a score to what may be said: the bounded ratio under the recording's conditions, and when it is no answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from earwitness.audio.facts import SignalFacts
+from earwitness.training.calibration import ConditionName, Ratio
+from earwitness.training.conditions import NARROW_HZ, NOISY_DB, SHORT_S
+from earwitness.training.model_folder import ModelInfo
+
+LEAST_LLR = math.log(2)  # below a ratio of 2 the verbal scale knows no support
+
+_CLIPPED = 0.001  # of all samples
+
+
+def settles(ratio: Ratio) -> bool:
+    """Whether the ratio and its whole interval favour one side."""
+    return abs(ratio.llr) >= LEAST_LLR and (ratio.low > 0 or ratio.high < 0)
+
+
+def withheld(info: ModelInfo) -> tuple[str, ...]:
+    """Why a model's tests don't allow it to answer at all; empty where they do."""
+    if info.calibration is None:
+        return ("This model has no calibration, so that its score has no known strength.",)
+    if not info.extra.get("inconclusive"):
+        return ()
+    reasons = info.extra.get("inconclusive_because")
+    texts = [str(reason) for reason in reasons] if isinstance(reasons, list) else []
+    return ("This model's own tests don't allow it to answer.", *texts)
+
+
+def outside(facts: SignalFacts, conditions: Sequence[ConditionName]) -> list[str]:
+    """In words, what about this recording lies outside of what models do well on."""
+    said = []
+    if "short" in conditions:
+        said.append(
+            f"Only {facts.speech_s:.1f} s of speech (under {SHORT_S:g} s): the strength was taken from tests on short "
+            "recordings, and is weaker for it."
+        )
+    if "narrow_band" in conditions:
+        said.append(
+            f"Narrow band (nothing above {(facts.bandwidth_hz or 0) / 1000:.1f} kHz; under {NARROW_HZ / 1000:g} kHz): "
+            "much of what a detector listens for is missing, and the strength was taken from tests on telephone band."
+        )
+    if "noisy" in conditions:
+        said.append(
+            f"Noisy (speech {facts.snr_db or 0:.0f} dB above the background, under {NOISY_DB:g} dB): the strength was "
+            "taken from tests with noise."
+        )
+    if facts.clipped_fraction > _CLIPPED:
+        said.append(f"{100 * facts.clipped_fraction:.1f} % of the samples are clipped; no test covers that.")
+    return said
+
+
+def tested_on(info: ModelInfo) -> list[str]:
+    """The limits that hold for every answer of a model."""
+    return [*info.limits, *(f"Known failure: {failure}" for failure in info.known_failures)]
