@@ -230,6 +230,18 @@ def test_speaker_protocol(make: Make) -> None:
     assert find_leaks(result, "speaker") == []
 
 
+def test_whole_corpora_are_held_out_with_the_speakers_they_share(make: Make) -> None:
+    rows: list[dict[str, Any]] = [
+        {"speaker": f"s{i}", "corpus": "ab"[i % 2], "label": "bonafide"} for i in range(20) for _ in range(2)
+    ]
+    rows += [{"speaker": "s0", "corpus": "t", "label": "bonafide"}, {"speaker": "new", "corpus": "t"}]
+    result = split(make(rows), SpeakerSplit(dev_speakers=5, test_corpora=("t",)))
+    sides = dict(result.table.select("speaker", "split").unique().iter_rows())
+    assert sides["s0"] == sides["new"] == "test"
+    assert Counter(sides.values()) == {"test": 2, "dev": 5, "train": 14}
+    assert find_leaks(result, "speaker") == []
+
+
 def test_splitting_again_starts_anew(make: Make) -> None:
     first = split(make(copies_corpus()), DetectionSplit(dev_families=("f",)))
     again = split(first, ByColumn())

@@ -87,6 +87,18 @@ def test_dvector_mel_equals_librosa(speechlike) -> None:
     assert np.abs(ours - theirs).max() < 1e-5 * theirs.max()
 
 
+def test_quiet_sound_is_raised_and_loud_sound_stays(tone) -> None:
+    config = LogMelConfig(log=False)
+    raised = config.model_copy(update={"raise_to_dbfs": -30.0})
+    quiet, loud = tone(0.5, level=0.001), tone(0.5, level=0.5)  # -63 and -9 dBFS
+    assert np.allclose(features(raised, loud), features(config, loud))
+    gain = 10 ** (-30 / 20) / (0.001 / np.sqrt(2))
+    assert np.allclose(features(raised, quiet), gain**2 * features(config, quiet), rtol=1e-3)
+    both = raised.build()(torch.from_numpy(np.stack([quiet, loud]))).values.numpy()
+    assert np.allclose(both[0], features(raised, quiet)), "each waveform has its own level"
+    assert np.isfinite(features(raised, np.zeros(8000, np.float32))).all()
+
+
 def test_log_mel_puts_a_tone_where_it_belongs(tone) -> None:
     config = LogMelConfig(n_mels=40, mel_scale="htk", area=False)
     centres = sp.mel_to_hz(np.linspace(*sp.hz_to_mel(np.array([0.0, 8000.0]), "htk"), 42), "htk")[1:-1]

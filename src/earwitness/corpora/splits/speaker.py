@@ -1,4 +1,4 @@
-"""The speaker protocol: dev speakers from named corpora, all others train."""
+"""The speaker protocol: whole corpora for test, dev speakers from named corpora, all others train."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from earwitness.corpora.splits.grouping import NON_COMMERCIAL, connected, draw, 
 class SpeakerSplit(Config):
     """The first `dev_speakers` speakers, in hash order, of `dev_corpora` (all corpora where empty) go to dev.
 
-    Speakers who share a recording or a split group move together. Left out: spoofs, rows without a speaker, corpora of
-    `exclude_corpora` (e.g. where the speaker is only inferred), licences of `exclude_licences`.
+    All of `test_corpora` goes to test, for results on recordings of another kind than any that was learnt from.
+    Speakers who share a recording or a split group move together, to test where one of them stands there. Left out:
+    spoofs, rows without a speaker, corpora of `exclude_corpora` (e.g. where the speaker is only inferred), licences
+    of `exclude_licences`.
     """
 
     kind: Literal["speaker"] = "speaker"
     dev_speakers: int = Field(30, ge=1)
     dev_corpora: tuple[str, ...] = ()
+    test_corpora: tuple[str, ...] = ()
     exclude_corpora: tuple[str, ...] = ()
     exclude_licences: tuple[str, ...] = NON_COMMERCIAL
     seed: int = 0
@@ -31,7 +34,7 @@ class SpeakerSplit(Config):
         """Raises `DataError` when a named corpus is not there or no speaker would be left to train on."""
         table = manifest.table.with_columns(_licensed_out=has_licence(self.exclude_licences))
         corpus = table["corpus"] if "corpus" in table.columns else pl.Series([None] * table.height, dtype=pl.String)
-        _check_corpora((*self.dev_corpora, *self.exclude_corpora), corpus)
+        _check_corpora((*self.dev_corpora, *self.test_corpora, *self.exclude_corpora), corpus)
         reasons = [
             self._reason(*values)
             for values in zip(table["label"], table["speaker"], corpus, table["_licensed_out"], strict=True)
@@ -42,18 +45,18 @@ class SpeakerSplit(Config):
             for row, reason in zip(rows, reasons, strict=True)
         ]
         groups = connected(keys)
-        eligible = {
-            group
-            for group, where in zip(groups, corpus, strict=True)
-            if group and (not self.dev_corpora or where in self.dev_corpora)
-        }
-        if self.dev_speakers >= len({group for group in groups if group}):
+        placed = [(group, where) for group, where in zip(groups, corpus, strict=True) if group]
+        test = {group for group, where in placed if where in self.test_corpora}
+        rest = [(group, where) for group, where in placed if group not in test]
+        eligible = {group for group, where in rest if not self.dev_corpora or where in self.dev_corpora}
+        if self.dev_speakers >= len({group for group, _ in rest}):
             raise DataError(
                 f"{self.dev_speakers} dev speakers leave none to train on", fix="Ask for fewer dev speakers."
             )
         dev = set(sorted(eligible, key=lambda group: draw(self.seed, group))[: self.dev_speakers])
-        sides = [None if group is None else "dev" if group in dev else "train" for group in groups]
-        return with_split(manifest, sides, reasons)
+        sides = dict.fromkeys((group for group, _ in rest), "train") | dict.fromkeys(dev, "dev")
+        sides |= dict.fromkeys(test, "test")
+        return with_split(manifest, [None if group is None else sides[group] for group in groups], reasons)
 
     def _reason(self, label: str | None, speaker: str | None, corpus: str | None, licensed_out: bool) -> str | None:
         if label == "spoof":

@@ -20,7 +20,8 @@ class LogMelConfig(FrontendConfigBase):
     frames stand around every `hop`-th sample and zeros are put before and after the signal (T = N // hop + 1), else
     only whole frames count (T = (N - n_fft) // hop + 1). `power` 2 is energy, 1 magnitude. `log` is natural, of
     values raised to `log_floor`. `area` scales each filter to equal area. `mean_norm` subtracts each filter's mean
-    over the utterance.
+    over the utterance. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is first raised
+    to it, a louder one stays; each waveform for itself, so each window where a recording is heard by windows.
     """
 
     kind: Literal["log_mel"] = "log_mel"
@@ -39,6 +40,7 @@ class LogMelConfig(FrontendConfigBase):
     center: bool = False
     mean_norm: bool = False
     pre_emphasis: float = Field(0.0, ge=0, lt=1)
+    raise_to_dbfs: float | None = Field(None, le=0)
 
     @model_validator(mode="after")
     def _check(self) -> LogMelConfig:
@@ -52,8 +54,9 @@ class LogMelConfig(FrontendConfigBase):
         return LogMel(self)
 
 
-#: The input of Resemblyzer's d-vector network: 40 mel energies, 25 ms windows every 10 ms, no logarithm.
-DVECTOR_MEL = LogMelConfig(n_fft=400, window=400, hop=160, n_mels=40, log=False, center=True)
+#: The input of Resemblyzer's d-vector network: 40 mel energies, 25 ms windows every 10 ms, no logarithm; so the level
+#: matters, and quiet sound is raised to -30 dBFS.
+DVECTOR_MEL = LogMelConfig(n_fft=400, window=400, hop=160, n_mels=40, log=False, center=True, raise_to_dbfs=-30.0)
 
 
 class LogMel(SpectralFrontend):
@@ -84,6 +87,8 @@ class LogMel(SpectralFrontend):
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, T, n_mels]."""
         config = self.config
+        if config.raise_to_dbfs is not None:
+            waveforms = spectrum.raised_to(waveforms, config.raise_to_dbfs)
         samples = spectrum.pre_emphasise(waveforms, config.pre_emphasis)
         if config.center:
             samples = F.pad(samples, (config.n_fft // 2, config.n_fft // 2))

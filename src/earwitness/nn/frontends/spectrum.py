@@ -39,6 +39,13 @@ def pre_emphasise(samples: Tensor, coefficient: float) -> Tensor:
     return samples - coefficient * before
 
 
+def raised_to(waveforms: Tensor, level_dbfs: float) -> Tensor:
+    """[B, N] with each waveform whose RMS is below the level scaled up to it; louder ones and silence stay."""
+    rms = waveforms.square().mean(dim=1, keepdim=True).sqrt()
+    gain = 10 ** (level_dbfs / 20) / rms.clamp_min(1e-10)
+    return waveforms * gain.clamp_min(1.0)
+
+
 def subtract_mean(values: Tensor) -> Tensor:
     """[B, T, F] minus each feature's mean over the utterance."""
     return values - values.mean(dim=1, keepdim=True)
