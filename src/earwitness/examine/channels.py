@@ -1,4 +1,4 @@
-"""Which channels of a file tell different stories: a call has a voice on each side, a mono file often has two copies."""
+"""Which channels of a file tell different stories: a call has a voice on each side, others hold one sound twice."""
 
 from __future__ import annotations
 

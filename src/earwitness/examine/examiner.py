@@ -37,7 +37,7 @@ class Examiner:
 
     @classmethod
     def load(cls, chosen: Mapping[str, str] | None = None) -> Examiner:
-        """With the shipped models, or those chosen by task, e.g. `{"deepfake": "deepfake-small"}`. Raises `ModelError`."""
+        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`."""
         return cls(load_models(chosen or {}))
 
     def enrol(self, references: Iterable[str | Path]) -> Enrolment | None:
@@ -94,7 +94,10 @@ def examine(
 
 
 def expand(given: Iterable[str]) -> list[Path]:
-    """Files, folders (their audio, at any depth) and globs as files, each once, in order. Raises `UsageError` for nothing."""
+    """Files, folders (their audio, at any depth) and globs as files, each once, in order.
+
+    Raises `UsageError` for a folder or a glob without any.
+    """
     found: dict[Path, None] = {}
     for name in given:
         path = Path(name)
@@ -104,7 +107,7 @@ def expand(given: Iterable[str]) -> list[Path]:
                 raise UsageError("holds no audio files", where=name, fix="Name a folder with recordings.")
             found.update(dict.fromkeys(inside))
         elif not path.exists() and glob.has_magic(name):
-            matches = sorted(Path(match) for match in glob.glob(name, recursive=True))
+            matches = sorted(Path(match) for match in glob.glob(name, recursive=True))  # noqa: PTH207 - absolute patterns too
             if not matches:
                 raise UsageError("matches no file", where=name, fix="Check the pattern.")
             found.update(dict.fromkeys(matches))

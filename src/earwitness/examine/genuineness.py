@@ -1,4 +1,4 @@
-"""Is the voice genuine or synthetic? One detector's windows become an answer, a timeline and stretches that stand out."""
+"""Is the voice genuine or synthetic? A detector's windows become an answer, a timeline and stretches that stand out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from earwitness.audio.recording import Segment
 from earwitness.core.errors import AudioError
 from earwitness.deepfake.detector import DetectionScore, Detector, WindowScore
 from earwitness.examine.finding import Finding, ModelCredit, Track
-from earwitness.examine.strength import outside, settles, tested_on, withheld
-from earwitness.metrics.calibration import VERBAL_SCALE, verbal_scale
-from earwitness.training.calibration import Ratio
+from earwitness.examine.strength import Sides, outside, tested_on, weighed, withheld
 from earwitness.training.conditions import conditions_of
 
 QUESTION = "Is the voice genuine or synthetic?"
 HYPOTHESES = ("the voice is genuine", "the voice is synthetic")
+SIDES = Sides(
+    "genuine human speech",
+    "a synthetic or converted voice",
+    "The recording does not settle whether the voice is genuine or synthetic.",
+)
 STANDS_OUT = math.log(4)  # a window whose ratio favours synthetic this much is marked
 SCORE_MEANING = "mean over the windows of the network's bona fide logit minus its spoof logit; higher = genuine"
 
@@ -30,62 +33,27 @@ def judge_genuineness(
         result = detector.score_file(path, channel)
     except AudioError as error:
         return Finding(QUESTION, HYPOTHESES, "no answer", f"Nothing here can be judged: it {error.what}.", model=credit)
-    reasons = withheld(detector.info)
-    if reasons or detector.info.calibration is None:
-        return _finding(
-            result, detector, credit, "inconclusive", UNSETTLED, limits=[*reasons, *tested_on(detector.info)]
-        )
-    conditions = conditions_of(facts)
-    ratio = detector.info.calibration.ratio(result.score, conditions)
-    limits = [*outside(facts, conditions), *tested_on(detector.info)]
-    if settles(ratio):
-        return _finding(result, detector, credit, "answer", _answer(ratio), ratio, limits)
-    return _finding(result, detector, credit, "inconclusive", UNSETTLED, ratio, limits)
-
-
-UNSETTLED = "The recording does not settle whether the voice is genuine or synthetic."
-
-
-def _answer(ratio: Ratio) -> str:
-    side = "genuine human speech" if ratio.llr > 0 else "a synthetic or converted voice"
-    return f"The measurements fit {side} better: {verbal_scale(ratio.llr)}."
-
-
-def _finding(
-    result: DetectionScore,
-    detector: Detector,
-    credit: ModelCredit,
-    verdict: str,
-    answer: str,
-    ratio: Ratio | None = None,
-    limits: Sequence[str] = (),
-) -> Finding:
-    track = _track(result.windows, detector)
-    stretches = _marked(result.windows, detector) if ratio is not None else ()
-    tone = "caution" if verdict == "inconclusive" else "good" if ratio and ratio.llr > 0 else "bad"
-    return Finding(
+    info = detector.info
+    reasons, conditions = withheld(info), conditions_of(facts)
+    ratio = info.calibration.ratio(result.score, conditions) if info.calibration and not reasons else None
+    stretches = _marked(result.windows, detector) if ratio else ()
+    finding = Finding(
         question=QUESTION,
         hypotheses=HYPOTHESES,
-        verdict="answer" if verdict == "answer" else "inconclusive",
-        answer=answer,
-        tone=tone,  # type: ignore[arg-type]
+        verdict="inconclusive",
+        answer=SIDES.unsettled,
         score=result.score,
         score_meaning=SCORE_MEANING,
-        llr=None if ratio is None else ratio.llr,
-        llr_low=None if ratio is None else ratio.low,
-        llr_high=None if ratio is None else ratio.high,
-        llr_bound=None if ratio is None else ratio.bounds,
-        scale_name=VERBAL_SCALE if ratio else "",
-        scale_words=verbal_scale(ratio.llr) if ratio else "",
         evidence=tuple(_evidence(result, stretches)),
-        tracks=(track,),
+        tracks=(_track(result.windows, detector),),
         stretches=stretches,
-        limits=tuple(limits),
+        limits=(*reasons, *outside(facts, conditions), *tested_on(info)),
         seconds_used=result.seconds_used,
         seconds_total=result.seconds_total,
         window_policy=result.window_policy,
         model=credit,
     )
+    return weighed(finding, ratio, SIDES)
 
 
 def _track(windows: Sequence[WindowScore], detector: Detector) -> Track:
@@ -117,13 +85,11 @@ def _marked(windows: Sequence[WindowScore], detector: Detector) -> tuple[Segment
 
 
 def _evidence(result: DetectionScore, stretches: Sequence[Segment]) -> list[str]:
-    said = [
-        f"{len(result.windows)} window(s) were heard ({result.window_policy}); the answer is from their mean score."
-    ]
+    said = [f"{len(result.windows)} window(s) heard ({result.window_policy}); the answer is from their mean score."]
     if stretches and len(result.windows) > 1:
         marked = sum(stretch.duration_s for stretch in stretches)
         said.append(
-            f"{len(stretches)} stretch(es), {marked:.1f} s in all, favour synthetic by a ratio of 4 or more; a part of a "
-            "recording can be synthetic while the rest is genuine, so listen to them."
+            f"{len(stretches)} stretch(es), {marked:.1f} s in all, favour synthetic by a ratio of 4 or more. Part of a "
+            "recording can be synthetic while the rest is genuine: listen to them."
         )
     return said

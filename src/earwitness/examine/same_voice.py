@@ -12,17 +12,20 @@ from earwitness.audio.facts import SignalFacts, file_facts
 from earwitness.core.errors import AudioError
 from earwitness.core.hashing import sha256_file
 from earwitness.examine.finding import Finding, ModelCredit, Track
-from earwitness.examine.strength import outside, settles, tested_on, withheld
-from earwitness.metrics.calibration import VERBAL_SCALE, verbal_scale
+from earwitness.examine.strength import Sides, outside, tested_on, weighed, withheld
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.voices import several_voices
-from earwitness.training.calibration import ConditionName, Ratio
+from earwitness.training.calibration import ConditionName
 from earwitness.training.conditions import conditions_of
 
 QUESTION = "Is it the voice of the reference speaker?"
 HYPOTHESES = ("it is the reference speaker's voice", "it is another person's voice")
-UNSETTLED = "The recording does not settle whether this is the reference speaker's voice."
+SIDES = Sides(
+    "the same speaker",
+    "another speaker",
+    "The recording does not settle whether this is the reference speaker's voice.",
+)
 SEVERAL = "More than one voice is probably heard here; the answer is about the mixture. Examine the parts separately."
 
 
@@ -33,12 +36,15 @@ class Enrolment:
     prints: tuple[VoicePrint, ...]
     sources: tuple[tuple[str, str], ...]
     conditions: tuple[ConditionName, ...]
-    several_voices_in: tuple[str, ...]
+    mixed: tuple[str, ...]  # paths in which several voices are heard
 
 
 def enrol_references(paths: Iterable[Path], embedder: Embedder) -> Enrolment | None:
-    """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming one that is unusable."""
-    prints, sources, conditions, mixed = [], [], set(), []
+    """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming a bad one."""
+    prints: list[VoicePrint] = []
+    sources: list[tuple[str, str]] = []
+    conditions: set[ConditionName] = set()
+    mixed: list[str] = []
     for path in paths:
         try:
             known = embedder.embed_file(path)
@@ -67,66 +73,41 @@ def judge_voice(
         test = embedder.embed_file(path, channel)
     except AudioError as error:
         return Finding(QUESTION, HYPOTHESES, "no answer", f"Nothing here can be judged: it {error.what}.", model=credit)
+    info = embedder.info
     score = embedder.compare(enrolment.prints, test)
-    limits = [SEVERAL] if several_voices(test, embedder.info) else []
-    limits += [
-        f"More than one voice is probably heard in the reference {name}." for name in enrolment.several_voices_in
-    ]
-    reasons = withheld(embedder.info)
-    ratio = None
-    if not reasons and embedder.info.calibration is not None:
-        conditions = tuple({*conditions_of(facts), *enrolment.conditions})
-        ratio = embedder.info.calibration.ratio(score, conditions)
-        limits += outside(facts, conditions_of(facts))
-        limits += _reference_limits(enrolment.conditions)
-    limits += [*reasons, *tested_on(embedder.info)]
-    return _finding(test, enrolment, embedder, credit, score, ratio, limits)
+    reasons, conditions = withheld(info), conditions_of(facts)
+    everything = tuple({*conditions, *enrolment.conditions})
+    ratio = info.calibration.ratio(score, everything) if info.calibration and not reasons else None
+    limits = [SEVERAL] if several_voices(test, info) else []
+    limits += [f"More than one voice is probably heard in the reference {name}." for name in enrolment.mixed]
+    finding = Finding(
+        question=QUESTION,
+        hypotheses=HYPOTHESES,
+        verdict="inconclusive",
+        answer=SIDES.unsettled,
+        score=score,
+        score_meaning=f"{embedder.comparator.name}; higher = same speaker",
+        evidence=tuple(_evidence(test, enrolment)),
+        tracks=(_track(test, enrolment),),
+        limits=(
+            *limits,
+            *reasons,
+            *outside(facts, conditions),
+            *_reference_limits(enrolment.conditions),
+            *tested_on(info),
+        ),
+        seconds_used=test.seconds_used,
+        seconds_total=test.seconds_total,
+        window_policy=info.windows.name,
+        model=credit,
+    )
+    return weighed(finding, ratio, SIDES)
 
 
 def _reference_limits(conditions: Sequence[ConditionName]) -> list[str]:
     words = {"short": "short", "narrow_band": "narrow-band", "noisy": "noisy"}
     said = ", ".join(words[name] for name in conditions if name in words)
     return [f"A reference recording is {said}; the strength was taken from tests under that condition."] if said else []
-
-
-def _finding(
-    test: VoicePrint,
-    enrolment: Enrolment,
-    embedder: Embedder,
-    credit: ModelCredit,
-    score: float,
-    ratio: Ratio | None,
-    limits: Sequence[str],
-) -> Finding:
-    settled = ratio is not None and settles(ratio)
-    same = ratio is not None and ratio.llr > 0
-    return Finding(
-        question=QUESTION,
-        hypotheses=HYPOTHESES,
-        verdict="answer" if settled else "inconclusive",
-        answer=_answer(ratio) if settled and ratio else UNSETTLED,
-        tone="caution" if not settled else "good" if same else "bad",
-        score=score,
-        score_meaning=f"{embedder.comparator.name}; higher = same speaker",
-        llr=None if ratio is None else ratio.llr,
-        llr_low=None if ratio is None else ratio.low,
-        llr_high=None if ratio is None else ratio.high,
-        llr_bound=None if ratio is None else ratio.bounds,
-        scale_name=VERBAL_SCALE if ratio else "",
-        scale_words=verbal_scale(ratio.llr) if ratio else "",
-        evidence=tuple(_evidence(test, enrolment)),
-        tracks=(_track(test, enrolment),),
-        limits=tuple(limits),
-        seconds_used=test.seconds_used,
-        seconds_total=test.seconds_total,
-        window_policy=embedder.info.windows.name,
-        model=credit,
-    )
-
-
-def _answer(ratio: Ratio) -> str:
-    side = "the same speaker" if ratio.llr > 0 else "another speaker"
-    return f"The measurements fit {side} better: {verbal_scale(ratio.llr)}."
 
 
 def _evidence(test: VoicePrint, enrolment: Enrolment) -> list[str]:

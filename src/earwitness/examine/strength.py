@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from earwitness.audio.facts import SignalFacts
+from earwitness.examine.finding import Finding
+from earwitness.metrics.calibration import VERBAL_SCALE, verbal_scale
 from earwitness.training.calibration import ConditionName, Ratio
 from earwitness.training.conditions import NARROW_HZ, NOISY_DB, SHORT_S
 from earwitness.training.model_folder import ModelInfo
@@ -13,6 +16,36 @@ from earwitness.training.model_folder import ModelInfo
 LEAST_LLR = math.log(2)  # below a ratio of 2 the verbal scale knows no support
 
 _CLIPPED = 0.001  # of all samples
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How an answer names what a positive and a negative ratio favour, and what it says when neither is favoured."""
+
+    positive: str
+    negative: str
+    unsettled: str
+
+
+def weighed(finding: Finding, ratio: Ratio | None, sides: Sides) -> Finding:
+    """The finding with its ratio, its verdict and the words for both; inconclusive where there is no ratio."""
+    if ratio is None:
+        return replace(finding, verdict="inconclusive", answer=sides.unsettled, tone="caution")
+    words = verbal_scale(ratio.llr)
+    finding = replace(
+        finding,
+        llr=ratio.llr,
+        llr_low=ratio.low,
+        llr_high=ratio.high,
+        llr_bound=ratio.bounds,
+        scale_name=VERBAL_SCALE,
+        scale_words=words,
+    )
+    if not settles(ratio):
+        return replace(finding, verdict="inconclusive", answer=sides.unsettled, tone="caution")
+    side = sides.positive if ratio.llr > 0 else sides.negative
+    answer = f"The measurements fit {side} better: {words}."
+    return replace(finding, verdict="answer", answer=answer, tone="good" if ratio.llr > 0 else "bad")
 
 
 def settles(ratio: Ratio) -> bool:
