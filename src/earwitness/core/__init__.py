@@ -1,0 +1,1 @@
+"""What every room needs: errors, configurations, hashes, run records, and files that are whole or absent."""

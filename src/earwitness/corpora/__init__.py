@@ -1,0 +1,1 @@
+"""Tables of recordings: manifests, readers of corpora, splits and leak guards, batches."""

@@ -1,0 +1,1 @@
+"""Data only: the models that ship with the package, each a folder with its card."""

@@ -1,0 +1,1 @@
+"""How was it said? Age, emotion and quality. Nothing is built here yet."""

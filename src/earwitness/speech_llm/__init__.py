@@ -1,0 +1,1 @@
+"""Language models that hear. Nothing is built here yet."""
