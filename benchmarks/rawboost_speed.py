@@ -1,6 +1,6 @@
 """How much faster RawBoost is than a plain implementation: both in one run, on the same signal, with the same draws.
 
-    python benchmarks/rawboost_speed.py [--seconds 4] [--repeats 15]
+    python benchmarks/rawboost_speed.py [--seconds 4] [--repeats 15] [--json]
 
 The plain version designs each band-stop filter with scipy's `firwin` and filters sample by sample with `lfilter`, in
 loops, as the method is written down. Neither version uses a second core. Printed are the median costs of both, their
@@ -10,9 +10,10 @@ ratio, and the largest difference of the outputs.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,12 +134,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="RawBoost against a plain implementation.")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     options = parser.parse_args()
-    print(f"RawBoost on {options.seconds:g} s at 16 kHz, one core, median of {options.repeats}")
     results = [compare(name, options.seconds, repeats=options.repeats) for name in PAIRS]
-    for r in results:
-        costs = f"plain {r.plain_ms:7.2f} ms, ours {r.fast_ms:6.2f} ms, ratio {r.ratio:5.1f}x"
-        print(f"{r.name}: {costs}, largest difference {r.difference:.1e}")
+    if options.json:
+        rows = [asdict(r) | {"ratio": r.ratio} for r in results]
+        print(json.dumps({"seconds": options.seconds, "repeats": options.repeats, "distortions": rows}, indent=2))
+    else:
+        print(f"RawBoost on {options.seconds:g} s at 16 kHz, one core, median of {options.repeats}")
+        for r in results:
+            costs = f"plain {r.plain_ms:7.2f} ms, ours {r.fast_ms:6.2f} ms, ratio {r.ratio:5.1f}x"
+            print(f"{r.name}: {costs}, largest difference {r.difference:.1e}")
     if worst := [r.name for r in results if not r.difference < 1e-6]:
         raise SystemExit(f"the two versions differ by more than 1e-6: {', '.join(worst)}")
 
