@@ -14,7 +14,7 @@ from earwitness.training.task import Losses, Metrics
 
 
 def bona_fide_score(logits: Tensor) -> Tensor:
-    """[B, 2] logits to [B] scores: bona fide minus spoof, so that higher = bona fide and 0 is the network's own even point."""
+    """[B, 2] logits to [B] scores, bona fide minus spoof: higher = bona fide, 0 is the network's own even point."""
     return logits[:, 1] - logits[:, 0]
 
 
