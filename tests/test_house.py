@@ -115,6 +115,13 @@ def test_the_public_face_is_as_agreed() -> None:
     assert api_lines() == (GOLDEN / "api.txt").read_text(encoding="utf-8").splitlines()
 
 
+def test_the_room_is_called_like_its_function() -> None:
+    """`earwitness.examine` is the function at first, and the room of that name once it is imported."""
+    room = importlib.import_module("earwitness.examine")
+    function = importlib.import_module("earwitness.examine.examiner").examine
+    assert inspect.signature(room) == inspect.signature(function)
+
+
 def test_the_package_offers_what_it_names() -> None:
     assert [name for name in earwitness.__all__ if not hasattr(earwitness, name)] == []
     assert not hasattr(earwitness, "no_such_name")

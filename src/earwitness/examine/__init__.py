@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 class _Room(types.ModuleType):
     """A module that can be called, because the package's main function bears the room's name."""
 
-    def __call__(self, path: str | Path, references: tuple[str | Path, ...] | list[str | Path] = ()) -> list[Report]:
+    def __call__(
+        self, path: str | Path, references: Sequence[str | Path] = (), models: Mapping[str, str] | None = None
+    ) -> list[Report]:
         from earwitness.examine.examiner import examine
 
-        return examine(path, references)
+        return examine(path, references, models)
 
 
 sys.modules[__name__].__class__ = _Room
