@@ -11,7 +11,7 @@ from earwitness.nn.encoders import EcapaConfig, IdentityConfig, LstmConfig, Nes2
 from earwitness.nn.frontends import FbankConfig, LogMelConfig, WaveformConfig
 from earwitness.nn.frontends.base import Frontend
 from earwitness.nn.layers.frozen import freeze, frozen_keys
-from earwitness.nn.layers.grouping import in_groups, run_by_length
+from earwitness.nn.layers.grouping import run_by_length
 from earwitness.nn.network import Branch, BranchConfig, EmbeddingConfig, Network, NetworkConfig
 from earwitness.nn.pooling import AttentiveStatisticsConfig, LastConfig, MeanConfig, StatisticsConfig
 from earwitness.nn.types import Embedding
@@ -110,14 +110,6 @@ def test_equal_lengths_are_one_pass() -> None:
 def test_lengths_that_do_not_fit_are_refused(lengths: list[int]) -> None:
     with pytest.raises(DataError):
         run_by_length(lambda x: Embedding(x), torch.zeros(2, 4), torch.tensor(lengths))
-
-
-def test_in_groups_takes_no_more_than_it_gives() -> None:
-    stream = iter(range(7))
-    groups = in_groups(stream, 3)
-    assert next(groups) == [0, 1, 2]
-    assert next(stream) == 3
-    assert list(groups) == [[4, 5, 6]]
 
 
 def test_too_short_a_recording_is_refused() -> None:

@@ -5,29 +5,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 
 from earwitness.cli.arguments import spread
-from earwitness.core.errors import EarwitnessError
+from earwitness.core.errors import EarwitnessError, printable
 
-app = typer.Typer(
-    name="earwitness",
-    help="What a recording can testify to: genuine or synthetic, whose voice, how it was said.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+# what typer raises for a wrong command line; the class lies in click or in typer, as the version has it
+_WrongUse: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
-@app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the stack trace of an error (with any command).")
+    ] = False,
 ) -> None:
+    """What a recording can testify to: genuine or synthetic, whose voice, how it was said.
+
+    Example: `earwitness examine call.m4a --reference claimed-1.wav claimed-2.wav --html report.html`
+    """
     if version:
         from earwitness import __version__
 
@@ -35,47 +36,62 @@ def _options(
         raise typer.Exit
 
 
-def _mount() -> None:
-    """One line a command group. The modules import what they need inside their functions, so this stays quick."""
-    from earwitness.cli import corpus, doctor, evaluate, examine, model, score, train
+def build_app() -> typer.Typer:
+    """One line a command group. Their modules import what they need inside functions, so this stays quick."""
+    from earwitness.cli.corpus import app as corpus
+    from earwitness.cli.doctor import doctor
+    from earwitness.cli.evaluate import evaluate
+    from earwitness.cli.examine import examine
+    from earwitness.cli.model import app as model
+    from earwitness.cli.score import score
+    from earwitness.cli.train import train
 
-    app.command("examine")(examine.examine)
-    app.command("score")(score.score)
-    app.command("train")(train.train)
-    app.command("evaluate")(evaluate.evaluate)
-    app.add_typer(corpus.app, name="corpus")
-    app.add_typer(model.app, name="model")
-    app.command("doctor")(doctor.doctor)
+    app = typer.Typer(
+        name="earwitness",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_options)
+    app.command("examine")(examine)
+    app.command("score")(score)
+    app.command("train")(train)
+    app.command("evaluate")(evaluate)
+    app.add_typer(corpus, name="corpus")
+    app.add_typer(model, name="model")
+    app.command("doctor")(doctor)
+    return app
 
 
-def run(arguments: list[str] | None = None) -> None:
+def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Everything that goes wrong on purpose ends as one line on standard error."""
-    words = spread(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
-    sys.exit(_run(words, debug))
+    sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(words: list[str], debug: bool) -> int:
-    _mount()
+def exit_code(arguments: Sequence[str]) -> int:
+    """Run one command line. With `--debug` anywhere, errors are raised instead of told."""
+    debug = "--debug" in arguments
     try:
-        outcome = app(args=words, prog_name="earwitness", standalone_mode=False)
+        words = spread([word for word in arguments if word != "--debug"])
+        outcome = build_app()(args=words, prog_name="earwitness", standalone_mode=False)
+        sys.stdout.flush()
         return outcome if isinstance(outcome, int) else 0
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not be complained about
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted; what was finished is kept")
+        return 130
+    except typer.Exit as stop:
+        return stop.exit_code
+    except _WrongUse as error:
+        return _wrong_use(error)
     except EarwitnessError as error:
         if debug:
             raise
         _say(str(error))
         return 2
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; what was finished is kept")
-        return 130
-    except BrokenPipeError:
-        return 1
     except Exception as error:  # a defect of ours: still one line, unless asked for more
         if debug:
             raise
@@ -83,5 +99,19 @@ def _run(words: list[str], debug: bool) -> int:
         return 2
 
 
+def _wrong_use(error: Exception) -> int:
+    """The message in one line, and where to read more; a command group without a command shows its help."""
+    message = str(getattr(error, "message", error))
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if message:
+            print(message, file=sys.stderr)
+        return 2
+    described = error.format_message() if hasattr(error, "format_message") else message
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "earwitness"
+    _say(f"{described.rstrip('.')}{'' if described.endswith('?') else '.'} Try '{path} --help'.")
+    return 2
+
+
 def _say(text: str) -> None:
-    print(f"earwitness: {text}", file=sys.stderr)
+    print(f"earwitness: {printable(text)}", file=sys.stderr)

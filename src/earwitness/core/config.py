@@ -1,7 +1,8 @@
 """The base of every configuration class, and refusals that help.
 
-A configurable component has a small `Config` class beside it: a `kind` literal, its fields, and `build()`. A family is an
-explicit discriminated union of such classes, so a typo in a recipe is answered with what is allowed and what is nearest.
+A configurable component has a small `Config` class beside it: a `kind` literal, its fields, and `build()`. A family is
+an explicit discriminated union of such classes, so a typo in a recipe is answered with what is allowed and what is
+nearest.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class Config(BaseModel):
 
 
 def parse_config(kind: type[T] | Any, data: object, where: object = None) -> T:
-    """Validate plain data against a config class or union; a `RecipeError` names the field and the nearest allowed value."""
+    """Plain data as a config class or a union of them.
+
+    Raises `RecipeError` naming the field, and the nearest allowed value or field where a name is unknown.
+    """
     adapter: TypeAdapter[T] = TypeAdapter(kind)
     try:
         return adapter.validate_python(data)
@@ -41,7 +45,9 @@ def read_yaml(path: str | Path) -> object:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError("there is no such recipe", where=path, fix="Check the path.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RecipeError(f"cannot be read ({error.strerror})", where=path) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"is not valid YAML ({str(error).splitlines()[0]})", where=path) from None
 
 
@@ -66,7 +72,8 @@ def _explain_one(problem: dict[str, Any], fields: set[str]) -> str:
         allowed = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
         guess = nearest(context["tag"], allowed)
         hint = f" Did you mean '{guess}'?" if guess else ""
-        return f"unknown {context['discriminator'].strip(chr(39))} '{context['tag']}'; allowed: {', '.join(allowed)}.{hint}"
+        name = context["discriminator"].strip("'")
+        return f"unknown {name} '{context['tag']}'; allowed: {', '.join(allowed)}.{hint}"
     if kind == "union_tag_not_found":
         return "needs a `kind`"
     if kind == "extra_forbidden":
@@ -74,7 +81,11 @@ def _explain_one(problem: dict[str, Any], fields: set[str]) -> str:
         return "there is no such field" + (f"; did you mean '{guess}'?" if guess else "")
     if kind == "missing":
         return "is required"
-    return f"{problem['msg'][0].lower()}{problem['msg'][1:]} (got {problem.get('input')!r})"
+    return f"{problem['msg'][0].lower()}{problem['msg'][1:]} (got {_shortened(repr(problem.get('input')))})"
+
+
+def _shortened(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _allowed_fields(adapter: TypeAdapter[Any]) -> set[str]:

@@ -2,7 +2,8 @@
 
 `write_atomically` writes to a sibling and renames. `ResumableRows` keeps one row a key: rows are appended to
 `OUT.part.jsonl` as they come, and become the CSV, Parquet or JSONL file `OUT` in one rename at the end. A run that was
-killed leaves the part file; the next run with `resume` skips the keys in it. A line torn by the kill is dropped and done again.
+killed leaves the part file; the next run with `resume` skips the keys in it. A line torn by the kill is dropped and
+done again.
 """
 
 from __future__ import annotations
@@ -14,15 +15,21 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from earwitness.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TABLE_FORMATS = (".csv", ".parquet", ".jsonl")
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part. Raises `UsageError` where it cannot."""
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises `UsageError` where it cannot be written.
+    """
     data = content.encode("utf-8") if isinstance(content, str) else content
     with atomic_file(path) as file:
         file.write(data)
@@ -34,16 +41,17 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
     except OSError as error:
         raise UsageError(f"cannot be written ({error.strerror})", where=path, fix="Choose another output.") from None
+    part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        part.chmod(0o644)
+        part.replace(path)
     except OSError as error:
         _remove(part)
         raise UsageError(
@@ -54,91 +62,86 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def _remove(part: str) -> None:
+def _remove(part: Path) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(part)
+        part.unlink()
 
 
 class ResumableRows:
     """Rows keyed by one column, written as they come; see the module's docstring.
 
-    Raises `UsageError` for an unknown file format, or when unfinished rows of an earlier run lie there and `resume` is off.
+    `same` names columns that are equal in every row (the model that scored, for one): rows of an earlier run with
+    other values are refused, so that one table never mixes two models. Raises `UsageError` for an unknown file
+    format, for rows that differ so, and when unfinished rows of an earlier run lie there and `resume` is off.
     """
 
-    def __init__(self, path: str | Path, key: str, columns: Mapping[str, type], *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        key: str,
+        columns: Mapping[str, type],
+        *,
+        resume: bool = False,
+        same: Mapping[str, str] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.key = key
         self.columns = dict(columns)
-        if self.path.suffix not in TABLE_FORMATS:
-            raise UsageError(
-                f"'{self.path.suffix}' is not a table format", where=path, fix=f"Use one of {', '.join(TABLE_FORMATS)}."
-            )
-        self.part = self.path.with_name(self.path.name + ".part.jsonl")
-        if not resume and self.part.exists():
-            raise UsageError(
-                "an unfinished run left rows here",
-                where=self.part,
-                fix="Add --resume to go on, or remove the file to start anew.",
-            )
+        self.same = dict(same or {})
+        self.part = part_of(self.path)
+        if not resume:
+            refuse_unfinished(self.part)
         self.done: set[Any] = set()
         self.failed = 0
-        self._keep = 0
-        if resume:
-            self._read_part() if self.part.exists() else self._read_finished()
-        try:
+        self._keep = 0  # bytes of whole rows in the part file
+        with _told(self.path, "Choose another output."):
             self.part.parent.mkdir(parents=True, exist_ok=True)
+            if resume and not self.part.exists() and self.path.exists():
+                _convert(self.path, self.part, self.columns)  # a finished table counts as done, and may be added to
+            if self.part.exists():
+                self._read_part()
             self._file = self.part.open("r+b" if self.part.exists() else "w+b")
-        except OSError as error:
-            raise UsageError(
-                f"cannot be written ({error.strerror})", where=path, fix="Choose another output."
-            ) from None
-        self._file.truncate(self._keep)
-        self._file.seek(self._keep)
+            self._file.truncate(self._keep)
+            self._file.seek(self._keep)
 
     def _read_part(self) -> None:
-        """Take over the whole lines of an interrupted run."""
+        """Take over the whole rows of an interrupted run, up to a line that the kill has torn."""
         with self.part.open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
+                row = _whole_row(line)
+                if row is None or self.key not in row:
                     break
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:
-                    break
+                self._check_same(row)
                 self._count(row)
                 self._keep += len(line)
 
-    def _read_finished(self) -> None:
-        """A finished table counts as done too, so that new inputs can be added to it."""
-        if not self.path.exists():
-            return
-        rows = read_rows(self.path, self.columns)
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        self.part.write_text("".join(lines), encoding="utf-8")
-        for row in rows:
-            self._count(row)
-        self._keep = self.part.stat().st_size
+    def _check_same(self, row: Mapping[str, Any]) -> None:
+        for name, value in self.same.items():
+            if row.get(name) != value:
+                what = f"holds rows whose {name} is '{row.get(name)}', now it is '{value}'"
+                raise UsageError(what, where=self.path, fix="Choose another output, or remove the rows to start anew.")
 
     def _count(self, row: Mapping[str, Any]) -> None:
         self.done.add(row[self.key])
         self.failed += bool(row.get("error"))
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Keep one row; on return it survives a killed process."""
+        """Keep one row; on return it survives a killed process. A key that is there already is not written again."""
         if row[self.key] in self.done:
             return
         full = {name: row.get(name) for name in self.columns}
-        self._file.write((json.dumps(full, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
-        self._file.flush()
+        with _told(self.path, "Free space, then add --resume: the rows so far are kept."):
+            self._file.write((json.dumps(full, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+            self._file.flush()
         self._count(full)
 
     def finish(self) -> None:
         """Turn the rows into the asked table and remove the part file."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        _convert(self.part, self.path, self.columns)
-        self.part.unlink()
+        with _told(self.path, "The rows are kept; add --resume."):
+            os.fsync(self._file.fileno())
+            self._file.close()
+            _convert(self.part, self.path, self.columns)
+            self.part.unlink()
 
     def __enter__(self) -> ResumableRows:
         return self
@@ -149,47 +152,84 @@ class ResumableRows:
         if kind is None:
             self.finish()
         else:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk has been told already
+                self._file.close()
 
 
-def read_rows(path: str | Path, columns: Mapping[str, type] | None = None) -> list[dict[str, Any]]:
-    """The rows of a CSV, Parquet or JSONL table."""
-    import polars as pl
-
-    path = Path(path)
-    schema = None if columns is None else _schema(columns)
-    if path.suffix == ".parquet":
-        return pl.read_parquet(path).to_dicts()
-    if path.suffix == ".csv":
-        return pl.read_csv(path, schema_overrides=schema).to_dicts()
-    return pl.read_ndjson(path, schema=schema).to_dicts()
-
-
-def _convert(part: Path, path: Path, columns: Mapping[str, type]) -> None:
-    """JSONL to the asked format, streamed, then renamed into place."""
-    import polars as pl
-
-    rows = (
-        pl.scan_ndjson(part, schema=_schema(columns)) if part.stat().st_size else pl.LazyFrame(schema=_schema(columns))
-    )
-    target = path.with_name(f".{path.name}.part")
-    try:
-        if path.suffix == ".parquet":
-            rows.sink_parquet(target)
-        elif path.suffix == ".csv":
-            rows.sink_csv(target)
-        else:
-            rows.sink_ndjson(target)
-        os.replace(target, path)
-    except OSError as error:
-        _remove(str(target))
+def part_of(path: Path) -> Path:
+    """Where the rows of a table lie until it is finished. Raises `UsageError` for an unknown table format."""
+    if path.suffix not in TABLE_FORMATS:
         raise UsageError(
-            f"cannot be written ({error.strerror})", where=path, fix="The rows are kept; add --resume."
-        ) from None
+            f"'{path.suffix}' is not a table format", where=path, fix=f"Use one of {', '.join(TABLE_FORMATS)}."
+        )
+    return path.with_name(path.name + ".part.jsonl")
 
 
-def _schema(columns: Mapping[str, type]) -> dict[str, Any]:
+def refuse_unfinished(part: Path) -> None:
+    """Raises `UsageError` where rows of an interrupted run lie, which a fresh run would lose."""
+    if part.exists():
+        fix = "Add --resume to go on, or remove the file to start anew."
+        raise UsageError("an unfinished run left rows here", where=part, fix=fix)
+
+
+def read_rows(path: str | Path, columns: Mapping[str, type]) -> pl.DataFrame:
+    """These columns of a CSV, Parquet or JSONL table that `ResumableRows` wrote. Raises `UsageError`."""
+    with _told(Path(path), "Remove the file to start anew."):
+        return _scan(Path(path), columns).collect()
+
+
+def _whole_row(line: bytes) -> dict[str, Any] | None:
+    """A row, or None for a line that is not whole."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _convert(source: Path, target: Path, columns: Mapping[str, type]) -> None:
+    """One table as another format, streamed, then renamed into place. Raises `OSError` or polars' own errors."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        rows = _scan(source, columns)
+        if target.suffix == ".parquet":
+            rows.sink_parquet(part)
+        elif target.suffix == ".csv":
+            rows.sink_csv(part)
+        else:
+            rows.sink_ndjson(part)
+        part.replace(target)
+    except BaseException:
+        _remove(part)
+        raise
+
+
+def _scan(path: Path, columns: Mapping[str, type]) -> pl.LazyFrame:
+    """The table, not yet read, with exactly these columns."""
     import polars as pl
 
     kinds = {str: pl.String, float: pl.Float64, int: pl.Int64, bool: pl.Boolean}
-    return {name: kinds[kind] for name, kind in columns.items()}
+    schema = {name: kinds[kind] for name, kind in columns.items()}
+    if path.stat().st_size == 0:
+        return pl.LazyFrame(schema=schema)
+    if path.suffix == ".parquet":
+        return pl.scan_parquet(path).select(list(schema))
+    if path.suffix == ".csv":
+        return pl.scan_csv(path, schema_overrides=schema).select(list(schema))
+    return pl.scan_ndjson(path, schema=schema)
+
+
+@contextlib.contextmanager
+def _told(path: Path, fix: str) -> Iterator[None]:
+    """What the system refuses, in one line as a `UsageError`."""
+    import polars as pl
+
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot be written ({error.strerror or error})", where=path, fix=fix) from None
+    except pl.exceptions.PolarsError as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"is not the table that is to be gone on with ({first[:200]})", where=path, fix=fix) from None

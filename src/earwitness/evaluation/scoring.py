@@ -2,22 +2,47 @@
 
 A file that cannot be judged gets a row with `error` and no score. Killed at any moment and started again with `resume`,
 no row is lost or doubled.
+
+    id, path, label, start, end        as in the manifest; seconds in the file
+    score                              higher = bona fide (deepfake) or same speaker
+    llr                                calibrated natural-log likelihood ratio for a recording in no special condition;
+                                       `examine` weakens it further where a recording is short, narrow-band or noisy
+    seconds_used, seconds_total        heard of it, and how long it is
+    windows                            the policy by which it was heard
+    references                         which recordings it was compared with (speakers only)
+    model                              name, version and hash of the model
+    error                              why there is no score
+
+Trials have `enrol, test` as their list names them and its `label`, the speakers where the manifest knows them, and the
+seconds of both sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import base64
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import polars as pl
 
 from earwitness.audio import Recording, load, probe
-from earwitness.core.errors import AudioError
-from earwitness.core.writing import ResumableRows
+from earwitness.core.errors import AudioError, DataError, UsageError
+from earwitness.core.hashing import sha256_data, sha256_file
+from earwitness.core.writing import ResumableRows, part_of, read_rows, refuse_unfinished
 from earwitness.corpora.manifest import Manifest, Row
+from earwitness.corpora.tables import write_table
 from earwitness.deepfake.detector import DetectionScore, Detector
+from earwitness.evaluation.inputs import read_input
+from earwitness.evaluation.trials import Trials, read_trials
+from earwitness.speaker.comparison import Vectors
+from earwitness.speaker.embedder import Embedder, VoicePrint
 
+R = TypeVar("R", DetectionScore, VoicePrint)
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -35,16 +60,32 @@ COLUMNS: dict[str, type] = {
     "model": str,
     "error": str,
 }
+REFERENCE_COLUMNS: dict[str, type] = {**COLUMNS, "references": str}
+_PRINT_COLUMNS: dict[str, type] = {
+    "id": str,
+    "print": str,  # base64 of little-endian float32 [D]
+    "seconds_used": float,
+    "seconds_total": float,
+    "windows": str,
+    "model": str,
+    "error": str,
+}
 HELD_IN_MEMORY_S = 120.0  # longer recordings are streamed instead of decoded ahead
+LISTED = 20  # failures that a tally names; the table names all
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How a run went."""
+    """How a run went; `failures` are the first errors of this run in words."""
 
     done: int
-    failed: int
-    skipped: int  # rows that an earlier, interrupted run had written
+    failed: int  # of all rows, also those of an earlier, interrupted run
+    skipped: int  # rows that such a run had written
+    failures: tuple[str, ...] = ()
+
+
+def _nothing() -> None:
+    """Shows no progress."""
 
 
 def score_detection(
@@ -54,66 +95,229 @@ def score_detection(
     *,
     resume: bool = False,
     workers: int = 1,
-    progress: Callable[[], object] = lambda: None,
+    progress: Callable[[], object] = _nothing,
 ) -> Tally:
-    """Score every row of the manifest into a CSV, Parquet or JSONL table. Raises `UsageError` where it cannot write."""
-    with ResumableRows(output, "id", COLUMNS, resume=resume) as table:
-        skipped = len(table.done)
-        todo = (row for row in manifest.rows() if row.id not in table.done)
-        for row, ahead in ahead_of(todo, lambda row: _decode(manifest, row, detector.info.rate), workers):
-            table.add(_row(manifest, row, ahead, detector))
+    """Score every row of the manifest into a CSV, Parquet or JSONL table.
+
+    Raises `UsageError` where it cannot write, or where rows of an interrupted run or another model lie there.
+    """
+    known = {"windows": detector.info.windows.name, "model": detector.info.reference}
+
+    def columns(heard: DetectionScore) -> dict[str, Any]:
+        return {"score": heard.score, "llr": heard.llr}
+
+    hearing = _Hearing(manifest, detector.info.rate, detector.score, detector.score_file, columns, known)
+    with ResumableRows(output, "id", COLUMNS, resume=resume, same=known) as table:
+        return hearing.fill(table, manifest.rows(), workers, progress)
+
+
+def score_references(
+    manifest: Manifest,
+    references: Sequence[str | Path],
+    embedder: Embedder,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    progress: Callable[[], object] = _nothing,
+) -> Tally:
+    """Compare every row of the manifest with one speaker, known from `references`: files, folders, globs, manifests.
+
+    Raises `AudioError` for a reference that cannot be heard, and `UsageError` as `score_detection` does.
+    """
+    enrolment, name = _enrol(references, embedder)
+    known = {"windows": embedder.info.windows.name, "model": embedder.info.reference, "references": name}
+
+    def columns(heard: VoicePrint) -> dict[str, Any]:
+        score = embedder.compare(enrolment, heard)
+        return {"score": score, "llr": embedder.info.llr(score)}
+
+    hearing = _Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, columns, known)
+    with ResumableRows(output, "id", REFERENCE_COLUMNS, resume=resume, same=known) as table:
+        return hearing.fill(table, manifest.rows(), workers, progress)
+
+
+def score_trials(
+    manifest: Manifest,
+    trials_path: str | Path,
+    embedder: Embedder,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    progress: Callable[[], object] = _nothing,
+) -> Tally:
+    """Score a list of trials over the manifest's recordings into a table, in the order of the list.
+
+    Each recording is heard once. Its voice print is kept beside the output until all trials are scored, so that an
+    interrupted run goes on. A trial with a side that cannot be heard has an error and no score. Raises `DataError` for
+    a bad list and `UsageError` as `score_detection` does.
+    """
+    output = Path(output)
+    prints = output.with_name(f"{output.name}.prints.jsonl")
+    part_of(output)  # refuses an unknown format before the work
+    if not resume:
+        refuse_unfinished(prints)
+    trials = read_trials(trials_path, manifest)
+    if resume and (finished := _finished_trials(output, prints, trials, embedder)):
+        return finished
+    known = {"windows": embedder.info.windows.name, "model": embedder.info.reference}
+    hearing = _Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, _as_text, known)
+    with ResumableRows(prints, "id", _PRINT_COLUMNS, resume=resume, same=known) as table:
+        heard = hearing.fill(table, trials.rows, workers, progress)
+    scored = _trial_table(trials, read_rows(prints, _PRINT_COLUMNS), embedder)
+    write_table(scored, output)
+    prints.unlink()
+    return Tally(len(trials), scored["error"].count(), 0, heard.failures)
+
+
+@dataclass(frozen=True)
+class _Hearing(Generic[R]):
+    """A model hears the rows of a manifest: short recordings decoded ahead, long ones streamed; both give the same.
+
+    `columns` are what a row says of what was heard, `known` what every row says.
+    """
+
+    manifest: Manifest
+    rate: int
+    hear: Callable[[Any, int], R]
+    hear_file: Callable[[Path, int | None, float, float | None], R]
+    columns: Callable[[R], dict[str, Any]]
+    known: dict[str, str]
+
+    def fill(
+        self, table: ResumableRows, rows: Iterable[Row], workers: int, progress: Callable[[], object] = _nothing
+    ) -> Tally:
+        """Add every row that is not there yet; what cannot be heard is a row with an error."""
+        before = len(table.done)
+        failures: list[str] = []
+        for row, ahead in ahead_of(_not_done(table, rows, progress), self._decode, workers):
+            found = self._row(row, ahead)
+            table.add(found)
+            if "error" in found and len(failures) < LISTED:
+                failures.append(f"{row.id}: {found['error']}")
             progress()
-        return Tally(len(table.done) - skipped, table.failed, skipped)
+        return Tally(len(table.done) - before, table.failed, before, tuple(failures))
+
+    def _row(self, row: Row, ahead: Future[Recording | None]) -> dict[str, Any]:
+        told = {"id": row.id, "path": row.path, "label": row.label, "start": row.start, "end": row.end, **self.known}
+        try:
+            heard = self._heard(row, ahead.result())
+        except (AudioError, DataError) as error:
+            return told | {"error": str(type(error)(error.what, fix=error.fix))}  # the row says where
+        except OSError as error:  # a disk or a share that went away in the middle of a file
+            return told | {"error": f"cannot be read ({error.strerror or error})"}
+        seconds = {"seconds_used": round(heard.seconds_used, 4), "seconds_total": round(heard.seconds_total, 4)}
+        return told | seconds | self.columns(heard)
+
+    def _heard(self, row: Row, recording: Recording | None) -> R:
+        if recording is None:
+            return self.hear_file(self.manifest.resolve(row), row.channel, row.start or 0.0, row.end)
+        return self.hear(recording.samples, recording.rate)
+
+    def _decode(self, row: Row) -> Recording | None:
+        """The recording where it is short enough to lie in memory, else None: it will be streamed."""
+        path, start_s = self.manifest.resolve(row), row.start or 0.0
+        end_s = probe(path).duration_s if row.end is None else row.end
+        if end_s is None or end_s - start_s > HELD_IN_MEMORY_S:
+            return None
+        return load(path, self.rate, row.channel, start_s, row.end)
 
 
-def _decode(manifest: Manifest, row: Row, rate: int) -> Recording | None:
-    """The recording where it is short enough to lie in memory, else None: it will be streamed. Raises `AudioError`."""
-    path = manifest.resolve(row)
-    asked = (row.end - (row.start or 0)) if row.end is not None else probe(path).duration_s
-    if asked is None or asked > HELD_IN_MEMORY_S:
-        return None
-    return load(path, rate, row.channel, row.start or 0.0, row.end)
-
-
-def _row(manifest: Manifest, row: Row, ahead: Future[Recording | None], detector: Detector) -> dict[str, Any]:
-    known: dict[str, Any] = {
-        "id": row.id,
-        "path": row.path,
-        "label": row.label,
-        "start": row.start,
-        "end": row.end,
-        "windows": detector.info.windows.name,
-        "model": detector.info.reference,
-    }
-    try:
-        result = _score(manifest, row, ahead.result(), detector)
-    except AudioError as error:
-        return known | {"error": str(error)}
-    return known | {
-        "score": result.score,
-        "llr": result.llr,
-        "seconds_used": round(result.seconds_used, 4),
-        "seconds_total": round(result.seconds_total, 4),
-    }
-
-
-def _score(manifest: Manifest, row: Row, recording: Recording | None, detector: Detector) -> DetectionScore:
-    if recording is None:
-        return detector.score_file(manifest.resolve(row), row.channel, row.start or 0.0, row.end)
-    return detector.score(recording.samples, recording.rate)
+def _not_done(table: ResumableRows, rows: Iterable[Row], progress: Callable[[], object]) -> Iterator[Row]:
+    for row in rows:
+        if row.id in table.done:
+            progress()
+        else:
+            yield row
 
 
 def ahead_of(items: Iterable[T], work: Callable[[T], U], workers: int) -> Iterator[tuple[T, Future[U]]]:
-    """Each item with its finished or running work, in order; at most `2 * workers + 2` are held at once."""
+    """Each item with its finished or running work, in order; at most `2 * workers + 3` are held at once."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        waiting: list[tuple[T, Future[U]]] = []
+        waiting: deque[tuple[T, Future[U]]] = deque()
         try:
             for item in items:
                 waiting.append((item, pool.submit(work, item)))
                 if len(waiting) > 2 * workers + 2:
-                    yield waiting.pop(0)
+                    yield waiting.popleft()
             while waiting:
-                yield waiting.pop(0)
+                yield waiting.popleft()
         finally:
             for _, future in waiting:
                 future.cancel()
+
+
+def _enrol(references: Sequence[str | Path], embedder: Embedder) -> tuple[list[VoicePrint], str]:
+    """The prints of the claimed speaker, and a name for the recordings that they are from."""
+    prints, heard = [], []
+    for reference in references:
+        manifest = read_input(reference)
+        for row in manifest.rows():
+            path = manifest.resolve(row)
+            try:
+                prints.append(embedder.embed_file(path, row.channel, row.start or 0.0, row.end))
+            except AudioError as error:
+                what = f"cannot serve as a reference: {error.what}"
+                raise AudioError(what, where=path, fix=error.fix) from None
+            heard.append([sha256_file(path), row.channel, row.start, row.end])
+    if not prints:
+        raise UsageError("there are no references", fix="Name at least one recording of the claimed speaker.")
+    return prints, f"{len(heard)} recording(s) (sha256 {sha256_data(heard)[:12]})"
+
+
+def _as_text(heard: VoicePrint) -> dict[str, Any]:
+    return {"print": base64.b64encode(heard.vector.astype("<f4").tobytes()).decode("ascii")}
+
+
+def _as_vectors(prints: pl.DataFrame) -> Vectors:
+    """[n, D]; zeros where there is no print."""
+    found = [None if text is None else np.frombuffer(base64.b64decode(text), "<f4") for text in prints["print"]]
+    blank = np.zeros_like(next((vector for vector in found if vector is not None), np.zeros(1, np.float32)))
+    return np.stack([blank if vector is None else vector for vector in found])
+
+
+def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder) -> pl.DataFrame:
+    """One row a trial."""
+    ids = pl.DataFrame({"id": [row.id for row in trials.rows], "speaker": [row.speaker for row in trials.rows]})
+    sides = ids.cast(pl.String).join(prints, on="id", how="left", maintain_order="left")
+    scores = embedder.comparator.trials(_as_vectors(sides), trials.enrol, trials.test)
+    enrol, test = sides[trials.enrol], sides[trials.test]
+    readable = enrol["error"].is_null() & test["error"].is_null()
+    llrs = pl.Series([embedder.info.llr(float(score)) for score in scores], dtype=pl.Float64)
+    table = pl.DataFrame(
+        {
+            "enrol": [pair[0] for pair in trials.names],
+            "test": [pair[1] for pair in trials.names],
+            "score": scores,
+            "llr": llrs,
+            "label": trials.labels,
+            "enrol_speaker": enrol["speaker"],
+            "test_speaker": test["speaker"],
+            "seconds_used_enrol": enrol["seconds_used"],
+            "seconds_used_test": test["seconds_used"],
+            "seconds_total_enrol": enrol["seconds_total"],
+            "seconds_total_test": test["seconds_total"],
+            "error_enrol": "enrolment: " + enrol["error"],
+            "error_test": "test: " + test["error"],
+        }
+    )
+    error = pl.concat_str("error_enrol", "error_test", separator="; ", ignore_nulls=True)
+    return table.with_columns(
+        pl.when(readable).then(pl.col("score", "llr")),
+        windows=pl.lit(embedder.info.windows.name),
+        comparison=pl.lit(embedder.comparator.name),
+        model=pl.lit(embedder.info.reference),
+        error=pl.when(~readable).then(error),
+    ).drop("error_enrol", "error_test")
+
+
+def _finished_trials(output: Path, prints: Path, trials: Trials, embedder: Embedder) -> Tally | None:
+    """What there was to do, where an earlier run has scored these very trials with this model to the end."""
+    if not output.exists() or prints.exists() or part_of(prints).exists():
+        return None
+    there = read_rows(output, {"enrol": str, "test": str, "label": str, "model": str, "error": str})
+    told = list(zip(there["enrol"], there["test"], strict=True)), list(there["label"]), set(there["model"])
+    if told != (list(trials.names), list(trials.labels), {embedder.info.reference}):
+        return None
+    return Tally(0, there["error"].count(), there.height)

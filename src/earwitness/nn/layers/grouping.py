@@ -5,24 +5,13 @@ Padding never enters a network, so the result of an utterance does not depend on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from earwitness.core.errors import DataError
 from earwitness.nn.types import Embedding
-
-T = TypeVar("T")
-
-
-def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items in their order, the last one shorter; takes no more of a stream than it gives."""
-    stream = iter(items)
-    while group := list(islice(stream, size)):
-        yield group
 
 
 def run_by_length(run: Callable[[Tensor], Embedding], waveforms: Tensor, lengths: Tensor | None) -> Embedding:
