@@ -341,9 +341,9 @@ def _require_same_recipe(earlier: dict[str, Any], now: dict[str, Any], folder: P
 
 
 def _flat(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Plain data as (dotted name, value) pairs."""
-    if isinstance(data, dict) and data:
-        for name, value in data.items():
+    """Plain data as (dotted name, value) pairs, so that a field which came later, and is off, is no difference."""
+    if isinstance(data, dict | list) and data:
+        for name, value in data.items() if isinstance(data, dict) else enumerate(data):
             yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, data
