@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -60,7 +61,7 @@ class Detector:
 
     def score(self, samples: ArrayLike, rate: int) -> DetectionScore:
         """Score samples ([N] or [N, channels], any rate). Raises `AudioError` for what cannot be judged."""
-        recording = from_samples(samples, rate, self.info.rate)
+        recording = from_samples(np.asarray(samples), rate, self.info.rate)
         windows = cut(recording.samples, recording.rate, self.info.windows)
         return self.score_windows(windows, recording.duration_s)
 

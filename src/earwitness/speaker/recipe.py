@@ -7,15 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from earwitness.audio.perturb import PerturbationConfig
 from earwitness.audio.windows import Sliding, WindowPolicy
 from earwitness.corpora.splits import SpeakerSplit
 from earwitness.nn.losses import MarginLossConfig
-from earwitness.nn.network import NetworkConfig
-from earwitness.training.recipe import Recipe
+from earwitness.training.recipe import UtteranceRecipe
 
 
-class SpeakerRecipe(Recipe):
+class SpeakerRecipe(UtteranceRecipe):
     """`start_from` names published weights that the network begins with (see `speaker.published`), or none.
 
     `cohort_top` is how many of the nearest training speakers AS-norm uses on each side; 0 scores by the plain cosine.
@@ -23,13 +21,8 @@ class SpeakerRecipe(Recipe):
 
     task: Literal["speaker"]
     split: SpeakerSplit = SpeakerSplit()
-    network: NetworkConfig
     margin: MarginLossConfig
-    perturbations: tuple[PerturbationConfig, ...] = ()
-    balance: tuple[str, ...] = ("speaker",)
-    draws: int | None = Field(None, ge=1)
     windows: WindowPolicy = Sliding(length_s=1.6, hop_s=0.8)
     cohort_top: int = Field(100, ge=0)
     start_from: Literal["none", "resemblyzer"] = "none"
     start_file: Path | None = None  # where the published weights lie; None: in their installed package
-    licence: str = "Apache-2.0"

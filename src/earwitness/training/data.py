@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 from torch.utils.data import DataLoader
 
+from earwitness.audio.perturb.chain import SeriesConfig
+from earwitness.audio.speech import SileroRule
 from earwitness.core.errors import DataError
 from earwitness.corpora.batch import Batch
-from earwitness.corpora.batches import UtteranceDataset, collate
+from earwitness.corpora.batches import UtteranceDataset, UtteranceOptions, Vocabulary, collate
 from earwitness.corpora.leaks import Guarded, audio_hashes, require_no_leaks
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers import read_corpus
-from earwitness.corpora.samplers import BatchOrder
+from earwitness.corpora.samplers import BalancedSampler, BatchOrder
 from earwitness.corpora.splits import SplitConfig, exclude_licences, split
 from earwitness.corpora.tables import read_table
-from earwitness.training.recipe import DataConfig
+from earwitness.training.recipe import DataConfig, UtteranceRecipe
 
 SIDES = ("train", "dev", "test")
 
@@ -92,6 +94,33 @@ def sides_from(manifest: Manifest, path: Path) -> Manifest:
         example = f"{len(unknown)} id(s) that the manifests don't have, e.g. '{min(unknown)}'"
         raise DataError(f"names {example}", where=path, fix="Was it made from other manifests?")
     return manifest.with_table(manifest.table.drop("split").join(sides, on="id", how="left", maintain_order="left"))
+
+
+def train_batches(recipe: UtteranceRecipe, train: Manifest, speakers: Vocabulary | None = None) -> EpochBatches:
+    """The training side by the recipe's crops, perturbations and balance."""
+    dataset = UtteranceDataset(train, _options(recipe), speakers)
+    order = BalancedSampler(train, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
+    return EpochBatches(dataset, order, recipe.loop.workers)
+
+
+def dev_batches(recipe: UtteranceRecipe, dev: Manifest, speakers: Vocabulary | None = None) -> FixedBatches:
+    """Dev rows clean and perturbed, each once, from their start: epochs are chosen by both together."""
+    perturbed = replace(_options(recipe), crop_from="start")
+    clean = replace(perturbed, perturbation=None)
+    kinds = (clean, perturbed) if recipe.perturbations else (clean,)
+    datasets = [UtteranceDataset(dev, options, speakers) for options in kinds]
+    return FixedBatches(datasets, recipe.loop.batch_size, recipe.loop.workers)
+
+
+def _options(recipe: UtteranceRecipe) -> UtteranceOptions:
+    return UtteranceOptions(
+        rate=recipe.audio.rate,
+        crop_s=recipe.audio.crop_s,
+        trim=SileroRule() if recipe.audio.trim_silence else None,
+        perturbation=SeriesConfig(components=recipe.perturbations).build() if recipe.perturbations else None,
+        keep_in_memory=True,
+        seed=recipe.seed,
+    )
 
 
 class EpochBatches:

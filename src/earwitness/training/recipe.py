@@ -1,5 +1,5 @@
 """A recipe: one YAML that says everything about a training run. Domains subclass `Recipe` with `task`, `network`,
-`loss`.
+`loss`; those that learn from single utterances subclass `UtteranceRecipe`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import Field, model_validator
 
+from earwitness.audio.perturb import PerturbationConfig
+from earwitness.audio.windows import Sliding, WindowPolicy
 from earwitness.core.config import Config, parse_config, read_yaml
 from earwitness.core.errors import RecipeError, UsageError
 from earwitness.corpora.splits import NON_COMMERCIAL
+from earwitness.nn.network import NetworkConfig
 from earwitness.training.optimisers import AdamWConfig, OptimiserConfig
 from earwitness.training.schedules import ConstantConfig, ScheduleConfig
 
@@ -97,6 +100,22 @@ class Recipe(Config):
     schedule: ScheduleConfig = ConstantConfig()
     loop: LoopConfig
     notes: str = ""
+
+
+class UtteranceRecipe(Recipe):
+    """A recipe that learns from crops of single utterances, and whose model hears recordings by `windows`.
+
+    `perturbations` are applied one after the other, each with its own probability, to all classes alike. `balance`
+    names the columns whose values are drawn equally often, each within the one before.
+    """
+
+    task: str
+    network: NetworkConfig
+    perturbations: tuple[PerturbationConfig, ...] = ()
+    balance: tuple[str, ...] = Field(("speaker",), min_length=1)
+    draws: int | None = Field(None, ge=1)  # rows an epoch; None: as many as there are
+    windows: WindowPolicy = Sliding(length_s=4.0, hop_s=4.0)
+    licence: str = "Apache-2.0"  # SPDX, of the weights
 
 
 def read_recipe(path: str | Path, kind: type[R] | Any, overrides: Iterable[str] = ()) -> R:

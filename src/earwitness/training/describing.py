@@ -1,0 +1,49 @@
+"""What a model folder says of its training: the run record, the data with licences, and how it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from earwitness.core.records import RunRecord
+from earwitness.training.data import SplitData
+from earwitness.training.model_folder import DataSource, ModelInfo
+from earwitness.training.recipe import UtteranceRecipe
+
+Polarity = Literal["higher = bona fide", "higher = same speaker", "none"]
+
+
+def describe(recipe: UtteranceRecipe, data: SplitData, metrics: Mapping[str, float], polarity: Polarity) -> ModelInfo:
+    """The description of a model that was trained by a recipe; `metrics` are those of its weights on dev."""
+    record = RunRecord.make(
+        f"train {recipe.name}",
+        recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        inputs={"train": data.train.sha256, "dev": data.dev.sha256, "test": data.test.sha256},
+        notes=[*data.notes, *(f"dev window {name} {value:.4f}" for name, value in metrics.items())],
+    )
+    return ModelInfo(
+        name=recipe.name,
+        task=recipe.task,
+        summary=recipe.notes,
+        network=recipe.network.model_dump(mode="json"),
+        rate=recipe.audio.rate,
+        windows=recipe.windows,
+        polarity=polarity,
+        licence=recipe.licence,
+        data=sources_of(data),
+        training=record.plain(),
+    )
+
+
+def sources_of(data: SplitData) -> tuple[DataSource, ...]:
+    """Which corpora were learnt from and calibrated on, each with its licences."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for use, side in (("training", data.train), ("calibration", data.dev)):
+        corpora = side.table["corpus"].to_list() if "corpus" in side.table.columns else ["unnamed"] * len(side)
+        for corpus, licence in zip(corpora, side.table["licence"].to_list(), strict=True):
+            found.setdefault((corpus or "unnamed", licence or "unknown"), set()).add(use)
+    return tuple(
+        DataSource(name=name, licence=licence, use=" and ".join(sorted(uses, reverse=True)))
+        for (name, licence), uses in sorted(found.items())
+    )
