@@ -9,7 +9,7 @@ from earwitness.core.errors import MetricError
 from earwitness.speaker.comparison import Cohort, Comparator, enrol, unit
 
 
-@pytest.fixture()
+@pytest.fixture
 def vectors() -> np.ndarray:
     return np.random.default_rng(3).standard_normal((40, 12)).astype(np.float32)
 
@@ -18,7 +18,9 @@ def slow_as_norm(e: np.ndarray, t: np.ndarray, cohort: np.ndarray, top: int) -> 
     cosine = float(e @ t / np.linalg.norm(e) / np.linalg.norm(t))
     parts = []
     for side in (e, t):
-        cosines = sorted((float(side @ c / np.linalg.norm(side) / np.linalg.norm(c)) for c in cohort), reverse=True)[:top]
+        cosines = sorted((float(side @ c / np.linalg.norm(side) / np.linalg.norm(c)) for c in cohort), reverse=True)[
+            :top
+        ]
         parts.append((cosine - np.mean(cosines)) / np.std(cosines))
     return float(np.mean(parts))
 

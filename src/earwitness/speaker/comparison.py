@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from earwitness.core.errors import MetricError
 
 Vectors = NDArray[np.float32]  # [n, D]
+Scores = NDArray[np.float64]  # [n]
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -57,20 +58,22 @@ class Comparator:
             else f"cosine, AS-norm ({len(self.cohort.vectors)} speakers, top {self.cohort.top})"
         )
 
-    def pairs(self, enrolment: Vectors, test: Vectors) -> NDArray[np.float64]:
-        """Scores [n] of the pairs (enrolment[i], test[i]); symmetric in the two sides. Raises `MetricError` on unequal shapes."""
+    def pairs(self, enrolment: Vectors, test: Vectors) -> Scores:
+        """Scores [n] of the pairs (enrolment[i], test[i]), symmetric in the two sides.
+
+        Raises `MetricError` on unequal shapes.
+        """
         if enrolment.shape != test.shape:
             raise MetricError(f"pairs need equal shapes, not {enrolment.shape} and {test.shape}")
-        cosine = np.einsum("nd,nd->n", unit(enrolment), unit(test)).astype(np.float64)
+        cosine: Scores = np.einsum("nd,nd->n", unit(enrolment), unit(test)).astype(np.float64)
         if self.cohort is None:
             return cosine
         mean_e, std_e = self.cohort.statistics(enrolment)
         mean_t, std_t = self.cohort.statistics(test)
-        return 0.5 * ((cosine - mean_e) / std_e + (cosine - mean_t) / std_t)
+        scores: Scores = 0.5 * ((cosine - mean_e) / std_e + (cosine - mean_t) / std_t)
+        return scores
 
-    def trials(
-        self, vectors: Vectors, enrol_index: NDArray[np.int64], test_index: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def trials(self, vectors: Vectors, enrol_index: NDArray[np.int64], test_index: NDArray[np.int64]) -> Scores:
         """Scores [n] of trials given as indices into `vectors` [m, D]; cohort statistics are made once a vector."""
         normal = unit(vectors)
         cosine = np.empty(len(enrol_index), np.float64)
@@ -81,4 +84,5 @@ class Comparator:
             return cosine
         mean, std = self.cohort.statistics(normal)
         e, t = enrol_index, test_index
-        return 0.5 * ((cosine - mean[e]) / std[e] + (cosine - mean[t]) / std[t])
+        scores: Scores = 0.5 * ((cosine - mean[e]) / std[e] + (cosine - mean[t]) / std[t])
+        return scores

@@ -1,4 +1,4 @@
-"""A trained speaker embedder: a recording goes in, a voice print comes out; two prints are compared to a calibrated LLR."""
+"""A trained speaker embedder: a recording goes in, a voice print comes out; prints are compared to a calibrated LLR."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from earwitness.audio.reading import from_samples
 from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
-from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol
+from earwitness.nn.network import Network
+from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol, unit
 from earwitness.training.model_folder import ModelInfo, load_arrays, load_network, read_model_info
 
 WINDOWS_AT_ONCE = 16  # fixed, so that a voice print does not depend on what else is scored
@@ -36,7 +37,7 @@ class VoicePrint:
 class Embedder:
     """A speaker network with its window policy, cohort and calibration."""
 
-    def __init__(self, network: torch.nn.Module, info: ModelInfo, cohort: Cohort | None = None) -> None:
+    def __init__(self, network: Network, info: ModelInfo, cohort: Cohort | None = None) -> None:
         self.network = network.eval()
         self.info = info
         self.comparator = Comparator(cohort)
@@ -47,15 +48,16 @@ class Embedder:
         info = read_model_info(folder)
         if info.task != "speaker":
             raise ModelError(f"this model answers '{info.task}', not 'speaker'", where=folder)
+        network = load_network(folder, info)  # verifies every file of the folder
         cohort = None
         if info.cohort is not None:
-            vectors = load_arrays(Path(folder) / COHORT_FILE)["cohort"].astype(np.float32)
-            cohort = Cohort(vectors, info.cohort.top)
-        return cls(load_network(folder, info), info, cohort)
+            vectors = load_arrays(Path(folder) / COHORT_FILE)["cohort"]
+            cohort = Cohort(unit(vectors), info.cohort.top)  # stored in half precision
+        return cls(network, info, cohort)
 
     def embed(self, samples: ArrayLike, rate: int) -> VoicePrint:
-        """The voice print of samples ([N] or [N, channels], any rate). Raises `AudioError` for what cannot be judged."""
-        recording = from_samples(samples, rate, self.info.rate)
+        """The voice print of samples ([N] or [N, channels], any rate). Raises `AudioError` for what can't be judged."""
+        recording = from_samples(np.asarray(samples), rate, self.info.rate)
         return self.embed_windows(cut(recording.samples, recording.rate, self.info.windows), recording.duration_s)
 
     def embed_file(

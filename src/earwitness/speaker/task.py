@@ -1,4 +1,4 @@
-"""How a speaker embedder is trained and judged: a margin loss over training speakers; EER over all pairs of dev utterances."""
+"""How a speaker embedder is trained and judged: a margin loss over training speakers; EER over dev pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from earwitness.training.task import Losses, Metrics
 
 
 class SpeakerTrainee(nn.Module):
-    """What is trained: the embedding network, and the classifier of the margin loss, which is thrown away afterwards."""
+    """What is trained: the embedding network, and the classifier of the margin loss, which is then thrown away."""
 
     def __init__(self, network: Network, margin: nn.Module) -> None:
         super().__init__()
@@ -39,14 +39,20 @@ class SpeakerTask:
         return Losses({"margin": model.margin(embeddings, batch.targets.speaker)})  # type: ignore[operator]
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Metrics:
-        """EER (interpolated) of the cosine over all pairs of dev utterances."""
-        vectors, speakers = [], []
+        """EER (interpolated) of the cosine over all pairs of dev utterances, but for those of one with its own copy."""
+        vectors: list[Tensor] = []
+        speakers: list[Tensor] = []
+        ids: list[str] = []
         for batch in batches:
             assert batch.targets.speaker is not None
             vectors.append(torch.nn.functional.normalize(model(batch.waveforms, batch.lengths), dim=1).cpu())
             speakers.append(batch.targets.speaker.cpu())
+            ids.extend(batch.ids)
         vector, speaker = torch.cat(vectors).double().numpy(), torch.cat(speakers).numpy()
+        name = np.array(ids)
         first, second = np.triu_indices(len(vector), k=1)
+        trials = name[first] != name[second]
+        first, second = first[trials], second[trials]
         cosine = (vector @ vector.T)[first, second]
         same = speaker[first] == speaker[second]
         return Metrics({"eer": eer(cosine[same], cosine[~same]).value})

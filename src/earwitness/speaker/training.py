@@ -1,0 +1,194 @@
+"""From a speaker recipe to its model folder: data, training, cohort, calibration on dev. Test data is not touched here.
+
+What is calibrated is what is shipped: the network is saved first, in half precision, and everything after that (cohort,
+trials, the limit of one voice) is made by the loaded model through `Embedder`, as answers will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from earwitness.audio.perturb.base import item_rng
+from earwitness.audio.reading import load
+from earwitness.core.errors import AudioError, DataError
+from earwitness.corpora.batches import Vocabulary
+from earwitness.corpora.manifest import Manifest, Row
+from earwitness.metrics.bootstrap import Units
+from earwitness.nn.losses import MarginLoss
+from earwitness.speaker.comparison import Vectors, enrol
+from earwitness.speaker.embedder import COHORT_FILE, Embedder, VoicePrint
+from earwitness.speaker.published import Published, read_resemblyzer
+from earwitness.speaker.recipe import SpeakerRecipe
+from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
+from earwitness.speaker.voices import EXTRA, one_voice_limit
+from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
+from earwitness.training.conditions import CONDITIONS, put_under
+from earwitness.training.data import SplitData, dev_batches, read_split, train_batches
+from earwitness.training.describing import describe
+from earwitness.training.loop import fit, seed_run
+from earwitness.training.model_folder import CohortInfo, ModelInfo, load_weights, revise_model, save_model
+from earwitness.training.tensors import as_half, tensor_bytes
+
+DIFFERENT_TRIALS = 20_000  # at most, drawn by seed; all same-speaker trials count
+CLASS_WEIGHT_LENGTH = 0.1  # a cosine does not see it, but so short a vector turns ten times as fast as one of length 1
+LIMITS = (
+    "proof of identity: a score says how much better two recordings fit one voice than two",
+    "picking an unknown person out of a crowd of voices",
+    "relatives, imitators or synthetic copies of a voice, which may score like the voice itself",
+)
+
+
+def train_embedder(
+    recipe: SpeakerRecipe, folder: str | Path, *, resume: bool = False, allow_leak: bool = False
+) -> Path:
+    """Train, make cohort and calibration, and write `folder/model`; beside it the manifests of the sides.
+
+    Gives the model's folder. Raises `DataError`, `LeakError`, `RecipeError`, `UsageError` and, where the recipe starts
+    from published weights that are not here, `MissingPartError`.
+    """
+    folder = Path(folder)
+    published = read_resemblyzer(recipe.start_file) if recipe.start_from == "resemblyzer" else None
+    data = read_split(recipe.data, recipe.split, "speaker", allow_leak=allow_leak)
+    folder.mkdir(parents=True, exist_ok=True)
+    data.write(folder)
+    speakers = Vocabulary.of(data.train, "speaker")
+    trainee = _trainee(recipe, data, speakers, published)
+    train = train_batches(recipe, data.train, speakers)
+    dev = dev_batches(recipe, data.dev, Vocabulary.of(data.dev, "speaker"))
+    result = fit(trainee, SpeakerTask(), train, dev, recipe, folder / "fit", resume=resume)
+    info = _describe(recipe, data, result.metrics, published)
+    model = folder / "model"
+    save_model(model, info, trainee.network.trainable_state(), half=True)
+    if recipe.cohort_top:
+        add_cohort(model, data, recipe.cohort_top)
+    return calibrate_embedder(model, data.dev, recipe.seed)
+
+
+def add_cohort(model: Path, data: SplitData, top: int) -> None:
+    """Write the cohort of AS-norm into a model folder: the mean unit embedding of every training speaker.
+
+    A speaker who stands on another side too (a leak allowed by name) is left out.
+    """
+    embedder = Embedder.load(model)
+    others = pl.concat([data.dev.table["speaker"], data.test.table["speaker"]]).drop_nulls().unique()
+    means = speaker_means(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list())))
+    if not means:
+        raise DataError("no training speaker can be heard, so there is no cohort", fix="Set cohort_top: 0.")
+    vectors = torch.from_numpy(np.stack(list(means.values())))
+    info = embedder.info.model_copy(update={"cohort": CohortInfo(speakers=len(means), top=top)})
+    files = {COHORT_FILE: tensor_bytes(*as_half({"cohort": vectors}))}
+    save_model(model, info, load_weights(model), half=True, files=files)
+
+
+def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
+    """Fit the calibration of a model folder on trials between dev rows, and the limit of one voice.
+
+    Each trial is between a recording as it is and another: as it is, or under a condition. Trials of different speakers
+    are drawn by the seed.
+    """
+    embedder = Embedder.load(model)
+    known = _prints(embedder, dev, "clean")
+    fitted = [_fit(embedder, dev, known, "clean", known, seed)]
+    fitted += [_fit(embedder, dev, known, name, _prints(embedder, dev, name), seed) for name in CONDITIONS]
+    calibration = Calibration(fitted_on="trials between dev speakers of the recipe", conditions=tuple(fitted))
+    extra = {**embedder.info.extra, EXTRA: one_voice_limit(known.values())}
+    revise_model(model, embedder.info.model_copy(update={"calibration": calibration, "extra": extra}))
+    return model
+
+
+def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
+    """Each speaker's unit mean of the unit voice prints of the rows; who cannot be heard in any row is not in it."""
+    found: dict[str, list[Vectors]] = {}
+    for row, heard in _heard(embedder, manifest, "clean"):
+        if row.speaker is not None:
+            found.setdefault(row.speaker, []).append(heard.vector)
+    return {speaker: enrol(np.stack(vectors)) for speaker, vectors in sorted(found.items())}
+
+
+def _trainee(
+    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None
+) -> SpeakerTrainee:
+    """Network and classifier; from published weights each class begins at its speaker's mean embedding."""
+    seed_run(recipe.seed, "init")
+    network = recipe.network.build()
+    margin = recipe.margin.build(network.dim, len(speakers))
+    if published is not None:
+        published.start(recipe.network, network)
+        embedder = Embedder(network, _describe(recipe, data, {}, published))
+        start_classes(margin, speakers, speaker_means(embedder, data.train))
+    return SpeakerTrainee(network, margin)
+
+
+@torch.no_grad()
+def start_classes(margin: MarginLoss, speakers: Vocabulary, means: dict[str, Vectors]) -> None:
+    """Point every class (all its sub-centres) at its speaker's mean; a speaker without one keeps random weights."""
+    weight = margin.weight.view(len(speakers), -1, margin.weight.shape[1])
+    for name, mean in means.items():
+        weight[speakers.index(name)] = CLASS_WEIGHT_LENGTH * torch.from_numpy(mean)
+
+
+def _describe(
+    recipe: SpeakerRecipe, data: SplitData, metrics: dict[str, float], published: Published | None
+) -> ModelInfo:
+    info = describe(recipe, data, metrics, "higher = same speaker")
+    extra = {} if published is None else {"started_from": published.plain()}
+    return info.model_copy(update={"limits": LIMITS, "extra": extra})
+
+
+def _fit(
+    embedder: Embedder,
+    dev: Manifest,
+    known: dict[str, VoicePrint],
+    condition: ConditionName,
+    tests: dict[str, VoicePrint],
+    seed: int,
+) -> ConditionCalibration:
+    """One condition, over the rows that can be judged on both sides; intervals resample speakers."""
+    rows = [row for row in dev.rows() if row.id in known and row.id in tests]
+    speakers = np.array([row.speaker for row in rows])
+    same, different = trials(speakers, seed)
+    vectors = np.stack([known[row.id].vector for row in rows] + [tests[row.id].vector for row in rows])
+    enrolment, test = np.concatenate([same, different]).T
+    scores = embedder.comparator.trials(vectors, enrolment, test + len(rows))
+    units = Units.pairs(speakers[enrolment].tolist(), speakers[test].tolist(), "speaker")
+    return fit_condition(condition, scores[: len(same)], scores[len(same) :], units, seed)
+
+
+def trials(speakers: NDArray[np.str_], seed: int, most: int = DIFFERENT_TRIALS) -> tuple[NDArray[np.int64], ...]:
+    """Pairs (enrolment, test) of rows [n, 2]: all of one speaker, and at most `most` of different ones.
+
+    Raises `DataError` where there is none of a kind.
+    """
+    first, second = np.triu_indices(len(speakers), k=1)
+    pairs = np.stack([first, second], axis=1).astype(np.int64)
+    is_same = speakers[first] == speakers[second]
+    same, different = pairs[is_same], pairs[~is_same]
+    if not len(same) or not len(different):
+        raise DataError(
+            "dev has no trials of one speaker and of two",
+            fix="Dev needs two speakers, and one of them with two recordings.",
+        )
+    if len(different) > most:
+        different = different[np.sort(np.random.default_rng(seed).choice(len(different), most, replace=False))]
+    return same, different
+
+
+def _prints(embedder: Embedder, manifest: Manifest, condition: ConditionName) -> dict[str, VoicePrint]:
+    return {row.id: heard for row, heard in _heard(embedder, manifest, condition)}
+
+
+def _heard(embedder: Embedder, manifest: Manifest, condition: ConditionName) -> Iterator[tuple[Row, VoicePrint]]:
+    """The voice prints of rows under a condition, but for rows in which nothing can be judged (too short, silent)."""
+    rate = embedder.info.rate
+    for row in manifest.rows():
+        samples = load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples
+        try:
+            yield row, embedder.embed(put_under(condition, samples, rate, item_rng(0, 0, row.id)), rate)
+        except AudioError:
+            continue
