@@ -18,13 +18,13 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     allow_leak: Annotated[
-        bool,
-        typer.Option("--allow-leak", help="Train despite a leak between the sides; it is written into the record."),
+        bool, typer.Option("--allow-leak", help="Train despite a leak between the sides; the record and card say so.")
     ] = False,
 ) -> None:
-    """Train a model as a recipe says, calibrate it on dev, test it once, and write its folder and card.
+    """Train a model as a recipe says, calibrate it on dev, test it on what was held out, and write its folder and card.
 
-    Killed at any moment and started again with `--resume`, it ends with the same weights.
+    Killed at any moment and started again with `--resume`, it ends with the same weights. The folder holds the tables
+    of the sides, the log, every score and figure of the tests (`results/`), and the model (`model/`).
 
     Example: `earwitness train recipes/default/deepfake-small.yaml --set loop.epochs=3 -o runs/small`
     """

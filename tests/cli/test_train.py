@@ -1,0 +1,199 @@
+"""`earwitness train` end to end: from recordings and a recipe to a model whose card states what a command prints again."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+import yaml
+
+from earwitness.cli.main import run
+from earwitness.evaluation.loading import load_detector
+from earwitness.training.model_folder import read_model_info, verify_model
+
+RECIPE = {
+    "name": "tiny",
+    "task": "deepfake",
+    "notes": "A network that is far too small.",
+    "data": {"manifests": ["MANIFEST"], "split_file": "SPLIT"},
+    "split": {"shared_voices": ["known"]},
+    "audio": {"crop_s": 0.6, "trim_silence": False},
+    "network": {
+        "branches": [
+            {
+                "frontend": {"kind": "log_mel", "n_mels": 20, "mean_norm": True},
+                "encoder": {"kind": "resnet", "widths": [4, 6], "blocks": [1, 1], "strides": [2, 2]},
+                "pooling": {"kind": "statistics"},
+            }
+        ],
+        "embedding": {"dim": 8},
+        "outputs": 2,
+    },
+    "optimiser": {"kind": "adamw", "lr": 0.01},
+    "loop": {"epochs": 2, "batch_size": 8, "accelerator": "cpu", "select": {"metric": "eer"}},
+    "windows": {"kind": "sliding", "length_s": 0.6, "hop_s": 0.6},
+}
+FAMILIES = {"train": "melgan", "dev": "flow", "test": "world"}
+
+
+def earwitness(*words: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        run([str(word) for word in words])
+    return int(stop.value.code or 0)
+
+
+def make_corpus(folder: Path, speechlike) -> Path:
+    """Three sides of eight real recordings of four voices, and of eight copies of them by two systems of one family."""
+    (folder / "audio").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for side, family in FAMILIES.items():
+        for number in range(8):
+            name, voice = f"{side}-{number}", "known" if number < 2 else f"{side}-{number // 2}"
+            real = speechlike(0.9, seed=len(rows))
+            copy = np.round(real * 24) / 24 + 0.004 * rng.standard_normal(len(real)).astype(np.float32)
+            common = {"speaker": voice, "source_recording": name, "corpus": "made", "licence": "CC0-1.0", "side": side}
+            for label, samples in (("bonafide", real), ("spoof", copy)):
+                path = f"audio/{name}-{label}.wav"
+                soundfile.write(folder / path, samples, 16_000)
+                made = {"system": f"{family}-{number % 2}", "family": family} if label == "spoof" else {}
+                language = "pl" if number % 2 else "de"
+                if side == "test" and number >= 6 and label == "spoof":
+                    made["source_recording"] = None  # no twin that anybody knows of
+                rows.append({"path": path, "label": label, "duration_s": 0.9, "language": language, **common, **made})
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    table.drop("side").write_csv(folder / "manifest.csv")
+    table.select(pl.col("path").alias("id"), pl.col("side").alias("split")).write_csv(folder / "split.csv")
+    recipe = RECIPE | {"data": {"manifests": [str(folder / "manifest.csv")], "split_file": str(folder / "split.csv")}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return folder / "recipe.yaml"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, speechlike) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("corpus"), speechlike)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert earwitness("train", recipe, "-o", folder) == 0
+    return folder
+
+
+def rows_of(run: Path, name: str) -> list[dict]:
+    return json.loads((run / "results" / f"{name}.json").read_text())["rows"]
+
+
+def test_a_run_leaves_tables_results_and_a_model(trained: Path) -> None:
+    info = verify_model(trained / "model")
+    assert {"train.csv", "dev.csv", "test.csv", "fit", "results", "model"} <= {path.name for path in trained.iterdir()}
+    names = {path.name for path in (trained / "results").iterdir()}
+    assert {"test.scores.csv", "telephone.scores.csv", "control.scores.csv", "dev.scores.csv"} <= names
+    assert {"test.json", "twins.json", "telephone.json", "false_alarms.json"} <= names
+    assert pl.read_csv(trained / "results" / "twins.scores.csv").height == 12
+    scores = pl.read_csv(trained / "results" / "test.scores.csv")
+    assert scores.height == 16
+    assert set(scores["model"]) == {info.reference}
+    detector = load_detector(trained / "model")
+    first = pl.read_csv(trained / "test.csv").row(0, named=True)
+    again = detector.score_file(trained / first["path"]).score
+    assert scores.filter(pl.col("id") == first["id"])["score"][0] == pytest.approx(again, abs=1e-6)
+
+
+def test_every_figure_of_the_card_stands_in_a_file_that_evaluate_prints(trained: Path, capfd, monkeypatch) -> None:
+    card = (trained / "model" / "CARD.md").read_text()
+    rows = rows_of(trained, "test")
+    assert rows == [row for row in read_model_info(trained / "model").extra["results"] if "test.json" in row["source"]]
+    pooled = rows[0]
+    assert (pooled["metric"], pooled["files"], pooled["unit"]) == ("EER (interpolated), %", 16, "speaker x system")
+    assert f"| {pooled['data']} | EER (interpolated), % | {pooled['value']:.4g} |" in card
+    assert "never heard before" in pooled["data"]
+    assert "family world against all real speech" in card
+    assert "model minus trivial control" in card
+    capfd.readouterr()
+    monkeypatch.chdir(trained)
+    for name in ("test", "twins", "telephone"):
+        command = json.loads((trained / "results" / f"{name}.json").read_text())["command"]
+        assert earwitness(*command.split()[1:]) == 0
+        printed = re.sub(r"\[\s+", "[", " ".join(capfd.readouterr().out.split()))
+        for row in rows_of(trained, name):
+            if row["metric"].startswith("EER"):
+                assert f"{row['value']:.2f}% [{row['low']:.2f}%, {row['high']:.2f}%]".replace("[ ", "[") in re.sub(
+                    r"(,) +", r"\1 ", printed
+                ), row
+
+
+def test_the_telephone_band_is_heard_as_such(trained: Path) -> None:
+    plain, narrow = (pl.read_csv(trained / "results" / f"{name}.scores.csv") for name in ("test", "telephone"))
+    assert list(plain["id"]) == list(narrow["id"])
+    assert (plain["score"] - narrow["score"]).abs().min() > 1e-4
+
+
+def test_false_alarms_of_voices_that_training_knew(trained: Path) -> None:
+    rows = {row["data"]: row for row in rows_of(trained, "false_alarms")}
+    threshold = read_model_info(trained / "model").thresholds["dev EER"]
+    scores = pl.read_csv(trained / "results" / "test.scores.csv").join(
+        pl.read_csv(trained / "test.csv").select("id", "speaker"), on="id"
+    )
+    known = scores.filter((pl.col("label") == "bonafide") & (pl.col("speaker") == "known"))
+    found = rows["real speech, voice known (also in training)"]
+    assert (found["files"], found["unit"]) == (2, "file")
+    assert found["value"] == pytest.approx(100 * float((known["score"] < threshold).mean()))
+    assert rows["real speech of the test side"]["files"] == 8
+
+
+def test_a_model_that_is_not_better_than_the_control_says_so(trained: Path) -> None:
+    info = read_model_info(trained / "model")
+    better = [row for row in info.extra["results"] if "minus" in row["data"]]
+    assert info.extra["inconclusive"] is bool(info.extra["inconclusive_because"])
+    assert info.extra["inconclusive"] is (not better or any(row["high"] >= 0 for row in better))
+    if info.extra["inconclusive"]:
+        assert "Answers 'inconclusive' whatever the score" in (trained / "model" / "CARD.md").read_text()
+    assert info.tested.languages == ("de", "pl")
+    assert any("trained on 0 minutes: 8 real files" in note for note in info.tested.notes)
+
+
+def test_resuming_a_finished_run_changes_nothing(trained: Path, recipe: Path) -> None:
+    before = read_model_info(trained / "model")
+    stamp = (trained / "results" / "test.scores.csv").read_bytes()
+    assert earwitness("train", recipe, "-o", trained) == 2  # a run lies there already
+    assert earwitness("train", recipe, "-o", trained, "--resume") == 0
+    after = read_model_info(trained / "model")
+    assert after.sha256 == before.sha256
+    assert after.extra == before.extra
+    assert (trained / "results" / "test.scores.csv").read_bytes() == stamp
+
+
+def test_the_card_can_be_made_again(trained: Path) -> None:
+    before = (trained / "model" / "CARD.md").read_text()
+    (trained / "results" / "test.json").unlink()
+    assert earwitness("model", "card", trained) == 0
+    assert (trained / "model" / "CARD.md").read_text() == before
+    assert (trained / "results" / "test.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("loop.epoch=3", "did you mean 'epochs'"),
+        ("optimiser.kind=adamww", "Did you mean 'adamw'"),
+        ("loop.epochs", "not of the form"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest_name(recipe: Path, tmp_path: Path, capfd, setting: str, said: str) -> None:
+    assert earwitness("train", recipe, "--set", setting, "-o", tmp_path / "run") == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_recipe_is_one_line(tmp_path: Path, capfd) -> None:
+    assert earwitness("train", tmp_path / "none.yaml") == 2
+    assert "there is no such recipe" in capfd.readouterr().err
