@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.audio import First, Sliding, Tile, Whole, WindowPolicy, cut, heard_seconds, stream_windows
+import earwitness.audio.windows as windows_module
+from earwitness.audio import (
+    First,
+    Segment,
+    Sliding,
+    Tile,
+    Whole,
+    Window,
+    WindowPolicy,
+    cut,
+    heard_seconds,
+    probe,
+    stream_windows,
+)
+from earwitness.audio.windows import equal_groups, total_seconds
 from earwitness.core.config import parse_config
 from earwitness.core.errors import AudioError, RecipeError
 
@@ -119,3 +135,47 @@ def test_refusals() -> None:
     for length_s in (0, -1, float("inf")):
         with pytest.raises(RecipeError):
             parse_config(WindowPolicy, {"kind": "first", "length_s": length_s})
+
+
+def test_total_seconds_are_those_of_the_asked_stretch(write_sound, speechlike) -> None:
+    path = write_sound("a.wav", speechlike(10))
+    assert total_seconds(path) == 10
+    assert total_seconds(path, start_s=4) == 6
+    assert total_seconds(path, start_s=4, end_s=7) == 3
+    assert total_seconds(path, end_s=99) == 10
+    with pytest.raises(AudioError, match="no such file"):
+        total_seconds(path.with_name("missing.wav"))
+
+
+def test_total_seconds_of_a_file_that_does_not_say(write_sound, speechlike, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_sound("a.wav", speechlike(10))
+    silent = replace(probe(path), duration_s=None)
+    monkeypatch.setattr(windows_module, "probe", lambda _: silent)
+    assert total_seconds(path) is None
+    assert total_seconds(path, start_s=1, end_s=3) == 2
+
+
+def test_equal_groups_keep_the_order_and_never_mix_lengths() -> None:
+    lengths = [4, 4, 4, 4, 4, 2, 2, 4]
+    windows = [Window(np.full(n, place, np.float32), place, place + 1) for place, n in enumerate(lengths)]
+    groups = list(equal_groups(windows, 3))
+    assert [len(group) for group in groups] == [3, 2, 2, 1]
+    assert [window for group in groups for window in group] == windows
+    assert all(len({len(window.samples) for window in group}) == 1 for group in groups)
+    assert list(equal_groups([], 3)) == []
+
+
+def test_equal_groups_take_no_more_of_a_stream_than_they_give() -> None:
+    taken = []
+
+    def windows():
+        for place in range(9):
+            taken.append(place)
+            yield Window(np.zeros(4, np.float32), place, place + 1)
+
+    next(equal_groups(windows(), 3))
+    assert taken == [0, 1, 2]
+
+
+def test_any_stretch_of_time_is_heard() -> None:
+    assert heard_seconds([Segment(0, 2), Segment(1, 3), Segment(5, 6)]) == 4
