@@ -1,4 +1,4 @@
-"""`earwitness train` end to end: from recordings and a recipe to a model whose card states what a command prints again."""
+"""`earwitness train` end to end: from recordings to a model whose card states what a command prints again."""
 
 from __future__ import annotations
 
@@ -124,9 +124,7 @@ def test_every_figure_of_the_card_stands_in_a_file_that_evaluate_prints(trained:
         printed = re.sub(r"\[\s+", "[", " ".join(capfd.readouterr().out.split()))
         for row in rows_of(trained, name):
             if row["metric"].startswith("EER"):
-                assert f"{row['value']:.2f}% [{row['low']:.2f}%, {row['high']:.2f}%]".replace("[ ", "[") in re.sub(
-                    r"(,) +", r"\1 ", printed
-                ), row
+                assert f"{row['value']:.2f}% [{row['low']:.2f}%, {row['high']:.2f}%]" in printed, row
 
 
 def test_the_telephone_band_is_heard_as_such(trained: Path) -> None:

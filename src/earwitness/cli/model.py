@@ -35,11 +35,13 @@ def list_(as_json: AsJson = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from earwitness.core.errors import printable
+
     table = Table("name", "task", "version", "parameters", "EER", "summary", box=None, pad_edge=False)
     for summary in found:
         eer = "" if summary.eer is None else f"{summary.eer:.1f} % ({summary.eer_data})"
         cells = (summary.name, summary.task, summary.version, f"{summary.parameters:,}", eer, summary.summary)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
 
 

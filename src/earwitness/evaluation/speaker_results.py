@@ -22,7 +22,7 @@ from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import from_samples, load
 from earwitness.audio.recording import Samples
 from earwitness.core.writing import write_atomically
-from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.manifest import Manifest, Row
 from earwitness.evaluation.judging import JudgeOptions, judge
 from earwitness.evaluation.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.results import (
@@ -179,7 +179,7 @@ def _usable(side: Manifest | None) -> Manifest | None:
 def _write_trials(side: Manifest, path: Path) -> None:
     """All pairs of one speaker; pairs of two speakers thinned evenly by a fixed draw where there are too many."""
     rows = list(side.rows())
-    pairs = list(combinations(range(len(rows)), 2))
+    pairs = [(a, b) for a, b in combinations(range(len(rows)), 2) if not _copies(rows[a], rows[b])]
     same = np.array([rows[a].speaker == rows[b].speaker for a, b in pairs])
     others = np.flatnonzero(~same)
     if len(others) > MOST_NONTARGETS:
@@ -190,6 +190,11 @@ def _write_trials(side: Manifest, path: Path) -> None:
         for place, (a, b) in ((int(place), pairs[int(place)]) for place in chosen)
     ]
     write_atomically(path, "".join(lines))
+
+
+def _copies(first: Row, second: Row) -> bool:
+    """Whether two rows are of one recording: such a pair says nothing of a voice."""
+    return first.source_recording is not None and first.source_recording == second.source_recording
 
 
 def _ranges(sides: list[Manifest], train: Manifest | None) -> TestedRanges:
