@@ -271,9 +271,9 @@ def _as_text(heard: VoicePrint) -> dict[str, Any]:
 
 
 def _as_vectors(prints: pl.DataFrame) -> Vectors:
-    """[n, D]; zeros where there is no print."""
+    """[n, D]; zeros where there is no print. At least one there must be."""
     found = [None if text is None else np.frombuffer(base64.b64decode(text), "<f4") for text in prints["print"]]
-    blank = np.zeros_like(next((vector for vector in found if vector is not None), np.zeros(1, np.float32)))
+    blank = np.zeros_like(next(vector for vector in found if vector is not None))
     return np.stack([blank if vector is None else vector for vector in found])
 
 
@@ -281,9 +281,11 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder) -> pl
     """One row a trial."""
     ids = pl.DataFrame({"id": [row.id for row in trials.rows], "speaker": [row.speaker for row in trials.rows]})
     sides = ids.cast(pl.String).join(prints, on="id", how="left", maintain_order="left")
-    scores = embedder.comparator.trials(_as_vectors(sides), trials.enrol, trials.test)
     enrol, test = sides[trials.enrol], sides[trials.test]
-    readable = enrol["error"].is_null() & test["error"].is_null()
+    readable = enrol["print"].is_not_null() & test["print"].is_not_null()
+    scores = np.full(len(trials), np.nan)
+    if (heard := readable.to_numpy()).any():
+        scores[heard] = embedder.comparator.trials(_as_vectors(sides), trials.enrol[heard], trials.test[heard])
     llrs = pl.Series([embedder.info.llr(float(score)) for score in scores], dtype=pl.Float64)
     table = pl.DataFrame(
         {

@@ -86,7 +86,8 @@ class _Names:
             return row
         if name in self.by_path:
             raise DataError(f"'{name}' names several rows of INPUT", where=where, fix="Give their ids.")
-        guess = nearest(name, self.by_id) if len(self.by_id) <= 10_000 else None  # it compares with every name
+        names = [*self.by_id, *self.by_path]
+        guess = nearest(name, names) if len(names) <= 10_000 else None  # it compares with every name
         hint = f" Did you mean '{guess}'?" if guess else ""
         raise DataError(f"'{name}' is not in INPUT", where=where, fix=f"Names are ids or paths in INPUT.{hint}")
 

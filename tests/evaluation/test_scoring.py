@@ -1,0 +1,349 @@
+"""One row an input, each once, in order; API and `score` agree; what cannot be heard has an error and no score."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import soundfile
+
+from earwitness.core.errors import AudioError, DataError, UsageError
+from earwitness.deepfake.detector import Detector
+from earwitness.evaluation import scoring
+from earwitness.evaluation.inputs import read_input
+from earwitness.evaluation.labelled import read_labelled
+from earwitness.evaluation.scoring import COLUMNS, ahead_of, score_detection, score_references, score_trials
+from earwitness.speaker.embedder import Embedder
+
+ORDER = ["0.wav", "1.wav", "2.wav", "4.mp3", "deep/3.flac"]
+TRIALS = "1 0.wav 1.wav\n0 0.wav 4.mp3\n0 2.wav deep/3.flac\n1 deep/3.flac 0.wav\n"
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return scoring.read_rows(path, COLUMNS).to_dicts()
+
+
+class Interruption:
+    """A progress function that stops the run at a given row, as Ctrl-C would."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+class TestDetection:
+    def test_rows_are_what_the_detector_says(self, calls: Path, detector: Detector, tmp_path: Path) -> None:
+        output = tmp_path / "out.csv"
+        tally = score_detection(read_input(calls), detector, output)
+        assert (tally.done, tally.failed, tally.skipped) == (5, 1, 0)
+        assert len(tally.failures) == 1
+        assert tally.failures[0].startswith("4.mp3: is not audio")
+        rows = rows_of(output)
+        assert [row["id"] for row in rows] == ORDER
+        for row in rows:
+            assert row["model"] == detector.info.reference
+            assert row["windows"] == "sliding 1 s / 0.5 s"
+            if row["id"] == "4.mp3":
+                continue
+            expected = detector.score_file(calls / row["path"])
+            assert row["score"] == pytest.approx(expected.score, abs=1e-6)
+            assert row["llr"] == pytest.approx(expected.llr, abs=1e-6)
+            assert row["error"] is None
+            assert row["seconds_used"] == row["seconds_total"] == pytest.approx(expected.seconds_total, abs=1e-3)
+
+    def test_what_cannot_be_heard_has_an_error_and_no_score(
+        self, calls: Path, detector: Detector, tmp_path: Path, speechlike: Callable[..., Any]
+    ) -> None:
+        os.mkfifo(calls / "pipe.wav")
+        (calls / "gone.wav").symlink_to("nowhere.wav")
+        (calls / "folder.wav").mkdir()
+        soundfile.write(calls / "silent.wav", 0 * speechlike(2), 16_000)
+        soundfile.write(calls / "short.wav", speechlike(0.1), 16_000)
+        names = [*ORDER, "pipe.wav", "gone.wav", "folder.wav", "silent.wav", "short.wav", "../outside.wav"]
+        (calls / "list.csv").write_text("path\n" + "\n".join(names) + "\n")
+        if os.geteuid():
+            (calls / "0.wav").chmod(0)
+        tally = score_detection(read_input(calls / "list.csv", data_root=calls), detector, tmp_path / "out.jsonl")
+        rows = {row["id"]: row for row in rows_of(tmp_path / "out.jsonl")}
+        assert list(rows) == names
+        errors = {name: row["error"] for name, row in rows.items() if row["error"]}
+        assert tally.failed == len(tally.failures) == len(errors)
+        said = {
+            "4.mp3": "is not audio",
+            "pipe.wav": "is a pipe",
+            "gone.wav": "no such file",
+            "folder.wav": "is a folder",
+            "silent.wav": "holds 0.00 s of sound",
+            "short.wav": "holds 0.10 s of sound",
+            "../outside.wav": "outside of the data root",
+        } | ({"0.wav": "Permission denied"} if os.geteuid() else {})
+        assert errors.keys() == said.keys()
+        for name, words in said.items():
+            assert words in errors[name]
+            assert (rows[name]["score"], rows[name]["llr"], rows[name]["seconds_used"]) == (None, None, None)
+
+    def test_stretches_and_labels_of_a_manifest(self, calls: Path, detector: Detector, tmp_path: Path) -> None:
+        lines = ["id,path,start,end,label", "a,2.wav,0,1.5,bonafide", "b,2.wav,1.5,,spoof", "c,2.wav,,,"]
+        (calls / "list.csv").write_text("\n".join(lines) + "\n")
+        score_detection(read_input(calls / "list.csv"), detector, tmp_path / "out.parquet")
+        a, b, c = rows_of(tmp_path / "out.parquet")
+        assert (a["start"], a["end"], a["label"], a["seconds_used"]) == (0, 1.5, "bonafide", 1.5)
+        assert (b["start"], b["end"], b["label"], b["seconds_total"]) == (1.5, None, "spoof", 1.5)
+        assert a["score"] == pytest.approx(detector.score_file(calls / "2.wav", end_s=1.5).score, abs=1e-6)
+        assert len({a["score"], b["score"], c["score"]}) == 3
+        assert read_labelled("deepfake", tmp_path / "out.parquet").unlabelled == ("c",)
+
+    def test_a_long_recording_is_streamed_with_the_same_result(
+        self, calls: Path, detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        score_detection(read_input(calls), detector, tmp_path / "held.csv")
+        monkeypatch.setattr(scoring, "HELD_IN_MEMORY_S", 0.1)
+        monkeypatch.setattr(scoring, "load", None)  # nothing may be decoded whole
+        score_detection(read_input(calls), detector, tmp_path / "streamed.csv")
+        held, streamed = rows_of(tmp_path / "held.csv"), rows_of(tmp_path / "streamed.csv")
+        for row, other in zip(held, streamed, strict=True):
+            for name in ("score", "llr", "seconds_used", "seconds_total"):
+                assert other[name] == (None if row[name] is None else pytest.approx(row[name], abs=1e-6))
+
+    def test_a_disk_that_goes_away_is_an_error_of_its_row(
+        self, calls: Path, detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stale(*_: object) -> None:
+            raise OSError(116, "Stale file handle")
+
+        monkeypatch.setattr(scoring, "load", stale)
+        tally = score_detection(read_input(calls / "0.wav"), detector, tmp_path / "out.csv")
+        assert tally.failures == ("0.wav: cannot be read (Stale file handle)",)
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_interrupted_and_resumed_is_as_never_interrupted(
+        self, calls: Path, detector: Detector, tmp_path: Path, workers: int
+    ) -> None:
+        manifest = read_input(calls)
+        score_detection(manifest, detector, tmp_path / "whole.csv")
+        output = tmp_path / "out.csv"
+        with pytest.raises(KeyboardInterrupt):
+            score_detection(manifest, detector, output, workers=workers, progress=Interruption(2))
+        assert not output.exists()
+        with pytest.raises(UsageError, match=r"out\.csv\.part\.jsonl: an unfinished run"):
+            score_detection(manifest, detector, output)
+        with pytest.raises(KeyboardInterrupt):
+            score_detection(manifest, detector, output, resume=True, workers=workers, progress=Interruption(4))
+        steps: list[None] = []
+        tally = score_detection(manifest, detector, output, resume=True, progress=lambda: steps.append(None))
+        assert (tally.done, tally.skipped, tally.failed, len(steps)) == (1, 4, 1, 5)
+        assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+        assert {path.name for path in tmp_path.iterdir()} == {"calls", "out.csv", "whole.csv"}
+
+    def test_two_models_are_never_mixed(
+        self, calls: Path, detector: Detector, other_detector: Detector, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "out.csv"
+        score_detection(read_input(calls), detector, output)
+        with pytest.raises(UsageError, match="holds rows whose model is 'tiny-detector-0"):
+            score_detection(read_input(calls), other_detector, output, resume=True)
+
+    def test_a_table_that_cannot_be_written(self, calls: Path, detector: Detector) -> None:
+        with pytest.raises(UsageError, match="not a table format"):
+            score_detection(read_input(calls), detector, calls / "out.txt")
+
+
+class TestTrials:
+    @pytest.fixture
+    def trials(self, tmp_path: Path) -> Path:
+        path = tmp_path / "trials.txt"
+        path.write_text(TRIALS)
+        return path
+
+    @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+    def test_rows_are_what_the_embedder_says(
+        self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path, suffix: str
+    ) -> None:
+        output = tmp_path / f"out{suffix}"
+        tally = score_trials(read_input(calls), trials, embedder, output)
+        assert (tally.done, tally.failed) == (4, 1)
+        assert tally.failures[0].startswith("4.mp3: ")
+        columns: dict[str, type] = {"enrol": str, "test": str, "score": float, "llr": float, "label": str, "error": str}
+        rows = scoring.read_rows(output, columns).to_dicts()
+        assert [(row["enrol"], row["test"], row["label"]) for row in rows] == [
+            ("0.wav", "1.wav", "target"),
+            ("0.wav", "4.mp3", "nontarget"),
+            ("2.wav", "deep/3.flac", "nontarget"),
+            ("deep/3.flac", "0.wav", "target"),
+        ]
+        for row in rows:
+            if row["test"] == "4.mp3":
+                assert (row["score"], row["llr"]) == (None, None)
+                assert row["error"].startswith("test: is not audio")
+                continue
+            enrol, test = (embedder.embed_file(calls / row[side]) for side in ("enrol", "test"))
+            assert row["score"] == pytest.approx(embedder.compare([enrol], test), abs=1e-5)
+            assert row["llr"] == pytest.approx(embedder.info.llr(row["score"]), abs=1e-6)
+            assert row["error"] is None
+        assert {path.name for path in tmp_path.iterdir()} == {"calls", "trials.txt", output.name}
+
+    def test_evaluate_reads_them(self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path) -> None:
+        (calls / "list.csv").write_text("path,speaker\n" + "".join(f"{name},s{name[0]}\n" for name in ORDER))
+        score_trials(read_input(calls / "list.csv"), trials, embedder, tmp_path / "out.csv")
+        scores = read_labelled("speaker", tmp_path / "out.csv")
+        assert (scores.positive.height, scores.negative.height) == (2, 1)
+        assert scores.failed == ("0.wav 4.mp3",)
+        assert scores.table["enrol_speaker"].to_list() == ["s0", "s2", "sd"]
+        assert scores.table["test_speaker"].to_list() == ["s1", "sd", "s0"]
+
+    def test_each_recording_is_heard_once(
+        self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard = count_decoding(monkeypatch)
+        score_trials(read_input(calls), trials, embedder, tmp_path / "out.csv")
+        assert sorted(heard) == ["0.wav", "1.wav", "2.wav", "3.flac"]  # what cannot be probed is not loaded
+
+    def test_interrupted_and_resumed_is_as_never_interrupted(
+        self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        manifest = read_input(calls)
+        score_trials(manifest, trials, embedder, tmp_path / "whole.csv")
+        output = tmp_path / "out.csv"
+        with pytest.raises(KeyboardInterrupt):
+            score_trials(manifest, trials, embedder, output, progress=Interruption(2))
+        with pytest.raises(UsageError, match="an unfinished run"):
+            score_trials(manifest, trials, embedder, output)
+        monkeypatch.setattr(scoring, "write_table", killed)  # all prints are there, the table is not
+        with pytest.raises(KeyboardInterrupt):
+            score_trials(manifest, trials, embedder, output, resume=True)
+        monkeypatch.undo()
+        with pytest.raises(UsageError, match=r"out\.csv\.prints\.jsonl: an unfinished run"):
+            score_trials(manifest, trials, embedder, output)
+        heard = count_decoding(monkeypatch)
+        score_trials(manifest, trials, embedder, output, resume=True)
+        assert heard == []
+        assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+        again = score_trials(manifest, trials, embedder, output, resume=True)
+        assert (again.done, again.skipped, again.failed, heard) == (0, 4, 1, [])
+
+    def test_another_list_is_scored_anew(self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path) -> None:
+        output = tmp_path / "out.csv"
+        score_trials(read_input(calls), trials, embedder, output)
+        trials.write_text("0 0.wav 2.wav\n")
+        assert score_trials(read_input(calls), trials, embedder, output, resume=True).done == 1
+        assert pl.read_csv(output).height == 1
+
+    def test_no_side_can_be_heard(self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path) -> None:
+        trials.write_text("1 4.mp3 notes.mp3\n")
+        (calls / "notes.txt").rename(calls / "notes.mp3")
+        tally = score_trials(read_input(calls), trials, embedder, tmp_path / "out.csv")
+        assert tally.failed == 1
+        (row,) = pl.read_csv(tmp_path / "out.csv").to_dicts()
+        assert row["error"].startswith("enrolment: is not audio")
+        assert "; test: is not audio" in row["error"]
+        assert (row["score"], row["llr"]) == (None, None)
+
+    def test_a_bad_list_stops_before_the_work(
+        self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path
+    ) -> None:
+        trials.write_text("1 0.wav nobody.wav\n")
+        with pytest.raises(DataError, match=r"line 1: 'nobody\.wav' is not in INPUT"):
+            score_trials(read_input(calls), trials, embedder, tmp_path / "out.csv")
+        with pytest.raises(UsageError, match="not a table format"):
+            score_trials(read_input(calls), trials, embedder, tmp_path / "out.xlsx")
+        assert {path.name for path in tmp_path.iterdir()} == {"calls", "trials.txt"}
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    heard: list[str] = []
+    load = scoring.load
+
+    def counted(path: Path, *how: Any) -> Any:
+        heard.append(path.name)
+        return load(path, *how)
+
+    monkeypatch.setattr(scoring, "load", counted)
+    return heard
+
+
+class TestReferences:
+    def test_rows_are_what_the_embedder_says(self, calls: Path, embedder: Embedder, tmp_path: Path) -> None:
+        output = tmp_path / "out.csv"
+        references = [str(calls / "0.wav"), str(calls / "deep")]
+        tally = score_references(read_input(calls), references, embedder, output)
+        assert (tally.done, tally.failed) == (5, 1)
+        rows = scoring.read_rows(output, scoring.REFERENCE_COLUMNS).to_dicts()
+        assert [row["id"] for row in rows] == ORDER
+        enrolment = [embedder.embed_file(calls / name) for name in ("0.wav", "deep/3.flac")]
+        for row in rows:
+            assert row["references"].startswith("2 recording(s) (sha256 ")
+            if row["error"]:
+                assert row["score"] is None
+                continue
+            score = embedder.compare(enrolment, embedder.embed_file(calls / row["path"]))
+            assert row["score"] == pytest.approx(score, abs=1e-6)
+            assert row["llr"] == pytest.approx(embedder.info.llr(score), abs=1e-6)
+
+    def test_other_references_are_never_mixed_in(self, calls: Path, embedder: Embedder, tmp_path: Path) -> None:
+        output = tmp_path / "out.csv"
+        score_references(read_input(calls), [calls / "0.wav"], embedder, output)
+        with pytest.raises(UsageError, match="holds rows whose references is"):
+            score_references(read_input(calls), [calls / "1.wav"], embedder, output, resume=True)
+
+    @pytest.mark.parametrize(
+        ("references", "said"), [(["4.mp3"], r"4\.mp3: cannot serve as a reference"), (["0.wav", "9.wav"], r"9\.wav")]
+    )
+    def test_a_bad_reference_stops_before_the_work(
+        self, calls: Path, embedder: Embedder, tmp_path: Path, references: Sequence[str], said: str
+    ) -> None:
+        with pytest.raises((AudioError, UsageError), match=said):
+            score_references(read_input(calls), [calls / r for r in references], embedder, tmp_path / "out.csv")
+        with pytest.raises(UsageError, match="no references"):
+            score_references(read_input(calls), [], embedder, tmp_path / "out.csv")
+        assert not list(tmp_path.glob("out*"))
+
+
+class TestAhead:
+    def test_keeps_the_order_and_holds_few(self) -> None:
+        running: set[int] = set()
+        most = 0
+        lock = threading.Lock()
+
+        def work(item: int) -> int:
+            nonlocal most
+            with lock:
+                running.add(item)
+                most = max(most, len(running))
+            time.sleep(0.002 * (item % 3))
+            return item * item
+
+        found = []
+        for item, future in ahead_of(range(60), work, 3):
+            found.append((item, future.result()))
+            with lock:
+                running.discard(item)
+        assert found == [(n, n * n) for n in range(60)]
+        assert most <= 2 * 3 + 3
+
+    def test_takes_no_more_of_the_items_than_it_holds(self) -> None:
+        taken = []
+
+        def items():
+            for number in range(1_000_000):
+                taken.append(number)
+                yield number
+
+        with contextlib.closing(ahead_of(items(), math.sqrt, 1)) as running:
+            next(running)
+        assert len(taken) <= 5
