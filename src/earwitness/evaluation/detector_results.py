@@ -2,7 +2,7 @@
 
     test.scores.csv, test.json          the test side: pooled, by family, system and language
     unseen.*                            without spoofs of families that training or dev knew (where there are such)
-    twins.*                             rows whose human recording has a row of the other label: the vocoder differs
+    twins.*                             rows whose human recording has a row of the other label too
     telephone.*                         the test side in a telephone band
     dev.scores.csv, false_alarms.json   real speech below the threshold at which dev errors are equal
     control.scores.csv                  the trivial control on the test side
@@ -69,7 +69,7 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
     words = "test side, all synthesis of families never heard before" if len(new) == len(test) else "test side"
     whole = bench.judged("test", words, bench.scored("test", test, detector), bench.control())
     unseen = bench.part_of(whole, "unseen", "families never heard before", new)
-    twins = bench.part_of(whole, "twins", "twins: only the vocoder differs", _twins(test))
+    twins = bench.part_of(whole, "twins", "twins (real recordings and what was made of them)", _twins(test))
     over_telephone = bench.scored("telephone", test, _OverTelephone(detector.network, detector.info))
     telephone = bench.judged("telephone", "test side in a telephone band (300-3400 Hz)", over_telephone)
     threshold = bench.threshold()
@@ -191,7 +191,7 @@ def _figures(words: str, judgement: Judgement, path: Path, everything: bool) -> 
             yield figure(words, measure.name, measure.interval, files, path)
     for group in judgement.groups if everything else ():
         if group.eer is not None and group.column in ("family", "system"):
-            data = f"{words}, {group.column} {group.value} against all real speech"
+            data = f"test side, {group.column} {group.value} against all real speech"
             yield figure(data, EER, group.eer, group.positives + group.negatives, path)
 
 
@@ -263,8 +263,14 @@ def _ranges(scores: LabelledScores, train: Manifest, test: Manifest) -> TestedRa
         min_speech_s=None if shortest is None else round(float(shortest), 1),
         min_bandwidth_hz=TELEPHONE_HZ,
         languages=tuple(languages),
-        notes=(_amount("tested on", test), _amount("trained on", train)),
+        notes=(_amount("tested on", test), _amount("trained on", train), *_unjudged(scores)),
     )
+
+
+def _unjudged(scores: LabelledScores) -> list[str]:
+    if not scores.failed:
+        return []
+    return [f"{len(scores.failed)} file(s) of the test side could not be judged and are in no figure"]
 
 
 def _amount(use: str, side: Manifest) -> str:
