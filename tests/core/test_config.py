@@ -62,7 +62,17 @@ def test_an_unknown_field_gets_the_nearest() -> None:
 
 
 def test_further_problems_are_counted() -> None:
-    assert "width: is required (and 1 more problem(s))" in refusal({"colour": 3})
+    said = refusal({"pooling": {"kind": "attentive", "bottleneck": 0}})
+    assert "pooling.bottleneck: input should be greater than or equal to 1 (got 0) (and 1 more problem(s))" in said
+
+
+def test_a_typo_comes_before_the_field_that_it_leaves_missing() -> None:
+    assert "widht: there is no such field; did you mean 'width'? (and 1 more problem(s))" in refusal({"widht": 3})
+
+
+def test_fields_are_named_as_they_stand_in_the_data() -> None:
+    """Without the kinds that pydantic puts between: `pooling.attentive.bottleneck` is not to be found in a recipe."""
+    assert "pooling.bottleneck: input" in refusal({"width": 3, "pooling": {"kind": "attentive", "bottleneck": 0}})
 
 
 def test_a_wrong_value_is_shown_in_short() -> None:

@@ -18,6 +18,7 @@ def test_what_where_and_fix_are_one_line() -> None:
     assert (error.what, error.where, error.fix) == ("is an empty file.", "a\nb.wav", "Check the path.")
     assert str(UsageError("nothing to do")) == "nothing to do"
     assert str(DataError("bad", where=3)) == "3: bad"
+    assert str(DataError("is it `a`?", fix="Rename it.")) == "is it `a`? Rename it."
 
 
 def test_every_error_is_in_the_tree_that_the_module_draws() -> None:

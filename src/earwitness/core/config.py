@@ -35,7 +35,7 @@ def parse_config(kind: type[T] | Any, data: object, where: object = None) -> T:
     try:
         return adapter.validate_python(data)
     except ValidationError as error:
-        raise RecipeError(_explain(error, _allowed_fields(adapter)), where=where) from None
+        raise RecipeError(_explain(error, data, _allowed_fields(adapter)), where=where) from None
 
 
 def read_yaml(path: str | Path) -> object:
@@ -57,13 +57,25 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _explain(error: ValidationError, fields: set[str]) -> str:
-    """The first problem in words; further ones are counted."""
+def _explain(error: ValidationError, data: object, fields: set[str]) -> str:
+    """The first problem in words; further ones are counted. A typo comes before the field that it leaves missing."""
     problems = error.errors()
-    first = problems[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the configuration"
-    text = f"{place}: {_explain_one(dict(first), fields)}"
+    first = min(problems, key=lambda problem: problem["type"] == "missing")
+    text = f"{_place(first['loc'], data) or 'the configuration'}: {_explain_one(dict(first), fields)}"
     return text if len(problems) == 1 else f"{text} (and {len(problems) - 1} more problem(s))"
+
+
+def _place(loc: tuple[int | str, ...], data: object) -> str:
+    """The field as it stands in the data: pydantic puts the kinds of unions between the names."""
+    names: list[str] = []
+    node: Any = data
+    for number, part in enumerate(loc, start=1):
+        if part in node if isinstance(node, dict) else isinstance(node, list | tuple) and isinstance(part, int):
+            node = node[part]
+        elif number < len(loc):
+            continue
+        names.append(str(part))
+    return ".".join(names)
 
 
 def _explain_one(problem: dict[str, Any], fields: set[str]) -> str:

@@ -31,7 +31,7 @@ class EarwitnessError(Exception):
     def __str__(self) -> str:
         text = self.what if self.where is None else f"{self.where}: {self.what}"
         if self.fix:
-            text = f"{text.rstrip('.')}. {self.fix}"
+            text = f"{text.rstrip('.')}{'' if text.endswith(('?', '!')) else '.'} {self.fix}"
         return printable(text)
 
 
