@@ -1,0 +1,277 @@
+"""Long runs: the tests marked `soak` (kills, memory) and damaged audio files by the hundred; a JSON record of it all.
+
+    python benchmarks/soak.py --output benchmarks/results/soak.json [--files 500] [--seed 0] [--no-tests]
+
+A damaged file is read in a process of its own, so that a crash or a hang is a finding and not the end of the run. It
+must give samples or an `AudioError`, within 10 seconds. Files that did neither are kept beside the record. Exit code 1
+where a test failed or such a file was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 10.0
+RATE = 16_000
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "flac": ("FLAC", "PCM_16"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+}
+
+
+# --- damaged files --------------------------------------------------------------------------------
+
+
+@dataclass
+class Fuzzed:
+    """What became of the damaged files; `findings` are those that gave neither samples nor an `AudioError` in time."""
+
+    files: int = 0
+    seconds: float = 0.0
+    slowest_s: float = 0.0
+    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # by format: read, refused, crashed, ...
+    findings: list[dict[str, str]] = field(default_factory=list)
+
+
+def fuzz(files: int, seed: int, keep: Path) -> Fuzzed:
+    """Read `files` damaged files; the same seed gives the same ones."""
+    rng = np.random.default_rng(seed)
+    whole = {name: _encoded(*form) for name, form in FORMATS.items()}
+    found, counts = Fuzzed(), {name: Counter[str]() for name in FORMATS}
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        reader = Reader()
+        for number in range(files):
+            name = list(FORMATS)[number % len(FORMATS)]
+            path = Path(folder) / f"{number}.{name}"
+            path.write_bytes(damaged(whole[name], rng))
+            before = time.perf_counter()
+            outcome, detail = reader.read(path)
+            found.slowest_s = max(found.slowest_s, round(time.perf_counter() - before, 3))
+            counts[name][outcome] += 1
+            if outcome not in ("read", "refused"):
+                found.findings.append({"file": path.name, "outcome": outcome, "detail": detail})
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / path.name).write_bytes(path.read_bytes())
+            path.unlink()
+        reader.close()
+    found.files, found.seconds = files, round(time.perf_counter() - start, 1)
+    found.outcomes = {name: dict(sorted(count.items())) for name, count in counts.items()}
+    return found
+
+
+def _encoded(container: str, subtype: str) -> bytes:
+    """A second and a half of harmonics under noise."""
+    time_s = np.arange(round(1.5 * RATE)) / RATE
+    voice = sum(np.sin(2 * np.pi * 120 * k * time_s) / k for k in range(1, 12))
+    sound = 0.1 * voice + 0.01 * np.random.default_rng(0).standard_normal(len(time_s))
+    file = io.BytesIO()
+    soundfile.write(file, sound.astype(np.float32), RATE, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """One to three kinds of damage, one after the other."""
+    for _ in range(rng.integers(1, 4)):
+        content = _DAMAGES[rng.integers(len(_DAMAGES))](content or b"\0", rng)
+    return content
+
+
+def _bytes_anywhere(content: bytes, rng: np.random.Generator) -> bytes:
+    return _overwritten(content, rng.integers(0, len(content), rng.integers(1, 40)), rng)
+
+
+def _bytes_in_the_header(content: bytes, rng: np.random.Generator) -> bytes:
+    return _overwritten(content, rng.integers(0, min(len(content), 128), rng.integers(1, 8)), rng)
+
+
+def _extreme_numbers(content: bytes, rng: np.random.Generator) -> bytes:
+    """A field of four bytes in the header becomes 0, the largest or the most negative number."""
+    at = int(rng.integers(0, min(len(content), 128)))
+    value = (b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\0\0\0\x80")[rng.integers(4)]
+    return content[:at] + value + content[at + 4 :]
+
+
+def _cut_short(content: bytes, rng: np.random.Generator) -> bytes:
+    return content[: rng.integers(0, len(content))]
+
+
+def _piece_lost(content: bytes, rng: np.random.Generator) -> bytes:
+    first, last = _stretch(content, rng)
+    return content[:first] + content[last:]
+
+
+def _piece_doubled(content: bytes, rng: np.random.Generator) -> bytes:
+    first, last = _stretch(content, rng)
+    return content[:last] + content[first:]
+
+
+def _piece_blank(content: bytes, rng: np.random.Generator) -> bytes:
+    first, last = _stretch(content, rng)
+    return content[:first] + bytes(last - first) + content[last:]
+
+
+def _noise_between(content: bytes, rng: np.random.Generator) -> bytes:
+    at = int(rng.integers(0, len(content)))
+    return content[:at] + rng.bytes(int(rng.integers(1, 2_000))) + content[at:]
+
+
+_DAMAGES = (
+    _bytes_anywhere,
+    _bytes_in_the_header,
+    _extreme_numbers,
+    _cut_short,
+    _piece_lost,
+    _piece_doubled,
+    _piece_blank,
+    _noise_between,
+)
+
+
+def _overwritten(content: bytes, places: Any, rng: np.random.Generator) -> bytes:
+    changed = bytearray(content)
+    for place in places:
+        changed[place] = rng.integers(256)
+    return bytes(changed)
+
+
+def _stretch(content: bytes, rng: np.random.Generator) -> tuple[int, int]:
+    first = int(rng.integers(0, len(content)))
+    return first, min(len(content), first + int(rng.integers(1, 3_000)))
+
+
+class Reader:
+    """A process that reads one file after the other, replaced when it crashes or hangs."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def read(self, path: Path) -> tuple[str, str]:
+        """Outcome (read, refused, other error, crashed, hung) and detail."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{path}\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], PATIENCE_S)[0]:
+            self.close()
+            return "hung", f"no answer within {PATIENCE_S:g} s"
+        outcome, _, detail = process.stdout.readline().rstrip("\n").partition("\t")
+        if not outcome:
+            code = process.wait()
+            self.close()
+            return "crashed", f"exit code {code}"
+        return outcome, detail
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, __file__, "--worker"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"  # the time of imports is not that of a file
+        return self._process
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def work() -> None:
+    """The reading process: a path a line in, an outcome a line out."""
+    from earwitness.audio import load
+    from earwitness.core.errors import AudioError, printable
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        outcome, detail = "read", ""
+        try:
+            samples = load(line.rstrip("\n")).samples
+            if not len(samples) or not np.isfinite(samples).all():
+                outcome, detail = "other error", "samples that are none, or not finite"
+        except AudioError as error:
+            outcome, detail = "refused", str(error)
+        except Exception as error:  # whatever it is, it is a finding
+            outcome, detail = "other error", f"{type(error).__name__}: {error}"
+        print(f"{outcome}\t{printable(detail)}", flush=True)
+
+
+# --- tests ----------------------------------------------------------------------------------------
+
+
+def run_tests(more: list[str]) -> list[dict[str, Any]]:
+    """Every test marked `soak`: name, outcome, seconds, and what was said where it failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-m", "soak", f"--junitxml={report}", *more]
+        subprocess.run(command, cwd=ROOT, check=False)
+        cases = ElementTree.parse(report).getroot().iter("testcase")  # pytest has just written it
+        return [_told(case) for case in cases]
+
+
+def _told(case: ElementTree.Element) -> dict[str, Any]:
+    told = {"test": f"{case.get('classname')}::{case.get('name')}", "seconds": round(float(case.get("time", 0)), 1)}
+    for outcome in ("failure", "error", "skipped"):
+        if (said := case.find(outcome)) is not None:
+            return told | {"outcome": outcome, "said": (said.get("message") or "")[:1_000]}
+    return told | {"outcome": "passed"}
+
+
+def main() -> int:
+    """Run what is asked for, and write the record."""
+    parser = argparse.ArgumentParser(description="Long runs: kills, memory, damaged audio files.")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "soak.json")
+    parser.add_argument("--files", type=int, default=500, help="damaged files to read")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-tests", action="store_true", help="only the damaged files")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options, more = parser.parse_known_args()  # what is left goes to pytest, e.g. -n 2
+    if options.worker:
+        work()
+        return 0
+    return _soak(options, more)
+
+
+def _soak(options: argparse.Namespace, more: list[str]) -> int:
+    from earwitness.core.records import RunRecord
+    from earwitness.core.writing import write_atomically
+
+    start = time.perf_counter()
+    fuzzed = fuzz(options.files, options.seed, options.output.with_name(f"{options.output.stem}-findings"))
+    tests = [] if options.no_tests else run_tests(more)
+    outcomes = Counter(test["outcome"] for test in tests)
+    settings = {"files": options.files, "tests": not options.no_tests, "patience_s": PATIENCE_S}
+    record = RunRecord.make("python benchmarks/soak.py", settings, seed=options.seed).plain()
+    record["machine"]["cores"] = str(os.cpu_count())
+    summary = {"tests": dict(outcomes), "damaged files": fuzzed.files, "findings": len(fuzzed.findings)}
+    summary["seconds"] = round(time.perf_counter() - start, 1)
+    told = {"summary": summary, "damaged_files": asdict(fuzzed), "tests": tests, "record": record}
+    write_atomically(options.output, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    print(json.dumps(summary, indent=2))
+    return 1 if fuzzed.findings or outcomes["failure"] or outcomes["error"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
