@@ -189,7 +189,7 @@ class TestTrials:
                 assert row["error"].startswith("test: is not audio")
                 continue
             enrol, test = (embedder.embed_file(calls / row[side]) for side in ("enrol", "test"))
-            assert row["score"] == pytest.approx(embedder.compare([enrol], test), abs=1e-5)
+            assert row["score"] == pytest.approx(embedder.compare([enrol], test), abs=1e-6)
             assert row["llr"] == pytest.approx(embedder.info.llr(row["score"]), abs=1e-6)
             assert row["error"] is None
         assert {path.name for path in tmp_path.iterdir()} == {"calls", "trials.txt", output.name}
