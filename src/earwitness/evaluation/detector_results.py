@@ -36,6 +36,7 @@ from earwitness.evaluation.results import (
     figure,
     leaks_of,
     minutes,
+    misleading,
     read_side,
     results_folder,
     write_result,
@@ -285,6 +286,8 @@ def _amount(use: str, side: Manifest) -> str:
 def _failures(rows: list[ResultRow]) -> Iterator[str]:
     """In words, what the figures say goes wrong; the control's own failures are not the model's."""
     for row in rows:
+        if words := misleading(row):
+            yield words
         if NAME in row.data or row.value < WORTHLESS:
             continue
         if row.metric == EER:

@@ -23,6 +23,7 @@ from earwitness.training.model_folder import ModelInfo, TestedRanges, read_model
 RESULTS = "results"
 EER = "EER (interpolated), %"
 WORTHLESS = 30.0  # an EER or a share of false alarms, in %, from which a card speaks of a known failure
+MISLEADING = 1.0  # bits: a Cllr from which likelihood ratios cost more than not listening
 EVIDENCE = "proof by itself: an answer is evidence, to be weighed with other evidence"
 
 
@@ -112,3 +113,10 @@ def leaks_of(info: ModelInfo) -> list[str]:
     if not leaks:
         return []
     return [f"It was trained with {len(leaks)} leak(s) between the sides, so that its tests count for little."]
+
+
+def misleading(row: ResultRow) -> str | None:
+    """In words, that the likelihood ratios of a result are worse than none; None where they are not."""
+    if row.metric != "Cllr" or row.value < MISLEADING:
+        return None
+    return f"{row.data}: the likelihood ratios cost more than not listening (Cllr {row.value:.2f}; {row.files} tested)"

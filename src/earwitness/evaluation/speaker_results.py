@@ -33,6 +33,7 @@ from earwitness.evaluation.results import (
     figure,
     leaks_of,
     minutes,
+    misleading,
     read_side,
     results_folder,
     write_result,
@@ -219,6 +220,8 @@ def _failures(rows: list[ResultRow]) -> Iterator[str]:
     for row in rows:
         if row.metric == EER and row.value >= WORTHLESS:
             yield f"{row.data}: EER {row.value:.0f} % ({row.files} trials)"
+        if words := misleading(row):
+            yield words
 
 
 def _unproven(parts: list[_Part]) -> Iterator[str]:

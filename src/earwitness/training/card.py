@@ -68,7 +68,7 @@ def _results(results: Sequence[ResultRow]) -> str:
     if not results:
         return "None yet: this model has not been tested."
     rows = [(row.data, row.metric, f"{row.value:.4g}", _interval(row), str(row.files), row.source) for row in results]
-    return _table(("data", "metric", "value", "95 % interval", "files", "from"), rows)
+    return _table(("data", "metric", "value", "95 % interval", "files or trials", "from"), rows)
 
 
 def _interval(row: ResultRow) -> str:
