@@ -45,7 +45,7 @@ def judge_genuineness(
         score=result.score,
         score_meaning=SCORE_MEANING,
         evidence=tuple(_evidence(result, stretches)),
-        tracks=(_track(result.windows, detector),),
+        tracks=(_track(result.windows, detector, calibrated=ratio is not None),),
         stretches=stretches,
         limits=(*reasons, *outside(facts, conditions), *tested_on(info)),
         seconds_used=result.seconds_used,
@@ -56,9 +56,8 @@ def judge_genuineness(
     return weighed(finding, ratio, SIDES)
 
 
-def _track(windows: Sequence[WindowScore], detector: Detector) -> Track:
-    """The windows' calibrated ratios; the bare scores where the model has no calibration."""
-    calibrated = detector.info.calibration is not None
+def _track(windows: Sequence[WindowScore], detector: Detector, *, calibrated: bool) -> Track:
+    """The windows' calibrated ratios; their bare scores where the model may not answer."""
     values = [detector.info.llr(window.score) if calibrated else window.score for window in windows]
     return Track(
         name="evidence over time",
@@ -68,6 +67,7 @@ def _track(windows: Sequence[WindowScore], detector: Detector) -> Track:
         values=tuple(values),
         high_means="genuine",
         low_means="synthetic",
+        neutral=0.0 if calibrated else None,
     )
 
 

@@ -61,7 +61,7 @@ def withheld(info: ModelInfo) -> tuple[str, ...]:
         return ()
     reasons = info.extra.get("inconclusive_because")
     texts = [str(reason) for reason in reasons] if isinstance(reasons, list) else []
-    return ("This model's own tests don't allow it to answer.", *texts)
+    return ("This model's own tests don't allow it to answer; its score is shown without a strength.", *texts)
 
 
 def outside(facts: SignalFacts, conditions: Sequence[ConditionName]) -> list[str]:
@@ -89,4 +89,7 @@ def outside(facts: SignalFacts, conditions: Sequence[ConditionName]) -> list[str
 
 def tested_on(info: ModelInfo) -> list[str]:
     """The limits that hold for every answer of a model."""
-    return [*info.limits, *(f"Known failure: {failure}" for failure in info.known_failures)]
+    said = [f"Not for {limit}." for limit in info.limits]
+    if info.known_failures:
+        said.append(f"{len(info.known_failures)} known failure(s) of the model are listed in its card.")
+    return said
