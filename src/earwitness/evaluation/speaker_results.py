@@ -48,7 +48,7 @@ from earwitness.training.model_folder import ModelInfo, TestedRanges
 SHORT_S = 2.0
 TELEPHONE_HZ = 3_400.0
 MOST_NONTARGETS = 30_000
-SIDES = {"dev": "dev side (epochs were chosen and the calibration was fitted on it)", "test": "test side"}
+SIDES = {"dev": "dev side (used to choose epochs and to fit the calibration)", "test": "test side"}
 CONDITIONS = {
     "full": "whole recordings",
     "short": "both cut to 2 s",

@@ -6,7 +6,7 @@ trials, the limit of one voice) is made by the loaded model through `Embedder`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,8 @@ def train_embedder(
     speakers = Vocabulary.of(data.train, "speaker")
     trainee = _trainee(recipe, data, speakers, published)
     train = train_batches(recipe, data.train, speakers)
-    dev = dev_batches(recipe, data.dev, Vocabulary.of(data.dev, "speaker"))
+    choosing = _without(data.dev, recipe.split.calibration_corpora)
+    dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
     result = fit(trainee, SpeakerTask(), train, dev, recipe, folder / "fit", resume=resume)
     info = _describe(recipe, data, result.metrics, published)
     model = folder / "model"
@@ -68,6 +69,11 @@ def train_embedder(
     if recipe.cohort_top:
         add_cohort(model, data, recipe.cohort_top)
     return calibrate_embedder(model, data.dev, recipe.seed)
+
+
+def _without(side: Manifest, corpora: Sequence[str]) -> Manifest:
+    """The rows of other corpora than these."""
+    return side.filter(~pl.col("corpus").is_in(list(corpora))) if corpora else side
 
 
 def add_cohort(model: Path, data: SplitData, top: int) -> None:
@@ -96,7 +102,9 @@ def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
     known = _prints(embedder, dev, "clean")
     fitted = [_fit(embedder, dev, known, "clean", known, seed)]
     fitted += [_fit(embedder, dev, known, name, _prints(embedder, dev, name), seed) for name in CONDITIONS]
-    calibration = Calibration(fitted_on="trials between dev speakers of the recipe", conditions=tuple(fitted))
+    calibration = Calibration(
+        fitted_on="trials between dev speakers of the recipe, within a corpus", conditions=tuple(fitted)
+    )
     extra = {**embedder.info.extra, EXTRA: one_voice_limit(known.values())}
     revise_model(model, embedder.info.model_copy(update={"calibration": calibration, "extra": extra}))
     return model
@@ -152,7 +160,7 @@ def _fit(
     """One condition, over the rows that can be judged on both sides; intervals resample speakers."""
     rows = [row for row in dev.rows() if row.id in known and row.id in tests]
     speakers = np.array([row.speaker for row in rows])
-    same, different = trials(speakers, seed)
+    same, different = trials(speakers, seed, corpora=_corpora(rows, dev))
     vectors = np.stack([known[row.id].vector for row in rows] + [tests[row.id].vector for row in rows])
     enrolment, test = np.concatenate([same, different]).T
     scores = embedder.comparator.trials(vectors, enrolment, test + len(rows))
@@ -160,13 +168,27 @@ def _fit(
     return fit_condition(condition, scores[: len(same)], scores[len(same) :], units, seed)
 
 
-def trials(speakers: NDArray[np.str_], seed: int, most: int = DIFFERENT_TRIALS) -> tuple[NDArray[np.int64], ...]:
+def _corpora(rows: Sequence[Row], manifest: Manifest) -> NDArray[np.str_] | None:
+    """The corpus of each row, where the manifest tells."""
+    if "corpus" not in manifest.table.columns:
+        return None
+    of = dict(manifest.table.select("id", pl.col("corpus").fill_null("")).iter_rows())
+    return np.array([of[row.id] for row in rows])
+
+
+def trials(
+    speakers: NDArray[np.str_], seed: int, most: int = DIFFERENT_TRIALS, corpora: NDArray[np.str_] | None = None
+) -> tuple[NDArray[np.int64], ...]:
     """Pairs (enrolment, test) of rows [n, 2]: all of one speaker, and at most `most` of different ones.
 
-    Raises `DataError` where there is none of a kind.
+    With `corpora`, both sides are of one corpus: voices that corpora tell apart by their sound prove nothing. Raises
+    `DataError` where there is none of a kind.
     """
     first, second = np.triu_indices(len(speakers), k=1)
     pairs = np.stack([first, second], axis=1).astype(np.int64)
+    if corpora is not None:
+        pairs = pairs[corpora[first] == corpora[second]]
+        first, second = pairs.T
     is_same = speakers[first] == speakers[second]
     same, different = pairs[is_same], pairs[~is_same]
     if not len(same) or not len(different):

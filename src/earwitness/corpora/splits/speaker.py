@@ -16,7 +16,9 @@ from earwitness.corpora.splits.grouping import NON_COMMERCIAL, connected, draw, 
 class SpeakerSplit(Config):
     """The first `dev_speakers` speakers, in hash order, of `dev_corpora` (all corpora where empty) go to dev.
 
-    All of `test_corpora` goes to test, for results on recordings of another kind than any that was learnt from.
+    All of `test_corpora` goes to test, for results on recordings of another kind than any that was learnt from. All of
+    `calibration_corpora` goes to dev: no epoch is chosen on them, but likelihood ratios are fitted on them too, since a
+    calibration on familiar recordings alone claims too much on others.
     Speakers who share a recording or a split group move together, to test where one of them stands there. Left out:
     spoofs, rows without a speaker, corpora of `exclude_corpora` (e.g. where the speaker is only inferred), licences
     of `exclude_licences`.
@@ -26,6 +28,7 @@ class SpeakerSplit(Config):
     dev_speakers: int = Field(30, ge=1)
     dev_corpora: tuple[str, ...] = ()
     test_corpora: tuple[str, ...] = ()
+    calibration_corpora: tuple[str, ...] = ()
     exclude_corpora: tuple[str, ...] = ()
     exclude_licences: tuple[str, ...] = NON_COMMERCIAL
     seed: int = 0
@@ -34,7 +37,8 @@ class SpeakerSplit(Config):
         """Raises `DataError` when a named corpus is not there or no speaker would be left to train on."""
         table = manifest.table.with_columns(_licensed_out=has_licence(self.exclude_licences))
         corpus = table["corpus"] if "corpus" in table.columns else pl.Series([None] * table.height, dtype=pl.String)
-        _check_corpora((*self.dev_corpora, *self.test_corpora, *self.exclude_corpora), corpus)
+        named = (*self.dev_corpora, *self.calibration_corpora, *self.test_corpora, *self.exclude_corpora)
+        _check_corpora(named, corpus)
         reasons = [
             self._reason(*values)
             for values in zip(table["label"], table["speaker"], corpus, table["_licensed_out"], strict=True)
@@ -47,7 +51,8 @@ class SpeakerSplit(Config):
         groups = connected(keys)
         placed = [(group, where) for group, where in zip(groups, corpus, strict=True) if group]
         test = {group for group, where in placed if where in self.test_corpora}
-        rest = [(group, where) for group, where in placed if group not in test]
+        calibration = {group for group, where in placed if where in self.calibration_corpora} - test
+        rest = [(group, where) for group, where in placed if group not in test | calibration]
         eligible = {group for group, where in rest if not self.dev_corpora or where in self.dev_corpora}
         if self.dev_speakers >= len({group for group, _ in rest}):
             raise DataError(
@@ -55,7 +60,7 @@ class SpeakerSplit(Config):
             )
         dev = set(sorted(eligible, key=lambda group: draw(self.seed, group))[: self.dev_speakers])
         sides = dict.fromkeys((group for group, _ in rest), "train") | dict.fromkeys(dev, "dev")
-        sides |= dict.fromkeys(test, "test")
+        sides |= dict.fromkeys(calibration, "dev") | dict.fromkeys(test, "test")
         return with_split(manifest, [None if group is None else sides[group] for group in groups], reasons)
 
     def _reason(self, label: str | None, speaker: str | None, corpus: str | None, licensed_out: bool) -> str | None:
