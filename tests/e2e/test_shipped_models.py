@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 import soundfile
 
 import earwitness
 from earwitness.cli.main import run
-from earwitness.core.writing import read_rows
 from earwitness.deepfake.detector import Detector
 from earwitness.speaker.embedder import Embedder
 from earwitness.training.model_folder import verify_model
@@ -48,7 +48,7 @@ def test_api_score_and_examine_agree(name: str, samples_folder: Path, tmp_path: 
     by_api = detector.score(samples, rate)
     table, report = tmp_path / "scores.csv", tmp_path / "report.json"
     assert command("score", str(path), "--task", "deepfake", "--model", name, "-o", str(table)) == 0
-    row = read_rows(table)[0]
+    row = pl.read_csv(table).row(0, named=True)
     assert command("examine", str(path), "--model", f"deepfake={name}", "--json", str(report)) == 0
     finding = json.loads(report.read_text(encoding="utf-8"))["findings"][0]
     assert row["score"] == pytest.approx(by_api.score, abs=1e-6)

@@ -88,11 +88,13 @@ def test_failures_are_the_high_errors_of_the_model_alone() -> None:
         row("test side, family codec2", EER, 12.0),
         row("twins: the trivial control", EER, 50.0),
         row("real speech, voice lj", tested.FALSE_ALARMS, 80.0),
-        row("test side", "Cllr", 70.0),
+        row("test side", "Cllr", 0.7),
+        row("twins", "Cllr", 1.2),
     ]
     assert list(tested._failures(rows)) == [
         "test side, family world: EER 41 % (20 files)",
         "real speech, voice lj: 80 % of 20 files lie below the threshold of equal dev errors",
+        "twins: the likelihood ratios cost more than not listening (Cllr 1.20; 20 tested)",
     ]
 
 
