@@ -94,7 +94,7 @@ def test_figures_are_those_that_judging_gives(run: Path) -> None:
         assert row in written["rows"]
     card = (run / "model" / "CARD.md").read_text()
     assert "both cut to 2 s" in card
-    assert "epochs were chosen and the calibration was fitted on it" in card
+    assert "used to choose epochs and to fit the calibration" in card
     assert info.tested.languages == ("en",)
     assert any("trained on 1 minutes: 15 recordings of 5 speakers" in note for note in info.tested.notes)
 
