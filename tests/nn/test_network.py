@@ -15,6 +15,7 @@ from earwitness.nn.layers.grouping import run_by_length
 from earwitness.nn.network import Branch, BranchConfig, EmbeddingConfig, Network, NetworkConfig
 from earwitness.nn.pooling import AttentiveStatisticsConfig, LastConfig, MeanConfig, StatisticsConfig
 from earwitness.nn.types import Embedding
+from earwitness.training.tensors import load_trained_state
 
 SPECTRAL = BranchConfig(
     frontend=FbankConfig(),
@@ -179,7 +180,7 @@ def test_trainable_state_leaves_pretrained_weights_out() -> None:
     assert not any(key.startswith(prefix) for key in state)
     assert frozen_keys(network) == {key for key in network.state_dict() if key.startswith(prefix)}
     other.branches[0].frontend.encoder.load_state_dict(network.branches[0].frontend.encoder.state_dict())
-    other.load_trainable_state(state)
+    load_trained_state(other, state)
     x = torch.randn(2, 1600)
     assert torch.equal(network(x), other(x))
 
@@ -207,7 +208,7 @@ def test_other_weights_are_refused(fault: str) -> None:
     else:
         state["classifier.bias"] = torch.zeros(3)
     with pytest.raises(ModelError, match=r"classifier\.bias|frontend\.encoder"):
-        network.load_trainable_state(state)
+        load_trained_state(network, state)
 
 
 def test_branches_of_one_configuration_differ_only_in_weights() -> None:

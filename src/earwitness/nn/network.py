@@ -3,7 +3,7 @@ classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -176,17 +176,3 @@ class Network(nn.Module):
         """The state-dict without the weights of frozen pretrained parts, which come from their own source."""
         frozen = frozen_keys(self)
         return {key: value for key, value in self.state_dict().items() if key not in frozen}
-
-    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load what `trainable_state` gave. Raises `ModelError` for a missing, unexpected or misshapen tensor."""
-        own = self.trainable_state()
-        missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        if missing or unexpected:
-            first = (missing or unexpected)[0]
-            raise ModelError(
-                f"weights don't fit the network: {len(missing)} missing, {len(unexpected)} unexpected (first: {first})"
-            )
-        for key, value in state.items():
-            if value.shape != own[key].shape:
-                raise ModelError(f"{key} has shape {tuple(value.shape)}, the network needs {tuple(own[key].shape)}")
-        self.load_state_dict(dict(state), strict=False)
