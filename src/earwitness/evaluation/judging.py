@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
 
 import polars as pl
 
-from earwitness.core.errors import DataError, MetricError, UsageError
+from earwitness.core.errors import DataError, MetricError
 from earwitness.core.records import RunRecord, command_line
 from earwitness.evaluation.labelled import LabelledScores, Task
+from earwitness.evaluation.units import Unit, require_column, units_of
 from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap, paired
 from earwitness.metrics.detection import (
     ASVSPOOF5,
@@ -28,8 +28,6 @@ from earwitness.metrics.detection import (
 )
 from earwitness.metrics.scores import Floats
 from earwitness.metrics.trials import Trials
-
-Unit = Literal["auto", "speaker", "system", "utterance"]
 
 COSTS: dict[Task, tuple[DetectionCost, ...]] = {"deepfake": (ASVSPOOF5,), "speaker": (VOX01, VOX05)}
 SPOOF_COLUMNS = ("system", "family")  # they describe spoofs alone; every group is set against all bona fide
@@ -126,7 +124,7 @@ def judge(scores: LabelledScores, options: JudgeOptions | None = None) -> Judgem
     """
     options = options or JudgeOptions()
     for column in options.by:
-        _require_column(scores, column, "--by")
+        require_column(scores, column, "--by")
     units, notes = units_of(scores, options.unit)
     measures = _measures(scores, units, options)
     tied = error_rates(scores.positive["score"], scores.negative["score"]).tied_fraction
@@ -179,69 +177,6 @@ def compare(
         options.seed,
     )
     return Comparison(*names, found, options.eer_method, len(shared), left_out)
-
-
-def units_of(scores: LabelledScores, unit: Unit = "auto") -> tuple[Units, list[str]]:
-    """What is resampled together, rows of the positives first, and what must be said about it.
-
-    `auto`: bona fide by speaker crossed with spoof by system (by speaker where there are no systems); trials by the
-    speakers of both sides. Where a column is missing or has one value only: by utterance (trials: by recording).
-    Raises `UsageError` where a named unit is not there.
-    """
-    if unit not in get_args(Unit):
-        raise UsageError(f"unknown unit '{unit}'", where="--unit", fix=f"Use one of {', '.join(get_args(Unit))}.")
-    pos, neg = scores.positive, scores.negative
-    if scores.task == "speaker":
-        return _trial_units(pl.concat([pos, neg]), unit)
-    if unit == "utterance":
-        return Units.stacked(Units.each(pos.height), Units.each(neg.height)), []
-    if unit == "speaker":
-        _require_column(scores, "speaker", "--unit")
-        return _grouped(pl.concat([pos, neg]), "speaker")
-    if unit == "system":
-        _require_column(scores, "system", "--unit")
-        system, notes = _grouped(neg, "system")
-        return Units.stacked(Units.each(pos.height), system), notes
-    if _usable(pos, "speaker") and _usable(neg, "speaker") and not _usable(neg, "system"):
-        return _grouped(pl.concat([pos, neg]), "speaker")  # a speaker brings the scores of both classes
-    by_speaker, first = _grouped_or_each(pos, "speaker", "bona fide")
-    by_system, second = _grouped_or_each(neg, "system", "spoof")
-    return Units.stacked(by_speaker, by_system), first + second
-
-
-def _usable(table: pl.DataFrame, column: str) -> bool:
-    return column in table.columns and table[column].drop_nulls().n_unique() > 1
-
-
-def _grouped_or_each(table: pl.DataFrame, column: str, what: str) -> tuple[Units, list[str]]:
-    if _usable(table, column):
-        return _grouped(table, column)
-    note = f"{what}: fewer than two values of {column}, so the interval is over utterances"
-    return Units.each(table.height), [note]
-
-
-def _grouped(table: pl.DataFrame, column: str) -> tuple[Units, list[str]]:
-    """Units by a column; a row without a value is a unit of its own."""
-    missing = table[column].null_count()
-    own = pl.format("\0{}", pl.int_range(pl.len()))
-    ids = table.select(pl.col(column).cast(pl.String).fill_null(own)).to_series()
-    notes = [f"{missing} rows have no {column} and are each a unit of their own"] if missing else []
-    return Units.of(ids.to_numpy(), column), notes
-
-
-def _trial_units(trials: pl.DataFrame, unit: Unit) -> tuple[Units, list[str]]:
-    if unit == "utterance":
-        return Units.each(trials.height, "trial"), []
-    if unit == "system":
-        raise UsageError("speaker trials have no systems", where="--unit", fix="Use speaker or utterance.")
-    sides = ("enrol_speaker", "test_speaker")
-    if all(side in trials.columns and not trials[side].null_count() for side in sides):
-        return Units.pairs(trials[sides[0]].to_list(), trials[sides[1]].to_list(), "speaker"), []
-    if unit == "speaker":
-        fix = "Add them to the key, or use --unit auto."
-        raise UsageError("the trials have no columns `enrol_speaker` and `test_speaker`", where="--unit", fix=fix)
-    note = "no columns `enrol_speaker` and `test_speaker`, so the interval is over the recordings of both sides"
-    return Units.pairs(trials["enrol"].to_list(), trials["test"].to_list(), "recording"), [note]
 
 
 def _measures(scores: LabelledScores, units: Units, options: JudgeOptions) -> list[Measure]:
@@ -348,10 +283,3 @@ def _group(
     except MetricError as error:
         return Group(column, value, *counts, None, error.what)
     return Group(column, value, *counts, found[0], note)
-
-
-def _require_column(scores: LabelledScores, column: str, option: str) -> None:
-    if column not in scores.table.columns:
-        known = [name for name in scores.table.columns if name not in ("id", "score", "llr", "positive", "path")]
-        fix = f"There are: {', '.join(known)}." if known else "Give a --key with more columns."
-        raise UsageError(f"there is no column '{column}'", where=option, fix=fix)
