@@ -6,7 +6,7 @@ where score >= threshold. Tied scores move together, so that a constant score ha
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -16,7 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from earwitness.core.errors import MetricError
-from earwitness.metrics.scores import Floats, two_classes
+from earwitness.metrics.costs import ASVSPOOF5 as ASVSPOOF5  # cost models are also found here, beside what uses them
+from earwitness.metrics.costs import VOX01 as VOX01
+from earwitness.metrics.costs import VOX05 as VOX05
+from earwitness.metrics.costs import Cost
+from earwitness.metrics.costs import DetectionCost as DetectionCost
+from earwitness.metrics.scores import Floats, as_weights, two_classes
 
 Counts = NDArray[np.int64]
 
@@ -33,8 +38,19 @@ EER_DEFINITIONS: dict[EerMethod, str] = {
 }
 
 
+class TieWarning:
+    """What every result says that depends on how tied scores are treated."""
+
+    tied_fraction: float  # share of all scores that equal a score of the other class
+
+    @property
+    def many_ties(self) -> bool:
+        """More than 1 % of the scores are tied across classes: definitions differ, and a caller should say so."""
+        return self.tied_fraction > TIED_WARNING
+
+
 @dataclass(frozen=True)
-class ErrorRates:
+class ErrorRates(TieWarning):
     """Operating points by rising threshold, from accept-all (0, 1) to reject-all (1, 0); arrays are [K].
 
     `miss[k]` is the share of positives below `thresholds[k]`, `false_alarm[k]` the share of negatives at or above it;
@@ -46,7 +62,7 @@ class ErrorRates:
     false_alarm: Floats
     positives: float
     negatives: float
-    tied_fraction: float = 0.0  # share of all scores that equal a score of the other class
+    tied_fraction: float = 0.0
 
     @cached_property
     def crossing(self) -> int:
@@ -59,7 +75,7 @@ class ErrorRates:
 
 
 @dataclass(frozen=True)
-class Eer:
+class Eer(TieWarning):
     """Equal error rate as a share, its threshold, and which definition it is.
 
     The threshold belongs to the rule score >= threshold; for `asvspoof` to the official rule score > threshold.
@@ -70,53 +86,21 @@ class Eer:
     method: EerMethod
     tied_fraction: float
 
-    @property
-    def many_ties(self) -> bool:
-        """More than 1 % of the scores are tied across classes: definitions differ, and a caller should say so."""
-        return self.tied_fraction > TIED_WARNING
-
-
-@dataclass(frozen=True)
-class DetectionCost:
-    """A cost model: prior of the positive class and the prices of a miss and of a false alarm."""
-
-    p_target: float
-    c_miss: float = 1.0
-    c_fa: float = 1.0
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if not (0 < self.p_target < 1 and self.c_miss > 0 and self.c_fa > 0):
-            raise MetricError(f"no cost model: {self}", fix="The prior lies between 0 and 1, costs are positive.")
-
-    @property
-    def weights(self) -> tuple[float, float]:
-        """Weight of miss and of false alarm, normalised so that the better of accept-all and reject-all costs 1."""
-        miss, false_alarm = self.c_miss * self.p_target, self.c_fa * (1 - self.p_target)
-        default = min(miss, false_alarm)
-        return miss / default, false_alarm / default
-
-    @property
-    def bayes_threshold(self) -> float:
-        """Where a natural-log likelihood ratio should be cut: ln(C_fa (1 - P) / (C_miss P))."""
-        return math.log(self.c_fa * (1 - self.p_target) / (self.c_miss * self.p_target))
-
-    def __str__(self) -> str:
-        return f"{self.name or 'cost'} (P_target {self.p_target:g}, C_miss {self.c_miss:g}, C_fa {self.c_fa:g})"
-
-
-ASVSPOOF5 = DetectionCost(0.95, 1, 10, "asvspoof5")  # P_spoof 0.05, arXiv 2408.08739
-VOX01 = DetectionCost(0.01, 1, 1, "vox01")
-VOX05 = DetectionCost(0.05, 1, 1, "vox05")
-
 
 @dataclass(frozen=True)
 class MinDcf:
-    """Lowest normalised detection cost over all thresholds (1 = useless), and where it is reached."""
+    """Lowest normalised detection cost over all thresholds (1 = useless), and where each operating point reaches it."""
 
     value: float
-    threshold: float
-    cost: DetectionCost
+    thresholds: tuple[float, ...]
+    cost: Cost
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of a single operating point. Raises `MetricError` where several were averaged."""
+        if len(self.thresholds) > 1:
+            raise MetricError(f"{self.cost} has no single threshold", fix="Use `thresholds`, one an operating point.")
+        return self.thresholds[0]
 
 
 def error_rates(positive: ArrayLike, negative: ArrayLike) -> ErrorRates:
@@ -131,6 +115,41 @@ def error_rates(positive: ArrayLike, negative: ArrayLike) -> ErrorRates:
         negatives=len(neg),
         tied_fraction=_tied_fraction(pos_below, neg_below),
     )
+
+
+def weighted_rates(
+    positive: ArrayLike, negative: ArrayLike, positive_weights: ArrayLike, negative_weights: ArrayLike
+) -> ErrorRates:
+    """Operating points where each trial counts with its weight >= 0; all arrays are [N] of their class.
+
+    Raises `MetricError` as `error_rates` does, and for weights that are negative, all zero, or not one a trial.
+    """
+    distinct, *below = counts_below(*(np.sort(scores) for scores in two_classes(positive, negative)))
+    both = ((positive, positive_weights, "positive weights"), (negative, negative_weights, "negative weights"))
+    passed: list[Floats] = []
+    for (scores, weights, name), below_of_class in zip(both, below, strict=True):
+        order = np.argsort(np.asarray(scores), kind="stable")
+        weighed = as_weights(weights, len(order), name)[order]
+        passed.append(np.concatenate([[0.0], np.cumsum(weighed)])[below_of_class])
+    missed, rejected = passed
+    return ErrorRates(
+        thresholds=np.append(distinct, np.inf),
+        miss=missed / missed[-1],
+        false_alarm=1 - rejected / rejected[-1],
+        positives=float(missed[-1]),
+        negatives=float(rejected[-1]),
+        tied_fraction=_tied_fraction(*below),
+    )
+
+
+def partition_weights(partition: Sequence[object] | NDArray[np.generic]) -> Floats:
+    """Weights [N] that give each partition the same say: the largest partition's count over the own one's.
+
+    For the trials of one class, each with the partition it belongs to (the equalised variant of the NIST tools, over
+    language x gender). The weighted error rate is then the mean of the partitions' error rates.
+    """
+    _, codes, counts = np.unique(np.asarray(partition), return_inverse=True, return_counts=True)
+    return np.asarray((counts.max() / counts)[codes], np.float64)
 
 
 def counts_below(pos: Floats, neg: Floats) -> tuple[Floats, Counts, Counts]:
@@ -239,30 +258,48 @@ def convex_hull(rates: ErrorRates) -> ErrorRates:
     )
 
 
-def min_dcf(positive: ArrayLike, negative: ArrayLike, cost: DetectionCost) -> MinDcf:
+def min_dcf(positive: ArrayLike, negative: ArrayLike, cost: Cost) -> MinDcf:
     """Normalised minimum detection cost: min over thresholds of (C_miss P miss + C_fa (1-P) fa) / C_default.
 
-    The threshold is chosen on the same trials, so the value speaks of discrimination only. Raises `MetricError`.
+    The threshold is chosen on the same trials, so the value speaks of discrimination only. Of several operating points
+    each has its own minimum, and the mean is returned. Raises `MetricError`.
     """
     return min_dcf_at(error_rates(positive, negative), cost)
 
 
-def min_dcf_at(rates: ErrorRates, cost: DetectionCost) -> MinDcf:
+def min_dcf_at(rates: ErrorRates, cost: Cost) -> MinDcf:
     """Minimum detection cost of given operating points."""
-    miss, false_alarm = cost.weights
+    values, thresholds = zip(*(lowest_cost(rates, *point.weights) for point in cost.points), strict=True)
+    return MinDcf(sum(values) / len(values), thresholds, cost)
+
+
+def lowest_cost(rates: ErrorRates, miss: float, false_alarm: float) -> tuple[float, float]:
+    """Lowest of miss x P_miss + false_alarm x P_fa over the operating points, and the lowest threshold with it."""
     costs = miss * rates.miss + false_alarm * rates.false_alarm
     k = int(np.argmin(costs))
-    return MinDcf(float(costs[k]), float(rates.thresholds[k]), cost)
+    return float(costs[k]), float(rates.thresholds[k])
 
 
-def act_dcf(positive_llr: ArrayLike, negative_llr: ArrayLike, cost: DetectionCost) -> float:
+def act_dcf(positive_llr: ArrayLike, negative_llr: ArrayLike, cost: Cost) -> float:
     """Normalised detection cost at the Bayes threshold; scores are natural-log likelihood ratios.
 
-    Above 1 is legal: worse than deciding without listening. Raises `MetricError`.
+    Above 1 is legal: worse than deciding without listening. Of several operating points the mean. Raises `MetricError`.
     """
     pos, neg = two_classes(positive_llr, negative_llr)
-    miss, false_alarm = cost.weights
-    return float(miss * np.mean(pos < cost.bayes_threshold) + false_alarm * np.mean(neg >= cost.bayes_threshold))
+    values = []
+    for point in cost.points:
+        miss, false_alarm = point.weights
+        values.append(miss * np.mean(pos < point.bayes_threshold) + false_alarm * np.mean(neg >= point.bayes_threshold))
+    return float(np.mean(values))
+
+
+def ctrsvdd_min_dcf(positive: ArrayLike, negative: ArrayLike) -> float:
+    """What CtrSVDD results of the Nes2Net repository call minDCF: min over thresholds of (P_miss + P_fa) / 2.
+
+    Prior and prices are even and nothing is normalised, so that a useless score has 0.5: half of our `min_dcf` at
+    `DetectionCost(0.5)`. The EER beside it is our `nearest_mean`. Raises `MetricError`.
+    """
+    return lowest_cost(error_rates(positive, negative), 0.5, 0.5)[0]
 
 
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:

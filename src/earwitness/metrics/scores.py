@@ -33,3 +33,13 @@ def as_scores(values: ArrayLike, name: str) -> Floats:
 def two_classes(positive: ArrayLike, negative: ArrayLike) -> tuple[Floats, Floats]:
     """Scores of both classes, checked."""
     return as_scores(positive, "positive scores"), as_scores(negative, "negative scores")
+
+
+def as_weights(values: ArrayLike, count: int, name: str) -> Floats:
+    """The weights of `count` trials as finite float64 [count], none negative and not all zero. Raises `MetricError`."""
+    weights = as_scores(values, name)
+    if len(weights) != count:
+        raise MetricError(f"there are {len(weights)} for {count} trials", where=name, fix="Give one number a trial.")
+    if (weights < 0).any() or not weights.any():
+        raise MetricError("one is negative, or all are zero", where=name)
+    return weights

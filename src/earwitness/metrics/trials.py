@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from earwitness.core.errors import MetricError
 from earwitness.metrics.bootstrap import Units
 from earwitness.metrics.calibration import min_cllr_at, surprise
+from earwitness.metrics.costs import Cost, DetectionCost
 from earwitness.metrics.detection import (
-    DetectionCost,
     EerMethod,
     ErrorRates,
     asvspoof_eer_of_sorted,
@@ -25,13 +25,19 @@ from earwitness.metrics.detection import (
     eer_at,
     min_dcf_at,
 )
-from earwitness.metrics.scores import Floats, two_classes
+from earwitness.metrics.scores import Floats, as_weights, two_classes
+from earwitness.metrics.tandem import Tandem, min_tdcf_at, require_scores
 
 
 class Trials:
-    """Scores of two classes and the units that they are resampled by. Raises `MetricError` as every metric does."""
+    """Scores of two classes and the units that they are resampled by. Raises `MetricError` as every metric does.
 
-    def __init__(self, positive: ArrayLike, negative: ArrayLike, units: Units) -> None:
+    `weights`, one a row as in `units`, make a trial count for more than one (`partition_weights`).
+    """
+
+    def __init__(
+        self, positive: ArrayLike, negative: ArrayLike, units: Units, weights: ArrayLike | None = None
+    ) -> None:
         pos, neg = two_classes(positive, negative)
         if len(units.codes) != len(pos) + len(neg):
             raise MetricError(
@@ -41,13 +47,19 @@ class Trials:
         self.positive, self.negative = pos[pos_order], neg[neg_order]
         self.positive_units = units.take(pos_order)
         self.negative_units = units.take(neg_order + len(pos))
+        self.weighted = weights is not None
+        if weights is not None:
+            rows = as_weights(weights, len(pos) + len(neg), "weights")
+            self.positive_weights, self.negative_weights = rows[pos_order], rows[neg_order + len(pos)]
         self.thresholds, *below = _corners(self.positive, self.negative)
         self.positive_runs, self.negative_runs = (_Runs.between(cuts) for cuts in below)
 
     def resample(self, counts: Floats) -> Resample:
         """The trials with each unit counted `counts` [U] times. Raises `MetricError` where one class is left empty."""
-        weights = self.positive_units.weights(counts), self.negative_units.weights(counts)
-        return Resample(self, *weights)
+        pos, neg = self.positive_units.weights(counts), self.negative_units.weights(counts)
+        if self.weighted:
+            pos, neg = pos * self.positive_weights, neg * self.negative_weights
+        return Resample(self, pos, neg)
 
     @cached_property
     def surprises(self) -> tuple[Floats, Floats]:
@@ -109,24 +121,26 @@ class Resample:
     def eer(self, method: EerMethod = "interpolated") -> float:
         """Equal error rate; the `nearest` methods look at single trials, not at straight lines."""
         if method == "asvspoof":
+            if self.trials.weighted:
+                raise MetricError("the official EER knows no weights", fix="Use method 'interpolated'.")
             weights = np.concatenate([self.positive, self.negative])[self.trials.order]
             is_positive = self.trials.order < len(self.positive)
             return asvspoof_eer_of_sorted(np.repeat(is_positive, weights.astype(np.int64)))[0]
         rates = self._all_rates() if method in ("nearest_mean", "nearest_max") else self.rates
         return eer_at(rates, method).value
 
-    def min_dcf(self, cost: DetectionCost) -> float:
+    def min_dcf(self, cost: Cost) -> float:
         """Normalised minimum detection cost."""
         return min_dcf_at(self.rates, cost).value
 
-    def act_dcf(self, cost: DetectionCost) -> float:
+    def act_dcf(self, cost: Cost) -> float:
         """Normalised detection cost at the Bayes threshold; scores are natural-log likelihood ratios."""
-        miss, false_alarm = cost.weights
-        first_pos = np.searchsorted(self.trials.positive, cost.bayes_threshold)
-        first_neg = np.searchsorted(self.trials.negative, cost.bayes_threshold)
-        missed = self.positive[:first_pos].sum() / self._positives
-        accepted = self.negative[first_neg:].sum() / self._negatives
-        return float(miss * missed + false_alarm * accepted)
+        return sum(self._act(point) for point in cost.points) / len(cost.points)
+
+    def min_tdcf(self, tandem: Tandem) -> float:
+        """Minimum t-DCF of a countermeasure beside an ASV system whose error rates stay fixed."""
+        require_scores(self.trials.positive, self.trials.negative)
+        return min_tdcf_at(self.rates, tandem).value
 
     def cllr(self) -> float:
         """Log-likelihood-ratio cost in bits; scores are natural-log likelihood ratios."""
@@ -141,6 +155,14 @@ class Resample:
     def auc(self) -> float:
         """Area under the ROC."""
         return auc_at(self.rates)
+
+    def _act(self, point: DetectionCost) -> float:
+        miss, false_alarm = point.weights
+        first_pos = np.searchsorted(self.trials.positive, point.bayes_threshold)
+        first_neg = np.searchsorted(self.trials.negative, point.bayes_threshold)
+        missed = self.positive[:first_pos].sum() / self._positives
+        accepted = self.negative[first_neg:].sum() / self._negatives
+        return float(miss * missed + false_alarm * accepted)
 
     def _all_rates(self) -> ErrorRates:
         """Error rates at every score, not only at the corners."""
