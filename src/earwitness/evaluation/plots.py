@@ -213,7 +213,7 @@ def _reliability(scores: LabelledScores, axes: Any) -> None:
 
 
 def _log10(llr: Floats) -> Floats:
-    return llr / np.log(10)
+    return np.asarray(llr / np.log(10))
 
 
 def _steps(thresholds: Floats, positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
