@@ -26,6 +26,19 @@ def score(
     reference: Annotated[
         list[str] | None, typer.Option(help="Recordings of the claimed speaker; all values up to the next option.")
     ] = None,
+    cohort: Annotated[
+        str | None,
+        typer.Option(help="Recordings of other speakers to normalise trials by, instead of the model's own."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many of the nearest --cohort speakers count on each side; 300.")
+    ] = None,
+    subtract_mean: Annotated[
+        bool, typer.Option("--subtract-mean", help="Take the mean of the --cohort from every voice print.")
+    ] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Score trials of speakers that the model or the cohort knows.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
     engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
@@ -34,27 +47,33 @@ def score(
     """Score many recordings into a table; higher = bona fide (deepfake) or same speaker (speaker).
 
     The whole file is heard, every row says how many of its seconds were used, and a file that cannot be judged gets a
-    row with `error` and no score (exit code 1).
+    row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused.
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
     from earwitness.cli.progress import progress_bar
     from earwitness.core.errors import printable
+    from earwitness.evaluation.cohorts import CohortOptions
     from earwitness.evaluation.inputs import read_input
     from earwitness.evaluation.loading import load_detector, load_embedder
     from earwitness.evaluation.scoring import score_detection, score_references, score_trials
 
     _check(task, trials, reference, engine)
+    _check_of_trials(trials, cohort, {"--top": top, "--subtract-mean": subtract_mean}, allow_leak)
     manifest = read_input(given, data_root)
+    others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean)
     judge: Callable[..., Tally]
     if task == "deepfake":
         judge = partial(score_detection, manifest, load_detector(model or task))
     elif trials:
-        judge = partial(score_trials, manifest, trials, load_embedder(model or task))
+        embedder = load_embedder(model or task)
+        judge = partial(score_trials, manifest, trials, embedder, cohort=others, allow_leak=allow_leak)
     else:
         judge = partial(score_references, manifest, reference or [], load_embedder(model or task))
-    with progress_bar("scoring", len(manifest)) as step:
+    with progress_bar("scoring", len(manifest) + (len(others.manifest) if others else 0)) as step:
         tally = judge(output, resume=resume, workers=workers, progress=step)
+    for note in tally.notes:
+        typer.echo(printable(note), err=True)
     for failure in tally.failures:
         typer.echo(printable(failure), err=True)
     counts = f"{tally.done} done, {tally.skipped} already there, {tally.failed} with an error"
@@ -75,3 +94,13 @@ def _check(task: str, trials: Path | None, reference: list[str] | None, engine: 
         raise UsageError("trials and references belong to --task speaker")
     if task == "speaker" and bool(trials) == bool(reference):
         raise UsageError("scoring speakers needs either --trials or --reference", fix="Name one of them.")
+
+
+def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[str, object], allow_leak: bool) -> None:
+    """Raises `UsageError` for options of trials without trials, and of a cohort without one."""
+    from earwitness.core.errors import UsageError
+
+    if trials is None and (cohort or allow_leak):
+        raise UsageError(f"{'--cohort' if cohort else '--allow-leak'} belongs to --trials", fix="Name a trial list.")
+    if cohort is None and (given := [name for name, value in of_cohort.items() if value]):
+        raise UsageError(f"{given[0]} belongs to --cohort", fix="Name the recordings of other speakers.")

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from earwitness.audio.perturb.base import item_rng
+from earwitness.audio.perturb.simple import SpeedConfig
 from earwitness.audio.reading import load
 from earwitness.audio.recording import Samples
 from earwitness.audio.speech import SpeechRule, trim_silence
@@ -46,6 +47,7 @@ class UtteranceOptions:
     trim: SpeechRule | Literal["silero", "energy"] | None = None  # leading and trailing silence, by this rule
     perturbation: Perturb | None = None
     level_dbfs: float | None = None  # RMS level to scale to; None leaves it
+    speeds: tuple[float, ...] = (1.0,)  # equally likely; speaker k of N at speed i is the class k + i N
     keep_in_memory: bool = False  # decoded audio as 16-bit numbers, in each worker
     seed: int = 0
 
@@ -107,6 +109,7 @@ class UtteranceDataset(Dataset[Utterance]):
         self.speakers = speakers
         self.emotions = emotions
         self._rows = list(manifest.rows())
+        self._played = [SpeedConfig(factors=(speed,)).build() for speed in options.speeds]
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that are already running
         self._kept: dict[int, _Kept] = {}
@@ -126,13 +129,14 @@ class UtteranceDataset(Dataset[Utterance]):
     def __getitem__(self, index: int) -> Utterance:
         row = self._rows[index]
         rng = item_rng(self.options.seed, int(self._epoch), row.id)
-        samples = self._prepared(self._samples(index, row), rng)
+        speed = 0 if len(self._played) == 1 else int(rng.integers(len(self._played)))
+        samples = self._prepared(self._samples(index, row), rng, speed)
         return Utterance(
             id=row.id,
             samples=torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)),
             rate=self.options.rate,
             label={"bonafide": 1, "spoof": 0}.get(row.label or "", -1),
-            speaker=self.speakers.index(row.speaker) if self.speakers else -1,
+            speaker=self._speaker_class(row, speed),
             age=math.nan if row.age is None else row.age,
             emotion=self.emotions.index(row.emotion) if self.emotions else -1,
         )
@@ -154,11 +158,20 @@ class UtteranceDataset(Dataset[Utterance]):
         self._kept[index] = _Kept.of(samples)
         return self._kept[index].samples()
 
-    def _prepared(self, samples: Samples, rng: np.random.Generator) -> Samples:
-        options = self.options
+    def _speaker_class(self, row: Row, speed: int) -> int:
+        """A voice played faster or slower sounds like another one, and is learnt as another (arXiv 2210.17016)."""
+        if self.speakers is None or (place := self.speakers.index(row.speaker)) < 0:
+            return -1
+        return place + speed * len(self.speakers)
+
+    def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> Samples:
+        options, factor = self.options, self.options.speeds[speed]
         length = None if options.crop_s is None else round(options.crop_s * options.rate)
         if length is not None:
-            samples = cropped(samples, length, rng if options.crop_from == "anywhere" else None)
+            taken = round(length * factor)
+            samples = cropped(samples, taken, rng if options.crop_from == "anywhere" else None)
+        if factor != 1:
+            samples = self._played[speed](samples, options.rate, rng)
         if options.perturbation is not None:
             samples = options.perturbation(samples, options.rate, rng)
         if options.level_dbfs is not None:

@@ -13,22 +13,25 @@ no row is lost or doubled.
     model                              name, version and hash of the model
     error                              why there is no score
 
-Trials have `enrol, test` as their list names them and its `label`, the speakers where the manifest knows them, and the
-seconds of both sides.
+Trials have `enrol, test` as their list names them and its `label`, the speakers where the manifest knows them, the
+seconds of both sides, and what their figures must be told with (`evaluation.speaker_statement`): which list it is, how
+both sides were compared, what the model learnt from, and whether it knows the speakers.
 """
 
 from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from earwitness.audio import Recording, load, probe
 from earwitness.core.errors import AudioError, DataError, UsageError
@@ -37,10 +40,15 @@ from earwitness.core.writing import ResumableRows, part_of, read_rows, refuse_un
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.corpora.tables import write_table
 from earwitness.deepfake.detector import DetectionScore, Detector
+from earwitness.evaluation.cohorts import CohortOptions
 from earwitness.evaluation.inputs import read_input
+from earwitness.evaluation.speaker_statement import training_statement
+from earwitness.evaluation.trial_leaks import check_trials
 from earwitness.evaluation.trials import Trials, read_trials
+from earwitness.evaluation.voxceleb_lists import recognise
 from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.embedder import Embedder, VoicePrint
+from earwitness.training.model_folder import ModelInfo
 
 R = TypeVar("R", DetectionScore, VoicePrint)
 T = TypeVar("T")
@@ -82,6 +90,7 @@ class Tally:
     failed: int  # of all rows, also those of an earlier, interrupted run
     skipped: int  # rows that such a run had written
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what must be said besides, e.g. which list this is
 
 
 def _nothing() -> None:
@@ -143,6 +152,8 @@ def score_trials(
     embedder: Embedder,
     output: str | Path,
     *,
+    cohort: CohortOptions | None = None,
+    allow_leak: bool = False,
     resume: bool = False,
     workers: int = 1,
     progress: Callable[[], object] = _nothing,
@@ -150,25 +161,63 @@ def score_trials(
     """Score a list of trials over the manifest's recordings into a table, in the order of the list.
 
     Each recording is heard once. Its voice print is kept beside the output until all trials are scored, so that an
-    interrupted run goes on. A trial with a side that cannot be heard has an error and no score. Raises `DataError` for
-    a bad list and `UsageError` as `score_detection` does.
+    interrupted run goes on; those of a cohort stay there (`OUT.cohort.jsonl`). A trial with a side that cannot be heard
+    has an error and no score. Scores by a cohort of one's own have no `llr`: the model's calibration is of others.
+
+    Raises `DataError` for a bad list or a cohort that cannot be heard whole, `LeakError` where the model or the cohort
+    knows the speakers of the trials (with `allow_leak` the table says so), and `UsageError` as `score_detection` does.
     """
     output = Path(output)
-    prints = output.with_name(f"{output.name}.prints.jsonl")
+    prints, cohort_prints = (output.with_name(f"{output.name}.{what}.jsonl") for what in ("prints", "cohort"))
     part_of(output)  # refuses an unknown format before the work
     if not resume:
         refuse_unfinished(prints)
     trials = read_trials(trials_path, manifest)
+    recognised = recognise(trials, trials_path)
+    compared = embedder.comparator.cohort if cohort is None else cohort.unheard()
+    leak_check = check_trials(embedder.info, trials, recognised.published, compared, allow_leak)
+    told = {"trial_list": recognised.statement, "leak_check": leak_check}
+    notes = (recognised.statement, f"leak check: {leak_check}")
+    hear = partial(_heard_prints, embedder=embedder, resume=resume, workers=workers, progress=progress)
+    if cohort is not None:
+        heard, _ = hear(cohort.manifest, path=cohort_prints)
+        embedder = embedder.compared_by(cohort.comparator(_cohort_vectors(cohort.manifest, heard)))
     if resume and (finished := _finished_trials(output, prints, trials, embedder)):
-        return finished
-    known = {"windows": embedder.info.windows.name, "model": embedder.info.reference}
-    hearing = _Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, _as_text, known)
-    with ResumableRows(prints, "id", _PRINT_COLUMNS, resume=resume, same=known) as table:
-        heard = hearing.fill(table, trials.rows, workers, progress)
-    scored = _trial_table(trials, read_rows(prints, _PRINT_COLUMNS), embedder)
+        return replace(finished, notes=notes)
+    table, failures = hear(manifest, rows=trials.rows, path=prints)
+    scored = _trial_table(trials, table, embedder, told)
     write_table(scored, output)
     prints.unlink()
-    return Tally(len(trials), scored["error"].count(), 0, heard.failures)
+    return Tally(len(trials), scored["error"].count(), 0, failures, notes)
+
+
+def _heard_prints(
+    manifest: Manifest,
+    *,
+    path: Path,
+    embedder: Embedder,
+    resume: bool,
+    workers: int,
+    progress: Callable[[], object],
+    rows: Sequence[Row] | None = None,
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The voice prints of rows (all of the manifest's), kept in `path`, and the first errors in words."""
+    known = {"windows": embedder.info.windows.name, "model": embedder.info.reference}
+    hearing = _Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, _as_text, known)
+    with ResumableRows(path, "id", _PRINT_COLUMNS, resume=resume, same=known) as table:
+        heard = hearing.fill(table, manifest.rows() if rows is None else rows, workers, progress)
+    return read_rows(path, _PRINT_COLUMNS), heard.failures
+
+
+def _cohort_vectors(manifest: Manifest, prints: pl.DataFrame) -> Vectors:
+    """The voice prints [n, D] of the rows. Raises `DataError` where one could not be heard: without it all scores would
+    be others."""
+    heard = manifest.table.select("id").join(prints, on="id", how="left", maintain_order="left")
+    if missing := heard["print"].null_count():
+        first = heard.row(int(heard["print"].is_null().arg_max() or 0), named=True)
+        what = f"{missing} recording(s) of the cohort cannot be heard; the first {first['error']}"
+        raise DataError(what, where=first["id"], fix="Take them out of the cohort, then add --resume.")
+    return _as_vectors(heard)
 
 
 @dataclass(frozen=True)
@@ -277,8 +326,16 @@ def _as_vectors(prints: pl.DataFrame) -> Vectors:
     return np.stack([blank if vector is None else vector for vector in found])
 
 
-def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder) -> pl.DataFrame:
-    """One row a trial."""
+def _ratios(info: ModelInfo, scores: NDArray[np.float64]) -> pl.Series:
+    """`ModelInfo.llr` of many scores at once."""
+    if info.calibration is None:
+        return pl.Series([None] * len(scores), dtype=pl.Float64)
+    clean = info.calibration.conditions[0]
+    return pl.Series(np.clip(clean.scale * scores + clean.offset, clean.low, clean.high))
+
+
+def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder, told: Mapping[str, str]) -> pl.DataFrame:
+    """One row a trial; `told` is the same in every row."""
     ids = pl.DataFrame({"id": [row.id for row in trials.rows], "speaker": [row.speaker for row in trials.rows]})
     sides = ids.cast(pl.String).join(prints, on="id", how="left", maintain_order="left")
     enrol, test = sides[trials.enrol], sides[trials.test]
@@ -286,13 +343,12 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder) -> pl
     scores = np.full(len(trials), np.nan)
     if (heard := readable.to_numpy()).any():
         scores[heard] = embedder.comparator.trials(_as_vectors(sides), trials.enrol[heard], trials.test[heard])
-    llrs = pl.Series([embedder.info.llr(float(score)) for score in scores], dtype=pl.Float64)
     table = pl.DataFrame(
         {
             "enrol": [pair[0] for pair in trials.names],
             "test": [pair[1] for pair in trials.names],
             "score": scores,
-            "llr": llrs,
+            "llr": _ratios(embedder.info, scores),
             "label": trials.labels,
             "enrol_speaker": enrol["speaker"],
             "test_speaker": test["speaker"],
@@ -308,8 +364,10 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder) -> pl
     return table.with_columns(
         pl.when(readable).then(pl.col("score", "llr")),
         windows=pl.lit(embedder.info.windows.name),
-        comparison=pl.lit(embedder.comparator.name),
+        comparison=pl.lit(embedder.comparator.statement),
         model=pl.lit(embedder.info.reference),
+        trained_on=pl.lit(training_statement(embedder.info)),
+        **{name: pl.lit(value) for name, value in told.items()},
         error=pl.when(~readable).then(error),
     ).drop("error_enrol", "error_test")
 
@@ -318,8 +376,12 @@ def _finished_trials(output: Path, prints: Path, trials: Trials, embedder: Embed
     """What there was to do, where an earlier run has scored these very trials with this model to the end."""
     if not output.exists() or prints.exists() or part_of(prints).exists():
         return None
-    there = read_rows(output, {"enrol": str, "test": str, "label": str, "model": str, "error": str})
-    told = list(zip(there["enrol"], there["test"], strict=True)), list(there["label"]), set(there["model"])
-    if told != (list(trials.names), list(trials.labels), {embedder.info.reference}):
+    columns = ("enrol", "test", "label", "model", "comparison", "error")
+    there = read_rows(output, dict.fromkeys(columns, str))
+    told = list(zip(there["enrol"], there["test"], strict=True)), list(there["label"])
+    how = set(zip(there["model"], there["comparison"], strict=True))
+    if told != (list(trials.names), list(trials.labels)):
+        return None
+    if how != {(embedder.info.reference, embedder.comparator.statement)}:
         return None
     return Tally(0, there["error"].count(), there.height)

@@ -3,11 +3,13 @@
     1 id10270/a.wav id10270/b.wav               VoxCeleb form: label, enrolment, test; 1 = same speaker
     id10270/a.wav id10270/b.wav target          Kaldi form: enrolment, test, target or nontarget
 
-Fields are separated by blanks, or by tabs where names hold blanks.
+Fields are separated by blanks, or by tabs where names hold blanks. Either form is written as it is read: there and back
+nothing changes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,30 +20,88 @@ from numpy.typing import NDArray
 
 from earwitness.core.config import nearest
 from earwitness.core.errors import DataError
+from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest, Row
 
 TrialLabel = Literal["target", "nontarget"]
+TrialForm = Literal["voxceleb", "kaldi"]
 _VOXCELEB: dict[str, TrialLabel] = {"1": "target", "0": "nontarget"}
 _KALDI: dict[str, TrialLabel] = {"target": "target", "nontarget": "nontarget"}
 _LABELS = "Use 1 or 0 in front, or target or nontarget at the end."
+_BLANK = re.compile(r"\s")
+_UNREADABLE = re.compile(r"[\t\n\r]|^[\s\ufeff]|\s$|^$")  # in a name: what reading would take for something else
+_VOXCELEB_SPEAKER = re.compile(r"(?:^|/)(id\d{5})/")
 
 
 @dataclass(frozen=True)
-class Trials:
-    """Trials in the order of their list.
+class TrialList:
+    """Trials in the order of their list: the two names of each, as the list gives them, and what it says of them."""
 
-    `rows` are the distinct recordings; trial i compares rows[enrol[i]] with rows[test[i]] (both int64 [n]). `names`
-    holds the two names of each trial as the list gives them, `labels` what it says.
-    """
-
-    rows: tuple[Row, ...]
-    enrol: NDArray[np.int64]
-    test: NDArray[np.int64]
     names: tuple[tuple[str, str], ...]
     labels: tuple[TrialLabel, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def targets(self) -> int:
+        """Trials of one speaker."""
+        return self.labels.count("target")
+
+    @property
+    def speakers(self) -> frozenset[str] | None:
+        """Who speaks, by names of VoxCeleb's kind (`id10270/...`); None where a name does not tell."""
+        return _all_known(voxceleb_speaker(name) for name in {name for pair in self.names for name in pair})
+
+    @property
+    def summary(self) -> str:
+        """In one line: `37,611 trials, 18,802 target, 40 speakers`."""
+        speakers = self.speakers
+        known = "speakers not known" if speakers is None else f"{len(speakers):,} speakers"
+        return f"{len(self):,} trials, {self.targets:,} target, {known}"
+
+
+@dataclass(frozen=True)
+class Trials(TrialList):
+    """A list over the recordings of a manifest.
+
+    `rows` are the distinct recordings; trial i compares rows[enrol[i]] with rows[test[i]] (both int64 [n]).
+    """
+
+    rows: tuple[Row, ...]
+    enrol: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    @property
+    def speakers(self) -> frozenset[str] | None:
+        """Who speaks, by the manifest, else by names of VoxCeleb's kind; None where that is not known of a row."""
+        return _all_known(speaker_of(row) for row in self.rows)
+
+
+def speaker_of(row: Row) -> str | None:
+    """The speaker of a row: as the manifest says, else by a path of VoxCeleb's kind."""
+    return row.speaker or voxceleb_speaker(row.path)
+
+
+def voxceleb_speaker(name: str) -> str | None:
+    """The speaker in a path of VoxCeleb's kind.
+
+    >>> voxceleb_speaker("wav/id10270/x6uYqmx31kE/00001.wav")
+    'id10270'
+    """
+    found = _VOXCELEB_SPEAKER.search(name)
+    return found[1] if found else None
+
+
+def read_trial_list(path: str | Path) -> TrialList:
+    """A list by itself. Raises `DataError` naming the line, as `read_trials` does but for names."""
+    names, labels = [], []
+    for where, pair, label in _checked_lines(Path(path)):
+        if pair[0] == pair[1]:
+            raise _with_itself(where)
+        names.append(pair)
+        labels.append(label)
+    return TrialList(tuple(names), tuple(labels))
 
 
 def read_trials(path: str | Path, manifest: Manifest) -> Trials:
@@ -50,25 +110,57 @@ def read_trials(path: str | Path, manifest: Manifest) -> Trials:
     Raises `DataError` naming the line: not three fields, an unknown label or form, a name that the manifest does not
     have or has several times, a recording compared with itself, and a pair that stands there twice with two labels.
     """
-    path = Path(path)
     known = _Names(manifest)
     places: dict[str, int] = {}
-    pairs: dict[tuple[str, str], TrialLabel] = {}
     enrol, test, names, labels = [], [], [], []
-    for where, pair, label in _lines(path):
+    for where, pair, label in _checked_lines(Path(path)):
         sides = [known.find(name, where) for name in pair]
         if sides[0].id == sides[1].id:
-            raise DataError("compares a recording with itself", where=where, fix="Remove the line.")
-        if pairs.setdefault(pair, label) != label:
-            raise DataError(f"'{pair[0]}' and '{pair[1]}' stand there with the other label too", where=where)
+            raise _with_itself(where)
         enrol.append(places.setdefault(sides[0].id, len(places)))
         test.append(places.setdefault(sides[1].id, len(places)))
         names.append(pair)
         labels.append(label)
-    if not labels:
-        raise DataError("holds no trials", where=path, fix="A line is: 1 enrolment test")
     rows = tuple(known.by_id[name] for name in places)
-    return Trials(rows, np.array(enrol, np.int64), np.array(test, np.int64), tuple(names), tuple(labels))
+    return Trials(tuple(names), tuple(labels), rows, np.array(enrol, np.int64), np.array(test, np.int64))
+
+
+def write_trials(path: str | Path, trials: TrialList, form: TrialForm) -> None:
+    """Write a list in one of the forms, whole or not at all.
+
+    Raises `DataError` naming the trial where a name could not be read back: it holds a tab or a line break, begins or
+    ends with a blank, or stands where the other form has its label. Raises `UsageError` where it cannot be written.
+    """
+    write_atomically(path, trial_text(trials, form))
+
+
+def trial_text(trials: TrialList, form: TrialForm) -> str:
+    """The lines of a list. Raises `DataError` as `write_trials` does."""
+    blanks = any(_BLANK.search(name) for pair in trials.names for name in pair)
+    separator = "\t" if blanks else " "
+    words = {label: word for word, label in (_VOXCELEB if form == "voxceleb" else _KALDI).items()}
+    lines = []
+    for number, (pair, label) in enumerate(zip(trials.names, trials.labels, strict=True), start=1):
+        _check_names(pair, form, number)
+        fields = (words[label], *pair) if form == "voxceleb" else (*pair, words[label])
+        lines.append(separator.join(fields) + "\n")
+    return "".join(lines)
+
+
+def _check_names(pair: tuple[str, str], form: TrialForm, number: int) -> None:
+    """Raises `DataError` for names that would not come back."""
+    for name in pair:
+        if _UNREADABLE.search(name):
+            raise DataError(f"trial {number}: '{name}' cannot stand in a list", fix="Rename the recording.")
+    taken = (pair[1] in _KALDI) if form == "voxceleb" else (pair[0] in _VOXCELEB)
+    if taken:
+        name = pair[1] if form == "voxceleb" else pair[0]
+        raise DataError(f"trial {number}: '{name}' would be read as a label", fix="Rename it, or use the other form.")
+
+
+def _all_known(speakers: Iterator[str | None]) -> frozenset[str] | None:
+    found = set(speakers)
+    return None if None in found else frozenset(name for name in found if name is not None)
 
 
 class _Names:
@@ -90,6 +182,21 @@ class _Names:
         guess = nearest(name, names) if len(names) <= 10_000 else None  # it compares with every name
         hint = f" Did you mean '{guess}'?" if guess else ""
         raise DataError(f"'{name}' is not in INPUT", where=where, fix=f"Names are ids or paths in INPUT.{hint}")
+
+
+def _with_itself(where: str) -> DataError:
+    return DataError("compares a recording with itself", where=where, fix="Remove the line.")
+
+
+def _checked_lines(path: Path) -> Iterator[tuple[str, tuple[str, str], TrialLabel]]:
+    """The lines, of which there must be some, and none that says of a pair what another does not."""
+    pairs: dict[tuple[str, str], TrialLabel] = {}
+    for where, pair, label in _lines(path):
+        if pairs.setdefault(pair, label) != label:
+            raise DataError(f"'{pair[0]}' and '{pair[1]}' stand there with the other label too", where=where)
+        yield where, pair, label
+    if not pairs:
+        raise DataError("holds no trials", where=path, fix="A line is: 1 enrolment test")
 
 
 def _lines(path: Path) -> Iterator[tuple[str, tuple[str, str], TrialLabel]]:

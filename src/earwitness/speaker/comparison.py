@@ -1,23 +1,25 @@
-"""Comparing speaker embeddings: cosine, and adaptive score normalisation (AS-norm).
+"""Comparing speaker embeddings: the cosine, with or without mean subtraction and normalisation by a cohort.
 
-Sources: cosine and AS-norm as in WeSpeaker (arXiv 2210.17016); AS-norm takes, on each side, the K cohort speakers that
-are most like it, so that a voice that resembles everybody is not taken for a match.
+Sources: cosine, mean subtraction and AS-norm as in WeSpeaker (arXiv 2210.17016); AS-norm takes, on each side, the K
+cohort speakers that are most like it, so that a voice that resembles everybody is not taken for a match.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.core.errors import MetricError
+from earwitness.core.hashing import sha256_samples
+from earwitness.speaker.score_normalisation import SideStatistics, s_norm, side_statistics
 
 Vectors = NDArray[np.float32]  # [n, D]
 Scores = NDArray[np.float64]  # [n]
 
-ROWS_AT_ONCE = 1 << 14
+ROWS_AT_ONCE = 1 << 11  # of 192 values in double precision: a few megabytes, so that work stays in the cache
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -33,20 +35,41 @@ def enrol(vectors: Vectors) -> Vectors:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Unit embeddings of other speakers, [C, D], and how many of the nearest are used on each side."""
+    """Embeddings of other speakers, [C, D] (by default one a speaker: their mean), and how many of the nearest count.
+
+    `speakers` are the keys (`speaker.identities`) of whose voices they are; None where that is not known. `ddof` is
+    that of the standard deviation.
+    """
 
     vectors: Vectors
     top: int = 100
+    speakers: frozenset[str] | None = None
+    ddof: int = 0
 
-    def statistics(self, vectors: Vectors) -> tuple[Scores, Scores]:
-        """Mean and standard deviation ([n] each, ddof 0) of each row's `top` highest cohort cosines."""
-        top, cohort = min(self.top, len(self.vectors)), _normal(self.vectors).T
-        means, deviations = np.empty(len(vectors)), np.empty(len(vectors))
-        for part in _parts(len(vectors)):
-            cosines = _normal(vectors[part]) @ cohort
-            highest = np.partition(cosines, cosines.shape[1] - top, axis=1)[:, -top:]
-            means[part], deviations[part] = highest.mean(axis=1), highest.std(axis=1) + 1e-8
-        return means, deviations
+    @property
+    def used(self) -> int:
+        """K: how many of the nearest speakers count on each side."""
+        return min(self.top, len(self.vectors))
+
+    @property
+    def name(self) -> str:
+        """For records: `AS-norm (438 speakers, top 100)`."""
+        return f"AS-norm ({len(self.vectors)} speakers, top {self.used})"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the vectors."""
+        return sha256_samples(np.ascontiguousarray(self.vectors, np.float32))
+
+    def statistics(self, vectors: Vectors) -> SideStatistics:
+        """Of each row's `top` highest cohort cosines, [n] each."""
+        cohort = _normal(self.vectors).T
+        parts = [side_statistics(_normal(vectors[part]) @ cohort, self.top, self.ddof) for part in _parts(len(vectors))]
+        empty = [np.empty(0)]
+        return SideStatistics(
+            np.concatenate([part.mean for part in parts] or empty),
+            np.concatenate([part.deviation for part in parts] or empty),
+        )
 
 
 def _normal(vectors: Vectors) -> Scores:
@@ -61,18 +84,35 @@ def _parts(count: int) -> Iterator[slice]:
 
 
 class Comparator:
-    """Scores pairs of embeddings; with a cohort by AS-norm, else by the plain cosine."""
+    """Scores pairs of embeddings: by the cosine, after AS-norm where there is a cohort.
 
-    def __init__(self, cohort: Cohort | None = None) -> None:
+    `mean` [D] is taken from all embeddings first, the cohort's too (the mean of in-domain embeddings, in their scale).
+    """
+
+    def __init__(self, cohort: Cohort | None = None, mean: Vectors | None = None) -> None:
         self.cohort = cohort
+        self.mean = mean
+        self._against = cohort
+        if cohort is not None and mean is not None:
+            self._against = replace(cohort, vectors=self._centred(cohort.vectors))
 
     @property
     def name(self) -> str:
-        """How scores were made, for records."""
-        return (
-            "cosine"
-            if self.cohort is None
-            else f"cosine, AS-norm ({len(self.cohort.vectors)} speakers, top {self.cohort.top})"
+        """How scores were made, in short: `cosine, AS-norm (438 speakers, top 100)`."""
+        subtracted = [] if self.mean is None else ["mean subtracted"]
+        normalised = [] if self.cohort is None else [self.cohort.name]
+        return ", ".join(["cosine", *subtracted, *normalised])
+
+    @property
+    def statement(self) -> str:
+        """How scores were made, whole: what is not done is said too, and the cohort is named by its hash."""
+        mean = "none" if self.mean is None else f"sha256 {sha256_samples(self.mean)[:12]}"
+        parts = ["cosine", f"mean subtraction: {mean}"]
+        if self.cohort is None:
+            return "; ".join([*parts, "score normalisation: none", "cohort: none", "K: none"])
+        cohort = f"cohort: {len(self.cohort.vectors)} speakers (sha256 {self.cohort.sha256[:12]})"
+        return "; ".join(
+            [*parts, f"score normalisation: AS-norm (ddof {self.cohort.ddof})", cohort, f"K: {self.cohort.used}"]
         )
 
     def pairs(self, enrolment: Vectors, test: Vectors) -> Scores:
@@ -82,23 +122,26 @@ class Comparator:
         """
         if enrolment.shape != test.shape:
             raise MetricError(f"pairs need equal shapes, not {enrolment.shape} and {test.shape}")
-        cosine: Scores = np.einsum("nd,nd->n", _normal(enrolment), _normal(test))
-        if self.cohort is None:
-            return cosine
-        mean_e, std_e = self.cohort.statistics(enrolment)
-        mean_t, std_t = self.cohort.statistics(test)
-        scores: Scores = 0.5 * ((cosine - mean_e) / std_e + (cosine - mean_t) / std_t)
-        return scores
+        index = np.arange(len(enrolment), dtype=np.int64)
+        return self.trials(np.concatenate([enrolment, test]), index, index + len(enrolment))
 
     def trials(self, vectors: Vectors, enrol_index: NDArray[np.int64], test_index: NDArray[np.int64]) -> Scores:
         """Scores [n] of trials given as indices into `vectors` [m, D]; cohort statistics are made once a vector."""
-        cosine = np.empty(len(enrol_index), np.float64)
-        for part in _parts(len(enrol_index)):
-            known, test = _normal(vectors[enrol_index[part]]), _normal(vectors[test_index[part]])
-            cosine[part] = np.einsum("nd,nd->n", known, test)
-        if self.cohort is None:
+        vectors = self._centred(vectors)
+        cosine = _cosines(vectors, enrol_index, test_index)
+        if self._against is None:
             return cosine
-        mean, std = self.cohort.statistics(vectors)
-        e, t = enrol_index, test_index
-        scores: Scores = 0.5 * ((cosine - mean[e]) / std[e] + (cosine - mean[t]) / std[t])
-        return scores
+        sides = self._against.statistics(vectors)
+        return s_norm(cosine, sides[enrol_index], sides[test_index])
+
+    def _centred(self, vectors: Vectors) -> Vectors:
+        return vectors if self.mean is None else vectors - self.mean
+
+
+def _cosines(vectors: Vectors, first: NDArray[np.int64], second: NDArray[np.int64]) -> Scores:
+    """Cosines [n] of vectors[first[i]] with vectors[second[i]], summed in double precision."""
+    lengths = np.maximum(np.sqrt(np.einsum("md,md->m", vectors, vectors, dtype=np.float64)), 1e-12)
+    products = np.empty(len(first), np.float64)
+    for part in _parts(len(first)):
+        products[part] = np.einsum("nd,nd->n", vectors[first[part]], vectors[second[part]], dtype=np.float64)
+    return np.asarray(products / (lengths[first] * lengths[second]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, s
 from earwitness.core.errors import AudioError, ModelError
 from earwitness.nn.network import Network
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol, unit
+from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in
 from earwitness.training.model_folder import ModelInfo, load_arrays, load_network, read_model_info
 
 WINDOWS_AT_ONCE = 16  # fixed, so that a voice print does not depend on what else is scored
@@ -52,8 +54,16 @@ class Embedder:
         cohort = None
         if info.cohort is not None:
             vectors = load_arrays(Path(folder) / COHORT_FILE)["cohort"]
-            cohort = Cohort(unit(vectors), info.cohort.top)  # stored in half precision
+            keys = keys_in(info.extra.get(COHORT_SPEAKERS))
+            cohort = Cohort(unit(vectors), info.cohort.top, keys)  # stored in half precision
         return cls(network, info, cohort)
+
+    def compared_by(self, comparator: Comparator) -> Embedder:
+        """The same voice prints compared in another way; the calibration, which is of the model's own, stays behind."""
+        other = copy(self)
+        other.info = self.info.model_copy(update={"calibration": None, "cohort": None})
+        other.comparator = comparator
+        return other
 
     def embed(self, samples: ArrayLike, rate: int) -> VoicePrint:
         """The voice print of samples ([N] or [N, channels], any rate). Raises `AudioError` for what can't be judged."""

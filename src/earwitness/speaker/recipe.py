@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from earwitness.audio.windows import Sliding, WindowPolicy
 from earwitness.corpora.splits import SpeakerSplit
@@ -17,6 +17,8 @@ class SpeakerRecipe(UtteranceRecipe):
     """`start_from` names published weights that the network begins with (see `speaker.published`), or none.
 
     `cohort_top` is how many of the nearest training speakers AS-norm uses on each side; 0 scores by the plain cosine.
+    `speeds` are those at which training utterances are played, equally likely, pitch included: N speakers at 1.0, 0.9
+    and 1.1 are 3 N classes.
     """
 
     task: Literal["speaker"]
@@ -24,5 +26,15 @@ class SpeakerRecipe(UtteranceRecipe):
     margin: MarginLossConfig
     windows: WindowPolicy = Sliding(length_s=1.6, hop_s=0.8)
     cohort_top: int = Field(100, ge=0)
+    speeds: tuple[float, ...] = (1.0,)
     start_from: Literal["none", "resemblyzer"] = "none"
     start_file: Path | None = None  # where the published weights lie; None: in their installed package
+
+    @field_validator("speeds")
+    @classmethod
+    def _own_speed_first(cls, speeds: tuple[float, ...]) -> tuple[float, ...]:
+        if not speeds or speeds[0] != 1 or len(set(speeds)) < len(speeds):
+            raise ValueError("speeds are distinct and begin with 1.0, so that the first N classes are the speakers")
+        if not all(0.25 <= speed <= 4 for speed in speeds):
+            raise ValueError("a speed lies between 0.25 and 4")
+        return speeds

@@ -23,6 +23,7 @@ from earwitness.metrics.bootstrap import Units
 from earwitness.nn.losses import MarginLoss
 from earwitness.speaker.comparison import Vectors, enrol
 from earwitness.speaker.embedder import COHORT_FILE, Embedder, VoicePrint
+from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
 from earwitness.speaker.published import Published, read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
@@ -59,7 +60,7 @@ def train_embedder(
     data.write(folder)
     speakers = Vocabulary.of(data.train, "speaker")
     trainee = _trainee(recipe, data, speakers, published)
-    train = train_batches(recipe, data.train, speakers)
+    train = train_batches(recipe, data.train, speakers, recipe.speeds)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
     result = fit(trainee, SpeakerTask(), train, dev, recipe, folder / "fit", resume=resume)
@@ -87,7 +88,8 @@ def add_cohort(model: Path, data: SplitData, top: int) -> None:
     if not means:
         raise DataError("no training speaker can be heard, so there is no cohort", fix="Set cohort_top: 0.")
     vectors = torch.from_numpy(np.stack(list(means.values())))
-    info = embedder.info.model_copy(update={"cohort": CohortInfo(speakers=len(means), top=top)})
+    extra = {**embedder.info.extra, COHORT_SPEAKERS: speaker_keys(means)}
+    info = embedder.info.model_copy(update={"cohort": CohortInfo(speakers=len(means), top=top), "extra": extra})
     files = {COHORT_FILE: tensor_bytes(*as_half({"cohort": vectors}))}
     save_model(model, info, load_weights(model), half=True, files=files)
 
@@ -125,7 +127,7 @@ def _trainee(
     """Network and classifier; from published weights each class begins at its speaker's mean embedding."""
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
-    margin = recipe.margin.build(network.dim, len(speakers))
+    margin = recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds))
     if published is not None:
         published.start(recipe.network, network)
         embedder = Embedder(network, _describe(recipe, data, {}, published))
@@ -135,8 +137,9 @@ def _trainee(
 
 @torch.no_grad()
 def start_classes(margin: MarginLoss, speakers: Vocabulary, means: dict[str, Vectors]) -> None:
-    """Point every class (all its sub-centres) at its speaker's mean; a speaker without one keeps random weights."""
-    weight = margin.weight.view(len(speakers), -1, margin.weight.shape[1])
+    """Point every class (all its sub-centres) at its speaker's mean; a speaker without one keeps random weights, and so
+    do the classes of other speeds."""
+    weight = margin.weight.view(margin.n_classes, -1, margin.weight.shape[1])
     for name, mean in means.items():
         weight[speakers.index(name)] = CLASS_WEIGHT_LENGTH * torch.from_numpy(mean)
 
@@ -145,7 +148,9 @@ def _describe(
     recipe: SpeakerRecipe, data: SplitData, metrics: dict[str, float], published: Published | None
 ) -> ModelInfo:
     info = describe(recipe, data, metrics, "higher = same speaker")
-    extra = {} if published is None else {"started_from": published.plain()}
+    extra: dict[str, object] = {TRAINING_SPEAKERS: speaker_keys(data.train.table["speaker"].drop_nulls())}
+    if published is not None:
+        extra["started_from"] = published.plain()
     return info.model_copy(update={"limits": LIMITS, "extra": extra})
 
 

@@ -96,9 +96,11 @@ def sides_from(manifest: Manifest, path: Path) -> Manifest:
     return manifest.with_table(manifest.table.drop("split").join(sides, on="id", how="left", maintain_order="left"))
 
 
-def train_batches(recipe: UtteranceRecipe, train: Manifest, speakers: Vocabulary | None = None) -> EpochBatches:
-    """The training side by the recipe's crops, perturbations and balance."""
-    dataset = UtteranceDataset(train, _options(recipe), speakers)
+def train_batches(
+    recipe: UtteranceRecipe, train: Manifest, speakers: Vocabulary | None = None, speeds: tuple[float, ...] = (1.0,)
+) -> EpochBatches:
+    """The training side by the recipe's crops, perturbations and balance; at every speed a speaker is another class."""
+    dataset = UtteranceDataset(train, replace(_options(recipe), speeds=speeds), speakers)
     order = BalancedSampler(train, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
     return EpochBatches(dataset, order, recipe.loop.workers)
 

@@ -1,0 +1,47 @@
+"""A cohort of one's own: recordings of other speakers, against which scores of trials are normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from earwitness.core.errors import DataError
+from earwitness.corpora.manifest import Manifest
+from earwitness.evaluation.trials import speaker_of
+from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol
+from earwitness.speaker.identities import speaker_keys
+
+
+@dataclass(frozen=True)
+class CohortOptions:
+    """Normalise by these recordings instead of the model's own cohort: each speaker's mean, the `top` nearest on each
+    side. With `subtract_mean` the mean of all cohort speakers is taken from every embedding first."""
+
+    manifest: Manifest
+    top: int = 300
+    subtract_mean: bool = False
+
+    @cached_property
+    def speakers(self) -> list[str]:
+        """The speaker of every row. Raises `DataError` where one is not known."""
+        found = []
+        for row in self.manifest.rows():
+            if (speaker := speaker_of(row)) is None:
+                fix = "Fill in the column `speaker`."
+                raise DataError("has no speaker, and a cohort is one of speakers", where=row.id, fix=fix)
+            found.append(speaker)
+        return found
+
+    def unheard(self) -> Cohort:
+        """Who is in the cohort, before anything of it was heard."""
+        return Cohort(np.empty((0, 0), np.float32), self.top, frozenset(speaker_keys(self.speakers)))
+
+    def comparator(self, vectors: Vectors) -> Comparator:
+        """AS-norm against each speaker's mean; `vectors` [n, D] are the voice prints of the rows."""
+        speaker = np.array(self.speakers)
+        names = sorted(set(self.speakers))
+        means = np.stack([enrol(vectors[speaker == name]) for name in names])
+        mean = means.mean(axis=0) if self.subtract_mean else None
+        return Comparator(Cohort(means, self.top, frozenset(speaker_keys(names))), mean)
