@@ -5,8 +5,8 @@ Every scored row finds its label or the reading stops; a row that could not be s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,7 +15,9 @@ import polars as pl
 
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
+from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
+from earwitness.evaluation.score_files import read_score_file
 
 Task = Literal["deepfake", "speaker"]
 
@@ -25,6 +27,13 @@ _WORDS: dict[Task, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "speaker": (("target", "1"), ("nontarget", "non-target", "0")),
 }
 _NUMBERS = ("score", "llr")
+NEGATED = "the scores were multiplied by -1, as their file grows towards the wrong class"
+# what one side's names often have that the other's don't
+_CHANGES: tuple[tuple[str, Callable[[pl.Series], pl.Series]], ...] = (
+    ("their extension", lambda ids: ids.str.replace(r"\.[A-Za-z0-9]{1,5}$", "")),
+    ("their folder", lambda ids: ids.str.replace(r"^.*/", "")),
+    ("their folder and extension", lambda ids: ids.str.replace(r"^.*/", "").str.replace(r"\.[A-Za-z0-9]{1,5}$", "")),
+)
 _SCORED = ("id", "score", "llr", "error", "model", "windows", "seconds_used", "seconds_total")
 
 
@@ -34,7 +43,7 @@ class LabelledScores:
 
     `table` has `id`, `score`, `llr` (null where absent), `positive`, and the columns of the key. `failed` are ids of
     rows with an error, `unlabelled` of rows whose label is empty: neither is in `table`. `inputs` names the files by
-    their sha256.
+    their sha256; `notes` say what was done to the scores.
     """
 
     task: Task
@@ -42,6 +51,7 @@ class LabelledScores:
     failed: tuple[str, ...]
     unlabelled: tuple[str, ...]
     inputs: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def positive(self) -> pl.DataFrame:
@@ -62,11 +72,42 @@ class LabelledScores:
         """The rows with these ids, in the order of the ids."""
         order = pl.DataFrame({"id": ids}, schema={"id": pl.String})
         table = order.join(self.table, on="id", how="inner", maintain_order="left")
-        return LabelledScores(self.task, table, self.failed, self.unlabelled, self.inputs)
+        return replace(self, table=table)
+
+    def negated(self) -> LabelledScores:
+        """The same rows with scores and likelihood ratios of the other sign, for files that grow towards the wrong
+        class: which way a file grows is for its publisher to say, never for its numbers."""
+        table = self.table.with_columns(-pl.col("score"), -pl.col("llr"))
+        return replace(self, table=table, notes=(*self.notes, NEGATED))
 
 
-def read_labelled(task: Task, scores: str | Path, key: str | Path | None = None) -> LabelledScores:
-    """A score file, with the labels of the key where one is given, else its own.
+@dataclass(frozen=True)
+class Key:
+    """What is known of each trial: `id` (or `path`; trials: `enrol`, `test`), `label` and more columns.
+
+    `where` names it in errors.
+    """
+
+    table: pl.DataFrame
+    where: str
+    sha256: str
+
+    @classmethod
+    def read(cls, path: str | Path) -> Key:
+        """A manifest or any CSV, Parquet or JSONL table. Raises `DataError`."""
+        _require_file(path)
+        return cls(read_table(Path(path)), str(path), sha256_file(path))
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest, where: str = "the manifest") -> Key:
+        """A manifest's columns as far as they hold anything."""
+        table = manifest.table
+        known = [name for name in table.columns if name == "id" or table[name].null_count() < table.height]
+        return cls(table.select(known), where, manifest.sha256)
+
+
+def read_labelled(task: Task, scores: str | Path, key: str | Path | Manifest | Key | None = None) -> LabelledScores:
+    """A score file of any form that `score_files` knows, with the labels of the key where one is given, else its own.
 
     The key is a manifest or any CSV, Parquet or JSONL table with `id` (or `path`) and `label`; for speaker trials with
     `enrol`, `test` and `label`. Raises `UsageError` for an unknown task, and `DataError` naming the first row for
@@ -76,10 +117,13 @@ def read_labelled(task: Task, scores: str | Path, key: str | Path | None = None)
         raise UsageError(f"unknown task '{task}'", fix=f"This version judges: {', '.join(get_args(Task))}.")
     scored = score_table(task, scores)
     inputs = {"scores": sha256_file(scores)}
-    if key is not None:
-        scored = _joined(task, scored, _with_ids(task, _read(key), key), (scores, key))
-        inputs["key"] = sha256_file(key)
-    return labelled(task, scored, inputs, key or scores)
+    if key is None:
+        return labelled(task, scored, inputs, scores)
+    if isinstance(key, Manifest):
+        key = Key.of_manifest(key)
+    elif not isinstance(key, Key):
+        key = Key.read(key)
+    return labelled(task, join_key(task, scored, key, scores), inputs | {"key": key.sha256}, key.where)
 
 
 def labelled(task: Task, scored: pl.DataFrame, inputs: dict[str, str], where: object) -> LabelledScores:
@@ -98,7 +142,8 @@ def labelled(task: Task, scored: pl.DataFrame, inputs: dict[str, str], where: ob
 
 def score_table(task: Task, path: str | Path) -> pl.DataFrame:
     """A score file with `id`, `score`, `llr` and `error` checked and typed. Raises `DataError`."""
-    table = _with_ids(task, _read(path), path)
+    _require_file(path)
+    table = _with_ids(task, read_score_file(task, path), path)
     if "score" not in table.columns:
         raise DataError("has no column `score`", where=path, fix="Give the file that `earwitness score` wrote.")
     numbers = {name: _number(table, name, path) for name in _NUMBERS}
@@ -108,11 +153,28 @@ def score_table(task: Task, path: str | Path) -> pl.DataFrame:
     return table.with_columns(**numbers, error=error)
 
 
-def _read(path: str | Path) -> pl.DataFrame:
-    path = Path(path)
-    if not path.is_file():
+def join_key(task: Task, scored: pl.DataFrame, key: Key, where: object) -> pl.DataFrame:
+    """Every scored row with its row of the key; what the key says counts.
+
+    Raises `DataError` for rows without a partner on the other side, with advice where the ids nearly agree, and for
+    labels that contradict each other.
+    """
+    table = _with_ids(task, key.table, key.where)
+    _partnered(scored, table, key, where)
+    known = table.select("id", known=_positive(task, table, key.where))
+    if "label" in scored.columns:
+        said = scored.select("id", said=_positive(task, scored, where))
+        both = said.join(known, on="id", how="left", maintain_order="left")
+        differs = (both["said"] != both["known"]).fill_null(False)
+        _refuse_first(scored, differs, "has another label in the key", where)
+    again = [name for name in scored.columns if name in table.columns and name not in _SCORED]
+    extra = [name for name in table.columns if name not in _SCORED or name == "id"]
+    return scored.drop(again).join(table.select(extra), on="id", how="left", maintain_order="left")
+
+
+def _require_file(path: str | Path) -> None:
+    if not Path(path).is_file():
         raise DataError("there is no such file", where=path, fix="Check the path.")
-    return read_table(path)
 
 
 def _with_ids(task: Task, table: pl.DataFrame, where: object) -> pl.DataFrame:
@@ -132,21 +194,44 @@ def _with_ids(task: Task, table: pl.DataFrame, where: object) -> pl.DataFrame:
     return table
 
 
-def _joined(task: Task, scored: pl.DataFrame, key: pl.DataFrame, files: tuple[str | Path, str | Path]) -> pl.DataFrame:
-    """Every scored row with its row of the key; what the key says counts."""
-    scores_path, key_path = files
-    unknown, unscored = ~scored["id"].is_in(key["id"].implode()), ~key["id"].is_in(scored["id"].implode())
-    _refuse_first(scored, unknown, f"is not in the key {key_path}", scores_path)
-    _refuse_first(key, unscored, f"has no row in {scores_path}", key_path, "Score every trial, or shorten the key.")
-    known = key.select("id", known=_positive(task, key, key_path))
-    if "label" in scored.columns:
-        said = scored.select("id", said=_positive(task, scored, scores_path))
-        both = said.join(known, on="id", how="left", maintain_order="left")
-        differs = (both["said"] != both["known"]).fill_null(False)
-        _refuse_first(scored, differs, "has another label in the key", scores_path)
-    again = [name for name in scored.columns if name in key.columns and name not in _SCORED]
-    extra = [name for name in key.columns if name not in _SCORED or name == "id"]
-    return scored.drop(again).join(key.select(extra), on="id", how="left", maintain_order="left")
+def _partnered(scored: pl.DataFrame, known: pl.DataFrame, key: Key, where: object) -> None:
+    """Raises `DataError` where a row of the one side has no partner in the other, with advice where ids look alike."""
+    unknown, unscored = ~scored["id"].is_in(known["id"].implode()), ~known["id"].is_in(scored["id"].implode())
+    if not (unknown.any() or unscored.any()):
+        return
+    advice = _advice(scored["id"].filter(unknown), known["id"].filter(unscored))
+    if unknown.all():
+        what = f"none of the {scored.height} ids is in the key {key.where} (here '{scored['id'][0]}'"
+        what += f", there '{known['id'][0]}')" if known.height else ", which has no rows)"
+        raise DataError(what, where=where, fix=advice or "Give the key of these very recordings.")
+    _refuse_first(scored, unknown, f"is not in the key {key.where}", where, advice)
+    fix = advice or "Score every trial, or shorten the key."
+    _refuse_first(known, unscored, f"has no row in {where}", key.where, fix)
+
+
+def _advice(left: pl.Series, right: pl.Series) -> str | None:
+    """How the ids of scores (left) and key (right) without a partner would meet, where one change does it."""
+    if left.is_empty() or right.is_empty():
+        return None
+    for what, change in _CHANGES:
+        for side, one, other in (("scores", change(left), right), ("key", left, change(right))):
+            if one.is_in(other.implode()).all():
+                return f"They agree once the ids of the {side} lose {what}."
+    if left.str.to_lowercase().is_in(right.str.to_lowercase().implode()).all():
+        return "They agree but for upper and lower case."
+    ends = _common_end(left), _common_end(right)
+    stems = [side.str.strip_suffix(end) for side, end in zip((left, right), ends, strict=True)]
+    if ends[0] != ends[1] and "" not in stems[0] and stems[0].is_in(stems[1].implode()).all():
+        return f"They agree once the ids of the scores end in '{ends[1]}', as those of the key do, not in '{ends[0]}'."
+    return None
+
+
+def _common_end(ids: pl.Series) -> str:
+    """What all the names end in."""
+    backwards = ids.str.reverse()
+    low, high = str(backwards.min()), str(backwards.max())  # the two that differ first
+    same = next((place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return low[:same][::-1]
 
 
 def _positive(task: Task, table: pl.DataFrame, where: object) -> pl.Series:
