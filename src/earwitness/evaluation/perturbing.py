@@ -33,13 +33,23 @@ from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.judging import JudgeOptions, compare
 from earwitness.evaluation.labelled import LabelledScores, Task
 from earwitness.evaluation.loading import load as load_model
-from earwitness.evaluation.perturbation_suite import PERTURBATIONS, NamedPerturbation
+from earwitness.evaluation.perturbation_suite import PERTURBATIONS, NamedPerturbation, parse_names
 from earwitness.evaluation.scoring import ahead_of
 from earwitness.evaluation.trials import read_trials
 from earwitness.metrics.bootstrap import Interval
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.training.model_folder import ModelInfo, read_model_info
 from earwitness.training.shipped import shipped_models
+
+__all__ = [
+    "PERTURBATIONS",
+    "NamedPerturbation",
+    "PerturbedResult",
+    "model_of",
+    "parse_names",
+    "perturbation_report",
+    "recordings_of",
+]
 
 LONGEST_S = 600.0  # a perturbation hears a recording whole: a longer one is a row with an error
 SAME_SCORE = 1e-4  # how far a score that is made again may lie from that of the table
