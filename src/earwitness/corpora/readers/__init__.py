@@ -9,10 +9,11 @@ from earwitness.core.config import nearest
 from earwitness.core.errors import DataError, UsageError
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers.base import Imported, Reader
+from earwitness.corpora.readers.detection import DETECTION_READERS, write_protocol
 from earwitness.corpora.readers.earwitness_data import read_earwitness_data
 from earwitness.corpora.readers.folder import AUDIO_SUFFIXES, read_folder
 
-__all__ = ["AUDIO_SUFFIXES", "READERS", "Imported", "Reader", "read_corpus", "read_manifest"]
+__all__ = ["AUDIO_SUFFIXES", "READERS", "Imported", "Reader", "read_corpus", "read_manifest", "write_protocol"]
 
 
 def read_corpus(reader: str, path: str | Path) -> Imported:
@@ -36,4 +37,5 @@ READERS: Mapping[str, Reader] = {
     "folder": read_folder,
     "manifest": read_manifest,
     "earwitness-data": read_earwitness_data,
+    **DETECTION_READERS,
 }
