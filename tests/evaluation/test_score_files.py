@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earwitness.cli.main import exit_code
 from earwitness.core.errors import DataError, UsageError
 from earwitness.evaluation.labelled import read_labelled, score_table
 from earwitness.evaluation.score_files import read_asv_scores, read_score_file, write_submission
 from earwitness.metrics import eer
+from tiny_models import make_detector, make_embedder
 
 DETECTION = pl.DataFrame({"id": ["LA_E_1", "LA_E_2", "LA_E_3"], "score": [-1.25, 3e-07, 0.1 + 0.2]})
 TRIALS = pl.DataFrame({"enrol": ["a/1.wav", "b"], "test": ["b", "c"], "score": [0.71, -0.2], "label": ["target"] * 2})
@@ -33,7 +36,6 @@ def write(tmp_path: Path):
 
 
 class TestForms:
-    @pytest.mark.shows("detection-metrics:8.1")
     def test_asvspoof2019_states_attack_and_key(self, write) -> None:
         path = write("LA_E_1 A10 spoof -1.25\nLA_E_2 - bonafide 3e-7\n\nLA_E_3 A00 bonafide 0.3\r\n")
         found = read_score_file("deepfake", path)
@@ -55,11 +57,9 @@ class TestForms:
             ("file_name score\nLA_E_1 -1.25\nLA_E_2 3e-7\nLA_E_3 0.30000000000000004\n", "scores.txt"),
         ],
     )
-    @pytest.mark.shows("detection-metrics:8.6")
     def test_id_and_score(self, write, content: str, name: str) -> None:
         assert read_score_file("deepfake", write(content, name)).equals(DETECTION)
 
-    @pytest.mark.shows("detection-metrics:8.3")
     def test_asvspoof5_track_2(self, write) -> None:
         path = write(
             "spk\tfilename\tcm-score\tasv-score\tsasv-score\n"
@@ -76,7 +76,6 @@ class TestForms:
         with pytest.raises(DataError, match=r"line 3 has `id` of a line before"):
             read_score_file("deepfake", differing)
 
-    @pytest.mark.shows("speaker-metrics:4.2")
     def test_kaldi_with_and_without_label_and_with_cohort_means(self, write) -> None:
         assert read_score_file("speaker", write("a/1.wav b 0.71000 target\nb c -0.20000 target\n")).equals(TRIALS)
         assert read_score_file("speaker", write("a/1.wav b 0.71\nb c -0.2\n")).equals(TRIALS.drop("label"))
@@ -142,12 +141,10 @@ class TestAsvScores:
         "content",
         ["- target 2.5\n- nontarget -1\nA07 spoof 1\nA08 spoof 0.5\n", "target 2.5\nnontarget -1\nspoof 1\nspoof 0.5"],
     )
-    @pytest.mark.shows("detection-metrics:8.1")
     def test_asvspoof2019(self, write, content: str) -> None:
         found = read_asv_scores(write(content))
         assert (found.target.tolist(), found.nontarget.tolist(), found.spoof.tolist()) == ([2.5], [-1.0], [1.0, 0.5])
 
-    @pytest.mark.shows("detection-metrics:8.2")
     def test_asvspoof2021_with_its_key(self, write) -> None:
         scores = write("LA_0009 LA_E_1 2.5\nLA_0009 LA_E_2 -1\nLA_0009 LA_E_3 1\nLA_0010 LA_E_3 0\n")
         key = write(
@@ -265,6 +262,69 @@ def test_a_million_lines_in_a_few_seconds(tmp_path: Path) -> None:
     assert time.process_time() - start < 12
     assert found.height == count
     assert np.array_equal(found["score"].to_numpy(), scores)
+
+
+class TestCommand:
+    """`earwitness score --submission`."""
+
+    @pytest.fixture
+    def calls(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speechlike) -> Path:
+        make_detector(tmp_path / "detector")
+        make_embedder(tmp_path / "embedder")
+        for number in range(3):
+            (tmp_path / "calls").mkdir(exist_ok=True)
+            soundfile.write(tmp_path / "calls" / f"{number}.wav", speechlike(1, seed=number), 16_000)
+        (tmp_path / "trials.txt").write_text("1 0.wav 1.wav\n0 2.wav 1.wav\n")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path / "calls"
+
+    def run(self, words: str) -> int:
+        return exit_code(["score", *words.split()])
+
+    def test_written_after_the_table_and_again_with_resume(
+        self, calls: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = "calls --task deepfake --model detector -o out.csv"
+        assert self.run(f"{words} --submission arena:a.txt --submission asvspoof5:b.tsv") == 0
+        pinned = hashlib.sha256(Path("a.txt").read_bytes()).hexdigest()
+        assert f"a.txt: arena submission, sha256 {pinned}\n" in capsys.readouterr().out
+        table = score_table("deepfake", "out.csv")
+        for name in ("a.txt", "b.tsv"):
+            assert read_score_file("deepfake", name).rows() == table.select("id", "score").rows()
+        first = Path("a.txt").read_bytes()
+        assert self.run(f"{words} --resume --submission arena:again.txt") == 0
+        assert Path("again.txt").read_bytes() == first
+
+    def test_trials(self, calls: Path) -> None:
+        assert self.run("calls --task speaker --model embedder --trials trials.txt -o o.csv --submission kaldi:k") == 0
+        found = read_score_file("speaker", "k")
+        assert found.rows() == pl.read_csv("o.csv").select("enrol", "test", "score", "label").rows()
+
+    def test_not_written_where_a_file_failed(self, calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (calls / "bad.wav").write_text("no sound")
+        assert self.run("calls --task deepfake --model detector -o out.csv --submission arena:a.txt") == 1
+        assert "no submission is written" in capsys.readouterr().err
+        assert Path("out.csv").exists()
+        assert not Path("a.txt").exists()
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("--task deepfake --submission arena", "--submission: 'arena' is not FORM:PATH. For example arena:scores"),
+            ("--task deepfake --submission arean:a.txt", "there is no submission form 'arean'"),
+            ("--task deepfake --submission kaldi:a.txt", "'kaldi' is a form for --trials"),
+            ("--task speaker --trials trials.txt --submission arena:a", "'arena' is a form for --task deepfake"),
+            ("--task speaker --reference calls/0.wav --submission kaldi:a", "'kaldi' is a form for --trials"),
+            ("--task deepfake --submission arena:out.csv", "out.csv: two outputs have this path"),
+            ("--task deepfake --submission arena:a --submission ctrsvdd:a", "a: two outputs have this path"),
+        ],
+    )
+    def test_wrong_use_is_told_before_the_work(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, said: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert self.run(f"calls -o out.csv {words}") == 2
+        assert said in capsys.readouterr().err
 
 
 class TestPublishedFiles:

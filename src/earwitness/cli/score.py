@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from earwitness.evaluation.labelled import Task
     from earwitness.evaluation.scoring import Tally
 
 
@@ -39,6 +40,13 @@ def score(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Score trials of speakers that the model or the cohort knows.")
     ] = False,
+    submission: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORM:PATH",
+            help="Write the finished scores as asvspoof5, asvspoof2021, arena, ctrsvdd or kaldi too; may be repeated.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
     engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
@@ -47,7 +55,8 @@ def score(
     """Score many recordings into a table; higher = bona fide (deepfake) or same speaker (speaker).
 
     The whole file is heard, every row says how many of its seconds were used, and a file that cannot be judged gets a
-    row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused.
+    row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused. A
+    --submission holds every trial of the finished table exactly once, or is not written.
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
@@ -59,6 +68,7 @@ def score(
     from earwitness.evaluation.scoring import score_detection, score_references, score_trials
 
     _check(task, trials, reference, engine)
+    submissions = _submissions(submission or [], task, trials, output)
     _check_of_trials(trials, cohort, {"--top": top, "--subtract-mean": subtract_mean}, allow_leak)
     manifest = read_input(given, data_root)
     others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean)
@@ -79,7 +89,11 @@ def score(
     counts = f"{tally.done} done, {tally.skipped} already there, {tally.failed} with an error"
     typer.echo(printable(f"{counts}: {output}"), err=True)
     if tally.failed:
+        if submissions:
+            typer.echo("no submission is written: it must hold a score for every trial", err=True)
         raise typer.Exit(1)
+    for form, path in submissions:
+        typer.echo(printable(f"{path}: {form} submission, sha256 {_submit(form, task, output, path)}"))
 
 
 def _check(task: str, trials: Path | None, reference: list[str] | None, engine: str) -> None:
@@ -104,3 +118,31 @@ def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[st
         raise UsageError(f"{'--cohort' if cohort else '--allow-leak'} belongs to --trials", fix="Name a trial list.")
     if cohort is None and (given := [name for name, value in of_cohort.items() if value]):
         raise UsageError(f"{given[0]} belongs to --cohort", fix="Name the recordings of other speakers.")
+
+
+def _submissions(given: list[str], task: str, trials: Path | None, output: Path) -> list[tuple[str, Path]]:
+    """Form and path of each. Raises `UsageError` for an unknown form, one of another task, and a path named twice."""
+    from earwitness.core.errors import UsageError
+    from earwitness.evaluation.score_files import submission_task
+
+    found: list[tuple[str, Path]] = []
+    for text in given:
+        form, _, path = text.partition(":")
+        if not path:
+            raise UsageError(f"'{text}' is not FORM:PATH", where="--submission", fix="For example arena:scores.txt.")
+        about = submission_task(form)
+        if about != task or (task == "speaker" and not trials):
+            needed = "--task deepfake" if about == "deepfake" else "--trials"
+            raise UsageError(f"'{form}' is a form for {needed}", where="--submission")
+        if Path(path) in [output, *(other for _, other in found)]:
+            raise UsageError("two outputs have this path", where=path, fix="Name each differently.")
+        found.append((form, Path(path)))
+    return found
+
+
+def _submit(form: str, task: str, output: Path, path: Path) -> str:
+    """Write a finished table in the form of a challenge; gives the sha256."""
+    from earwitness.evaluation.labelled import score_table
+    from earwitness.evaluation.score_files import write_submission
+
+    return write_submission(form, score_table(cast("Task", task), output), path)
