@@ -88,15 +88,19 @@ class TestAdvice:
     @pytest.mark.parametrize(
         ("ids", "known", "said"),
         [
-            (NAMES, [f"{n}.flac" for n in NAMES], "once the ids of the key lose their extension"),
-            ([f"{n}.flac" for n in NAMES], NAMES, "once the ids of the scores lose their extension"),
-            (NAMES, [f"eval/{n}" for n in NAMES], "once the ids of the key lose their folder"),
-            ([f"eval/flac/{n}.flac" for n in NAMES], NAMES, "ids of the scores lose their folder and extension"),
-            (NAMES, [n.lower() for n in NAMES], "but for upper and lower case"),
+            (NAMES, [f"{n}.flac" for n in NAMES], "Ids of the key carry '.flac' at the end, those of the scores don't"),
+            ([f"{n}.flac" for n in NAMES], NAMES, "Ids of the scores carry '.flac' at the end, those of the key don't"),
+            (NAMES, [f"eval/{n}" for n in NAMES], "Ids of the key carry 'eval/' in front"),
+            (
+                [f"eval/flac/{n}.flac" for n in NAMES],
+                NAMES,
+                "are written differently ('eval/flac/LA_E_1.flac' and 'LA_E_1')",
+            ),
+            (NAMES, [n.lower() for n in NAMES], "differ in upper case"),
             (
                 ["file1.wav", "file2.wav"],  # the kind of name that Fake-or-Real's 'norm' files have
                 ["file1.wav_16k.wav_norm.wav_mono.wav", "file2.wav_16k.wav_norm.wav_mono.wav"],
-                "end in '.wav_16k.wav_norm.wav_mono.wav', as those of the key do, not in '.wav'",
+                "Ids of the key carry '_16k.wav_norm.wav_mono.wav' at the end",
             ),
             (NAMES, ["x", "y"], "Give the key of these very recordings."),
         ],
@@ -113,7 +117,7 @@ class TestAdvice:
             read_labelled("deepfake", scores(NAMES), key_of(NAMES[:2]))
         with pytest.raises(DataError, match=r"LA 2021: row 3, id 'LA_E_3': has no row in .*Score every trial"):
             read_labelled("deepfake", scores(NAMES[:2]), key_of(NAMES))
-        with pytest.raises(DataError, match=r"'LA_E_3\.wav': is not in the key .* the scores lose their extension"):
+        with pytest.raises(DataError, match=r"'LA_E_3\.wav': is not in the key .* scores carry '\.wav' at the end"):
             read_labelled("deepfake", scores([*NAMES[:2], "LA_E_3.wav"]), key_of(NAMES))
 
     def test_a_key_without_rows(self, scores) -> None:

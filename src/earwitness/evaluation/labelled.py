@@ -5,7 +5,7 @@ Every scored row finds its label or the reading stops; a row that could not be s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,6 +15,7 @@ import polars as pl
 
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
+from earwitness.corpora.joining import join_advice
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
 from earwitness.evaluation.score_files import read_score_file
@@ -28,12 +29,6 @@ _WORDS: dict[Task, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 _NUMBERS = ("score", "llr")
 NEGATED = "the scores were multiplied by -1, as their file grows towards the wrong class"
-# what one side's names often have that the other's don't
-_CHANGES: tuple[tuple[str, Callable[[pl.Series], pl.Series]], ...] = (
-    ("their extension", lambda ids: ids.str.replace(r"\.[A-Za-z0-9]{1,5}$", "")),
-    ("their folder", lambda ids: ids.str.replace(r"^.*/", "")),
-    ("their folder and extension", lambda ids: ids.str.replace(r"^.*/", "").str.replace(r"\.[A-Za-z0-9]{1,5}$", "")),
-)
 _SCORED = ("id", "score", "llr", "error", "model", "windows", "seconds_used", "seconds_total")
 
 
@@ -199,7 +194,8 @@ def _partnered(scored: pl.DataFrame, known: pl.DataFrame, key: Key, where: objec
     unknown, unscored = ~scored["id"].is_in(known["id"].implode()), ~known["id"].is_in(scored["id"].implode())
     if not (unknown.any() or unscored.any()):
         return
-    advice = _advice(scored["id"].filter(unknown), known["id"].filter(unscored))
+    advice = join_advice(scored["id"].filter(unknown), known["id"].filter(unscored), ("the scores", "the key"))
+    advice = advice and f"{advice[0].upper()}{advice[1:]}."
     if unknown.all():
         what = f"none of the {scored.height} ids is in the key {key.where} (here '{scored['id'][0]}'"
         what += f", there '{known['id'][0]}')" if known.height else ", which has no rows)"
@@ -207,31 +203,6 @@ def _partnered(scored: pl.DataFrame, known: pl.DataFrame, key: Key, where: objec
     _refuse_first(scored, unknown, f"is not in the key {key.where}", where, advice)
     fix = advice or "Score every trial, or shorten the key."
     _refuse_first(known, unscored, f"has no row in {where}", key.where, fix)
-
-
-def _advice(left: pl.Series, right: pl.Series) -> str | None:
-    """How the ids of scores (left) and key (right) without a partner would meet, where one change does it."""
-    if left.is_empty() or right.is_empty():
-        return None
-    for what, change in _CHANGES:
-        for side, one, other in (("scores", change(left), right), ("key", left, change(right))):
-            if one.is_in(other.implode()).all():
-                return f"They agree once the ids of the {side} lose {what}."
-    if left.str.to_lowercase().is_in(right.str.to_lowercase().implode()).all():
-        return "They agree but for upper and lower case."
-    ends = _common_end(left), _common_end(right)
-    stems = [side.str.strip_suffix(end) for side, end in zip((left, right), ends, strict=True)]
-    if ends[0] != ends[1] and "" not in stems[0] and stems[0].is_in(stems[1].implode()).all():
-        return f"They agree once the ids of the scores end in '{ends[1]}', as those of the key do, not in '{ends[0]}'."
-    return None
-
-
-def _common_end(ids: pl.Series) -> str:
-    """What all the names end in."""
-    backwards = ids.str.reverse()
-    low, high = str(backwards.min()), str(backwards.max())  # the two that differ first
-    same = next((place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
-    return low[:same][::-1]
 
 
 def _positive(task: Task, table: pl.DataFrame, where: object) -> pl.Series:
