@@ -98,6 +98,8 @@ def test_more_rows_other_labels_and_unknown_ids() -> None:
     assert (suffixed.name, suffixed.how) == (None, "unknown")
     assert "they end with '.flac', which those of 'asvspoof2019-la eval' don't" in suffixed.said
     assert recognise(made_up(5, 1, "x"), "asvspoof2019-la").name is None
+    elsewhere = recognise(made_up(5, 1, "LA_D_"), "asvspoof2019-pa")
+    assert elsewhere.said.endswith("; they look like those of 'asvspoof2019-la dev'")
     assert recognise(made_up(5, 1, "LA_E_"), "folder").said == "no published list is known that has these 5 ids"
 
 

@@ -224,7 +224,7 @@ def _unequal(table: pl.DataFrame, known: KnownList) -> Recognised:
 
 
 def _unknown(table: pl.DataFrame, lists: list[KnownList]) -> str:
-    """That nothing fits; where the first id holds one of a known list inside, what stands around it."""
+    """That nothing fits; with what stands around the first id's known part, or whose ids these are instead."""
     plain = f"no published list is known that has these {table.height:,} ids"
     first = str(table["id"][0]) if table.height else ""
     for known in lists:
@@ -232,7 +232,8 @@ def _unknown(table: pl.DataFrame, lists: list[KnownList]) -> str:
             before, after = first[: match.start()], first[match.end() :]
             around = [f"start with '{before}'"] * bool(before) + [f"end with '{after}'"] * bool(after)
             return f"{plain}; they {' and '.join(around)}, which those of '{known.name}' don't"
-    return plain
+    others = [known for known in KNOWN_LISTS if lists and re.fullmatch(known.ids, first)]
+    return f"{plain}; they look like those of '{others[0].name}'" if others else plain
 
 
 def _described(known: KnownList) -> str:
