@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "metrics_speed": (),
     "rawboost_speed": ("--json",),
     "score_speed": (),
+    "speaker_speed": (),
 }
 _NAMES = ("name", "unit", "step", "model")  # what a row of results calls itself
 

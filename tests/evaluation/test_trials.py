@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from earwitness.core.errors import DataError
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.trials import Trials, read_trials
+from earwitness.evaluation.trials import TrialList, Trials, read_trial_list, read_trials, write_trials
 
 
 @pytest.fixture
@@ -87,3 +91,90 @@ def test_a_list_that_cannot_be_read(tmp_path: Path, manifest: Manifest) -> None:
         read_trials(tmp_path / "missing", manifest)
     with pytest.raises(DataError, match="cannot be read"):
         read_trials(tmp_path, manifest)
+
+
+VOXCELEB = (
+    "1 id10270/5r0dWxy17C8/00001.wav id10270/x6uYqmx31kE/00001.wav\n"
+    "0 id10270/5r0dWxy17C8/00001.wav id10300/ize_eiCFEg0/00003.wav\n"
+    "1 id10300/ize_eiCFEg0/00003.wav id10300/ize_eiCFEg0/00009.wav\n"
+)
+
+
+@pytest.mark.shows("speaker-metrics:9.7")
+def test_voxceleb_to_kaldi_and_back_is_the_same_file(tmp_path: Path) -> None:
+    first, kaldi, back = tmp_path / "veri.txt", tmp_path / "trials", tmp_path / "back.txt"
+    first.write_text(VOXCELEB)
+    trials = read_trial_list(first)
+    write_trials(kaldi, trials, "kaldi")
+    assert kaldi.read_text().splitlines()[1] == (
+        "id10270/5r0dWxy17C8/00001.wav id10300/ize_eiCFEg0/00003.wav nontarget"
+    )
+    write_trials(back, read_trial_list(kaldi), "voxceleb")
+    assert back.read_bytes() == first.read_bytes()
+    assert read_trial_list(kaldi) == trials
+
+
+@pytest.mark.shows("speaker-metrics:9.7")
+def test_counts_are_told_in_a_line(tmp_path: Path, read) -> None:
+    (tmp_path / "veri.txt").write_text(VOXCELEB)
+    assert read_trial_list(tmp_path / "veri.txt").summary == "3 trials, 2 target, 2 speakers"
+    assert read("1\ta\tb\n0\ta\tc d\n").summary == "2 trials, 1 target, speakers not known"
+
+
+def test_the_manifest_says_who_speaks(tmp_path: Path) -> None:
+    table = pl.DataFrame({"path": ["id10270/x/1.wav", "id10271/x/2.wav", "c.wav"], "speaker": ["anna", None, "carl"]})
+    (tmp_path / "list").write_text("0 id10270/x/1.wav id10271/x/2.wav\n0 c.wav id10271/x/2.wav\n")
+    trials = read_trials(tmp_path / "list", Manifest(table, tmp_path))
+    assert trials.speakers == {"anna", "id10271", "carl"}
+
+
+name = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8).filter(
+    lambda text: text == text.strip() and not set("\t\n\r") & set(text) and text[0] != "\ufeff"
+)
+
+
+@given(st.lists(st.tuples(name, name, st.sampled_from(["target", "nontarget"])), min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_is_read_back(tmp_path: Path, drawn: list[tuple[str, str, Any]]) -> None:
+    rows = {(a, b): label for a, b, label in drawn if a != b}
+    assume(rows)
+    trials = TrialList(tuple(rows), tuple(rows.values()))
+    taken = {
+        "voxceleb": any(test in ("target", "nontarget") for _, test in rows),
+        "kaldi": any(enrol in ("0", "1") for enrol, _ in rows),
+    }
+    for form, refused in taken.items():
+        with pytest.raises(DataError, match="read as a label") if refused else contextlib.nullcontext():
+            write_trials(tmp_path / form, trials, form)  # type: ignore[arg-type]
+            assert read_trial_list(tmp_path / form) == trials
+
+
+@pytest.mark.parametrize(
+    ("pair", "form", "said"),
+    [
+        (("a\tb", "c"), "kaldi", "cannot stand in a list"),
+        (("a", " c"), "voxceleb", "cannot stand in a list"),
+        (("a", "c\n"), "voxceleb", "cannot stand in a list"),
+        (("", "c"), "kaldi", "cannot stand in a list"),
+        (("1", "c"), "kaldi", "trial 1: '1' would be read as a label"),
+        (("a", "target"), "voxceleb", "'target' would be read as a label"),
+    ],
+)
+def test_names_that_would_not_come_back_are_not_written(
+    tmp_path: Path, pair: tuple[str, str], form: Any, said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        write_trials(tmp_path / "list", TrialList((pair,), ("target",)), form)
+    assert not (tmp_path / "list").exists()
+
+
+def test_a_list_alone_is_checked_like_one_with_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    for content, said in (
+        ("1 a a", "compares a recording with itself"),
+        ("1 a b\n0 a b", "the other label"),
+        ("", "no t"),
+    ):
+        path.write_text(content)
+        with pytest.raises(DataError, match=said):
+            read_trial_list(path)

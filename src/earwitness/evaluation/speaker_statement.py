@@ -22,9 +22,17 @@ STATED = {
 }
 
 
+#: What `judge` does to every cost; some toolkits print 0.0025 where the normalised cost at P_target 0.01 is 0.25.
+COSTS = "normalised: 1 is what the better of accepting all and rejecting all costs"
+
+
 def describe_trials_scores(table: pl.DataFrame) -> list[str]:
-    """One line for each of these; what a table does not say is told as "not stated", several values all."""
-    return [f"{title:<11} {_value(table, column)}" for column, title in STATED.items()]
+    """One line for each of these, and one on the costs that `judge` finds, whose own definitions name EER and P_target.
+
+    What a table does not say is told as "not stated"; several values are all told.
+    """
+    lines = [f"{title:<11} {_value(table, column)}" for column, title in STATED.items()]
+    return [*lines, f"{'costs':<11} {COSTS}"]
 
 
 def training_statement(info: ModelInfo) -> str:
