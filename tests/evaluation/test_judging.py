@@ -108,13 +108,6 @@ class TestFigures:
         assert found.tied_fraction > 0.5
         assert any("tied across classes" in note for note in found.notes)
 
-    def test_record(self, files) -> None:
-        found = judge(read_labelled("deepfake", *files), QUICK)
-        data = json.loads(found.to_json())
-        assert data["record"]["inputs"] == {"scores": sha256_file(files[0]), "key": sha256_file(files[1])}
-        assert data["record"]["settings"]["n_resamples"] == 60
-        assert data["measures"][0]["definition"].startswith("interpolated")
-
 
 class TestUnits:
     @pytest.mark.parametrize(
@@ -361,7 +354,7 @@ class TestCommand:
         assert "50 resamples over speaker x system" in done.output
         data = json.loads(out.read_text())
         assert data["record"]["inputs"]["key"] == sha256_file(key)
-        assert data["measures"][0]["interval"]["unit"] == "speaker x system"
+        assert data["judgement"]["measures"][0]["interval"]["unit"] == "speaker x system"
 
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -369,6 +362,12 @@ class TestCommand:
             (["--eer", "best"], "unknown EER method"),
             (["--unit", "clip"], "unknown unit"),
             (["--control", "train.csv"], "--key"),
+            (["--subset", "eval"], "--protocol"),
+            (["--protocol", "asvspoof2019"], "Did you mean 'asvspoof2019-"),
+            (["--asv", "asv.txt"], "is that of a protocol"),
+            (["--cost", "sre24"], "no cost model"),
+            (["--perturb", "all"], "--model"),
+            (["--perturb", "gsn"], "gsm"),
         ],
     )
     def test_wrong_use(self, tmp_path: Path, words: list[str], said: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from earwitness.corpora.manifest import Manifest
 from earwitness.evaluation import detector_results as tested
-from earwitness.evaluation.judging import Comparison, JudgeOptions
+from earwitness.evaluation.judging import Comparison, JudgeOptions, PairedMeasure
 from earwitness.evaluation.labelled import LabelledScores
 from earwitness.evaluation.results import EER, figure, leaks_of, minutes, results_folder, write_result
 from earwitness.metrics.bootstrap import Interval, Paired
@@ -110,7 +110,9 @@ def part(high: float) -> tested._Part:
 
     paired = Paired(interval(0.2, 0.1, 0.3), interval(0.4, 0.3, 0.5), interval(-0.2, -0.3, high))
     nothing = LabelledScores("deepfake", pl.DataFrame(), (), (), {})
-    return tested._Part("x", nothing, (), Comparison("model", "control", paired, "interpolated", 40, 0))
+    return tested._Part(
+        "x", nothing, (), Comparison("model", "control", (PairedMeasure("EER", paired, "", "share"),), 40, 0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ from earwitness.core.errors import DataError, LeakError
 from earwitness.corpora.manifest import Manifest
 from earwitness.evaluation.judging import JudgeOptions
 from earwitness.evaluation.labelled import read_labelled
-from earwitness.evaluation.trivial import FEATURES, control_report, trivial_features, trivial_scores
+from earwitness.evaluation.trivial import (
+    FEATURES,
+    control_report,
+    cross_validated_scores,
+    trivial_features,
+    trivial_scores,
+)
 from earwitness.metrics import auc
 
 QUICK = JudgeOptions(n_resamples=60)
@@ -119,21 +125,22 @@ def scores_of_a_model(test: Path, path: Path, errors: float) -> Path:
 def test_report(loud, tmp_path: Path) -> None:
     train, test = loud
     scores = read_labelled("deepfake", scores_of_a_model(test, tmp_path / "s.csv", 3), test)
-    report = control_report(scores, Manifest.read(train), Manifest.read(test), QUICK)
+    control = trivial_scores(Manifest.read(train), Manifest.read(test))
+    report = control_report(scores, control, "24 rows", QUICK)
     assert not report.beaten
     assert report.comparison.rows == 24
     assert report.comparison.eer.second.value < 0.1 < report.comparison.eer.first.value
-    assert report.comparison.answer == "the model is worse than the trivial control"
-    report.scores.write(tmp_path / "control.parquet")
-    control = read_labelled("deepfake", tmp_path / "control.parquet")
-    assert control.positive.height == control.negative.height == 12
+    assert report.answer == "the model is worse than the trivial control"
+    control.write(tmp_path / "control.parquet")
+    again = read_labelled("deepfake", tmp_path / "control.parquet")
+    assert again.positive.height == again.negative.height == 12
 
 
 def test_report_on_recordings_without_shortcut(tmp_path: Path, speechlike) -> None:
     train = corpus(tmp_path / "a", speechlike, spoof_level=1, seed=5)
     test = corpus(tmp_path / "b", speechlike, spoof_level=1, seed=6)
     scores = read_labelled("deepfake", scores_of_a_model(test, tmp_path / "s.csv", 0.1), test)
-    assert control_report(scores, Manifest.read(train), Manifest.read(test), QUICK).beaten
+    assert control_report(scores, trivial_scores(Manifest.read(train), Manifest.read(test)), "", QUICK).beaten
 
 
 def test_command(loud, tmp_path: Path) -> None:
@@ -145,5 +152,41 @@ def test_command(loud, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "EER on 24 rows" in done.output
-    assert "the control learnt from 24 rows; 0 could not be read" in done.output
-    assert json.loads(out.read_text())["control"]["eer"]["difference"]["value"] > 0
+    assert "the control learnt from 24 rows of manifest.csv; 0 could not be read" in done.output
+    found = json.loads(out.read_text())
+    assert found["control"]["comparison"]["measures"][0]["paired"]["difference"]["value"] > 0
+    assert set(found["record"]["inputs"]) == {"scores", "key", "control"}
+
+
+class TestByFolds:
+    """Without a training manifest the control learns from the other folds of the test."""
+
+    def test_finds_a_shortcut(self, loud) -> None:
+        found = cross_validated_scores(Manifest.read(loud[1])).table
+        pos, neg = (found.filter(pl.col("label") == name)["score"] for name in ("bonafide", "spoof"))
+        assert auc(pos, neg) > 0.9
+
+    def test_no_row_is_judged_by_what_learnt_from_its_speaker(self, loud) -> None:
+        manifest = Manifest.read(loud[1])
+        alone = manifest.table.with_columns(
+            speaker=pl.lit("one"), system=pl.when(pl.col("label") == "spoof").then(pl.lit("A"))
+        )
+        with pytest.raises(DataError, match="too few readable rows"):
+            cross_validated_scores(manifest.with_table(alone))
+
+    def test_unreadable_rows_have_an_error(self, loud) -> None:
+        manifest = Manifest.read(loud[1])
+        broken = Manifest.from_table(pl.DataFrame({"path": ["gone.wav"], "label": ["spoof"]}), manifest.root)
+        found = cross_validated_scores(Manifest.concat([manifest, broken]))
+        assert found.unread == ("gone.wav",)
+        assert found.table.row(-1, named=True)["score"] is None
+
+    def test_stands_beside_every_result(self, loud, tmp_path: Path) -> None:
+        app = typer.Typer()
+        app.command()(evaluate)
+        scores = scores_of_a_model(loud[1], tmp_path / "s.csv", 3)
+        words = ["deepfake", scores, "--key", loud[1], "--resamples", 50]
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        assert "24 rows of the test itself, by folds" in done.output
+        done = CliRunner().invoke(app, [str(word) for word in [*words, "--control", "none"]])
+        assert "no trivial control: not asked for" in done.output

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from earwitness.core.errors import UsageError
 
-MANY = {"examine": {"--reference"}, "score": {"--reference"}, "evaluate": {"--by"}, "train": {"--set"}}
+MANY = {
+    "examine": {"--reference"},
+    "score": {"--reference", "--submission"},
+    "evaluate": {"--by", "--cost"},
+    "compare": {"--cost"},
+    "calibrate": {"--cost"},
+    "train": {"--set"},
+}
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

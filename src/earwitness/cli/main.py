@@ -38,11 +38,14 @@ def _options(
 
 def build_app() -> typer.Typer:
     """One line a command group. Their modules import what they need inside functions, so this stays quick."""
+    from earwitness.cli.calibrate import calibrate
+    from earwitness.cli.compare import compare
     from earwitness.cli.corpus import app as corpus
     from earwitness.cli.doctor import doctor
     from earwitness.cli.evaluate import evaluate
     from earwitness.cli.examine import examine
     from earwitness.cli.model import app as model
+    from earwitness.cli.reproduce import reproduce
     from earwitness.cli.score import score
     from earwitness.cli.train import train
 
@@ -58,6 +61,9 @@ def build_app() -> typer.Typer:
     app.command("score")(score)
     app.command("train")(train)
     app.command("evaluate")(evaluate)
+    app.command("compare")(compare)
+    app.command("calibrate")(calibrate)
+    app.command("reproduce")(reproduce)
     app.add_typer(corpus, name="corpus")
     app.add_typer(model, name="model")
     app.command("doctor")(doctor)

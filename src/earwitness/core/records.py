@@ -17,12 +17,21 @@ from earwitness.core.writing import write_atomically
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Command, settings, seed, hashes of the inputs, versions: enough to run it again and print the difference."""
+    """Enough to run it again and print the difference.
+
+    `settings` is the recipe of a training, or the request of a judgement; `inputs` are tables, lists and manifests by
+    their sha256; `weights` the models by name and sha256; `definitions` what each figure means; `licences` those of
+    the data, as far as stated; `seconds_heard` how much sound the models were given (None: not known).
+    """
 
     command: str
     settings: dict[str, Any]
     seed: int | None = None
-    inputs: dict[str, str] = field(default_factory=dict)  # name -> sha256
+    inputs: dict[str, str] = field(default_factory=dict)
+    weights: list[str] = field(default_factory=list)
+    definitions: dict[str, str] = field(default_factory=dict)
+    licences: list[str] = field(default_factory=list)
+    seconds_heard: float | None = None
     notes: list[str] = field(default_factory=list)  # e.g. a leak that was allowed by name
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)

@@ -48,6 +48,7 @@ from earwitness.metrics.detection import eer
 from earwitness.training.card import ResultRow
 from earwitness.training.conditions import put_under
 from earwitness.training.model_folder import TestedRanges
+from earwitness.training.polarity import PolarityProbe, refuse_reversed
 
 DEV_THRESHOLD = "dev EER"
 TELEPHONE_HZ = 3_400.0
@@ -66,6 +67,10 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
         return Outcome(inconclusive=("It was not tested: its recipe held out no real and synthetic speech.",))
     detector = Detector.load(model)
     bench = _Bench(detector, results_folder(run, detector.info), train, dev, test, options or JudgeOptions())
+    on_dev = bench.scored("dev", dev, detector)
+    polarity = PolarityProbe.of(judge(on_dev, bench.options).measure("AUC").interval)
+    refuse_reversed(polarity, model)
+    threshold = eer(on_dev.positive["score"], on_dev.negative["score"]).threshold
     new = _unseen(train, dev, test)
     words = "test side, all synthesis of families never heard before" if len(new) == len(test) else "test side"
     whole = bench.judged("test", words, bench.scored("test", test, detector), bench.control())
@@ -73,7 +78,6 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
     twins = bench.part_of(whole, "twins", "twins (real recordings and what was made of them)", _twins(test))
     over_telephone = bench.scored("telephone", test, _OverTelephone(detector.network, detector.info))
     telephone = bench.judged("telephone", "test side in a telephone band (300-3400 Hz)", over_telephone)
-    threshold = bench.threshold()
     alarms = list(_false_alarms(bench, whole.scores, threshold))
     parts = [part for part in (whole, unseen, twins, telephone) if part is not None]
     rows = [row for part in parts for row in part.rows]
@@ -84,6 +88,7 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
         limits=(EVIDENCE,),
         known_failures=tuple(_failures([*rows, *alarms])),
         inconclusive=(*leaks_of(detector.info), *_unproven(unseen, twins)),
+        polarity=polarity,
     )
 
 
@@ -118,11 +123,6 @@ class _Bench:
     def read(self, name: str) -> LabelledScores:
         """What `scored` wrote."""
         return read_labelled("deepfake", self.results / f"{name}.scores.csv", self.results / f"{name}.csv")
-
-    def threshold(self) -> float:
-        """The score at which dev errors are equal."""
-        scores = self.scored("dev", self.dev, self.detector)
-        return eer(scores.positive["score"], scores.negative["score"]).threshold
 
     def control(self) -> LabelledScores:
         """The trivial control on the test side."""

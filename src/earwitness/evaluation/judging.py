@@ -5,31 +5,28 @@ judgement = judge(read_labelled("deepfake", "scores.parquet", "manifest.csv"))
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from typing import get_args
 
 import polars as pl
 
-from earwitness.core.errors import DataError, MetricError
-from earwitness.core.records import RunRecord, command_line
+from earwitness.core.errors import DataError, MetricError, UsageError
+from earwitness.evaluation.figures import Figure, computable, figures_of, statistic_of, tdcf_figure
 from earwitness.evaluation.labelled import LabelledScores, Task
 from earwitness.evaluation.units import Unit, require_column, units_of
-from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap, paired
+from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap
+from earwitness.metrics.costs import Cost
 from earwitness.metrics.detection import (
-    ASVSPOOF5,
     EER_DEFINITIONS,
     TIED_WARNING,
-    VOX01,
-    VOX05,
-    DetectionCost,
     EerMethod,
     error_rates,
 )
 from earwitness.metrics.scores import Floats
+from earwitness.metrics.tandem import Tandem
 from earwitness.metrics.trials import Trials
 
-COSTS: dict[Task, tuple[DetectionCost, ...]] = {"deepfake": (ASVSPOOF5,), "speaker": (VOX01, VOX05)}
 SPOOF_COLUMNS = ("system", "family")  # they describe spoofs alone; every group is set against all bona fide
 FEWEST_OF_A_SYSTEM = 10  # files; systems with fewer are judged together
 
@@ -39,11 +36,21 @@ class JudgeOptions:
     """How to judge. `by` are columns with a table each; `costs` empty means those customary for the task."""
 
     eer_method: EerMethod = "interpolated"
+    also: tuple[EerMethod, ...] = ()  # further definitions of the EER
     unit: Unit = "auto"
     by: tuple[str, ...] = ()
-    costs: tuple[DetectionCost, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    tandem: Tandem | None = None  # the verifier's share of the t-DCF
     n_resamples: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for method in (self.eer_method, *self.also):
+            if method not in EER_DEFINITIONS:
+                raise MetricError(f"unknown EER method '{method}'", fix=f"Use one of {', '.join(EER_DEFINITIONS)}.")
+        if self.unit not in get_args(Unit):
+            fix = f"Use one of {', '.join(get_args(Unit))}."
+            raise UsageError(f"unknown unit '{self.unit}'", where="--unit", fix=fix)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,6 @@ class Judgement:
     measures: tuple[Measure, ...]
     groups: tuple[Group, ...]
     notes: tuple[str, ...]
-    record: RunRecord = field(repr=False)
 
     def measure(self, name: str) -> Measure:
         """One measure by its name. Raises `MetricError` where it was not computed."""
@@ -90,21 +96,31 @@ class Judgement:
                 return found
         raise MetricError(f"there is no '{name}'", fix=f"Computed: {', '.join(m.name for m in self.measures)}.")
 
-    def to_json(self) -> str:
-        """As JSON, with definitions and the run record."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+@dataclass(frozen=True)
+class PairedMeasure:
+    """One figure of two score files on the same resamples, and the difference first minus second."""
+
+    name: str
+    paired: Paired
+    definition: str
+    scale: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """EER of two score files on the same rows; a negative difference means that the first is better."""
+    """Two score files on the same rows; for every measure but AUC a negative difference means: the first is better."""
 
     first: str
     second: str
-    eer: Paired
-    eer_method: EerMethod
+    measures: tuple[PairedMeasure, ...]  # the EER comes first
     rows: int
     left_out: int  # rows that only one of the two could score
+
+    @property
+    def eer(self) -> Paired:
+        """The EERs and their difference."""
+        return self.measures[0].paired
 
     @property
     def answer(self) -> str:
@@ -139,9 +155,6 @@ def judge(scores: LabelledScores, options: JudgeOptions | None = None) -> Judgem
         measures=tuple(measures),
         groups=tuple(_groups(scores, options)),
         notes=tuple(notes),
-        record=RunRecord.make(
-            command_line(), asdict(options), seed=options.seed, inputs=scores.inputs, notes=list(notes)
-        ),
     )
 
 
@@ -164,56 +177,35 @@ def compare(
             f"id '{row}' has one label in {names[0]} and another in {names[1]}", fix="Use one key for both."
         )
     units, _ = units_of(one, options.unit)
-    trials = [Trials(side.positive["score"], side.negative["score"], units) for side in (one, two)]
+    figures = computable(_figures(one, options), one, two)
+    of_one, of_two = (statistic_of(side, units, figures) for side in (one, two))
 
-    def eer_of(which: Trials, counts: Floats) -> float:
-        return which.resample(counts).eer(options.eer_method)
+    def both(counts: Floats) -> list[float]:
+        firsts, seconds = of_one(counts), of_two(counts)
+        return [*firsts, *seconds, *(a - b for a, b in zip(firsts, seconds, strict=True))]
 
-    found = paired(
-        lambda counts: eer_of(trials[0], counts),
-        lambda counts: eer_of(trials[1], counts),
-        units,
-        options.n_resamples,
-        options.seed,
+    found = bootstrap(both, units, options.n_resamples, options.seed)
+    count = len(figures)
+    paired = zip(figures, found[:count], found[count : 2 * count], found[2 * count :], strict=True)
+    compared = tuple(
+        PairedMeasure(figure.name, Paired(*intervals), figure.definition, figure.scale) for figure, *intervals in paired
     )
-    return Comparison(*names, found, options.eer_method, len(shared), left_out)
+    return Comparison(*names, compared, len(shared), left_out)
 
 
 def _measures(scores: LabelledScores, units: Units, options: JudgeOptions) -> list[Measure]:
     """All figures from one set of resamples."""
-    costs = options.costs or COSTS[scores.task]
-    pos, neg = scores.positive, scores.negative
-    by_score = Trials(pos["score"], neg["score"], units)
-    by_llr = Trials(pos["llr"], neg["llr"], units) if scores.has_llr else None
-
-    def statistic(counts: Floats) -> list[float]:
-        drawn = by_score.resample(counts)
-        values = [drawn.eer(options.eer_method), drawn.auc(), *(drawn.min_dcf(cost) for cost in costs)]
-        values.append(drawn.min_cllr())
-        if by_llr is not None:
-            weighed = by_llr.resample(counts)
-            values += [weighed.cllr(), *(weighed.act_dcf(cost) for cost in costs)]
-        return values
-
-    intervals = bootstrap(statistic, units, options.n_resamples, options.seed)
-    # zip stops at the shorter list: without llr there are no values for the last names
+    figures = computable(_figures(scores, options), scores)
+    intervals = bootstrap(statistic_of(scores, units, figures), units, options.n_resamples, options.seed)
     return [
-        Measure(name, interval, definition, scale)
-        for (name, definition, scale), interval in zip(_definitions(options.eer_method, costs), intervals, strict=False)
+        Measure(figure.name, interval, figure.definition, figure.scale)
+        for figure, interval in zip(figures, intervals, strict=True)
     ]
 
 
-def _definitions(method: EerMethod, costs: tuple[DetectionCost, ...]) -> list[tuple[str, str, str]]:
-    """Name, definition and scale of each measure, in the order in which they are computed."""
-    normal = "divided by the cost of the better of accept-all and reject-all"
-    return [
-        ("EER", f"{method}: {EER_DEFINITIONS[method]}", "share"),
-        ("AUC", "chance that a positive scores above a negative, ties counted half", "share"),
-        *((f"minDCF {cost.name}", f"lowest over thresholds, {normal}; {cost}", "cost") for cost in costs),
-        ("minCllr", "Cllr after the best monotone calibration on these trials", "bits"),
-        ("Cllr", "1/2 [mean_pos log2(1 + e^-llr) + mean_neg log2(1 + e^llr)], from column llr", "bits"),
-        *((f"actDCF {cost.name}", f"at the Bayes threshold of column llr, {normal}; {cost}", "cost") for cost in costs),
-    ]
+def _figures(scores: LabelledScores, options: JudgeOptions) -> list[Figure]:
+    figures = figures_of(scores.task, options.eer_method, options.also, options.costs)
+    return figures if options.tandem is None else [*figures, tdcf_figure(options.tandem)]
 
 
 def _cautions(scores: LabelledScores, measures: list[Measure], tied: float) -> Iterator[str]:
@@ -223,8 +215,10 @@ def _cautions(scores: LabelledScores, measures: list[Measure], tied: float) -> I
         yield f"{len(scores.failed)} rows could not be scored (first '{scores.failed[0]}') and are not judged"
     if scores.unlabelled:
         yield f"{len(scores.unlabelled)} rows have no label (first '{scores.unlabelled[0]}') and are not judged"
-    if auc.high < 0.5:
-        yield "the scores favour the wrong class: higher must mean bona fide or same speaker"
+    if auc.value < 0.5:
+        interval = f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
+        sure = "favour" if auc.high < 0.5 else "seem to favour"
+        yield f"the scores {sure} the wrong class ({interval}): higher must mean bona fide or same speaker"
     if tied > TIED_WARNING:
         yield f"{tied:.1%} of the scores are tied across classes: EER definitions differ here"
     if auc.few_units:

@@ -19,6 +19,7 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.metrics.bootstrap import Interval
 from earwitness.training.card import ResultRow, render_card
 from earwitness.training.model_folder import ModelInfo, TestedRanges, read_model_info, revise_model
+from earwitness.training.polarity import PolarityProbe
 
 RESULTS = "results"
 EER = "EER (interpolated), %"
@@ -40,6 +41,7 @@ class Outcome:
     limits: tuple[str, ...] = ()
     known_failures: tuple[str, ...] = ()
     inconclusive: tuple[str, ...] = ()
+    polarity: PolarityProbe | None = None
 
 
 def write_card(model: str | Path, outcome: Outcome) -> ModelInfo:
@@ -58,6 +60,7 @@ def write_card(model: str | Path, outcome: Outcome) -> ModelInfo:
     info = info.model_copy(
         update={
             "tested": outcome.tested,
+            "polarity_probe": outcome.polarity or info.polarity_probe,
             "thresholds": {**info.thresholds, **outcome.thresholds},
             "limits": tuple(dict.fromkeys((*info.limits, *outcome.limits))),
             "known_failures": (*refusals, *outcome.known_failures),

@@ -44,6 +44,7 @@ from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.training.card import ResultRow
 from earwitness.training.conditions import put_under
 from earwitness.training.model_folder import ModelInfo, TestedRanges
+from earwitness.training.polarity import PolarityProbe, refuse_reversed
 
 SHORT_S = 2.0
 TELEPHONE_HZ = 3_400.0
@@ -75,8 +76,9 @@ def assess_embedder(model: str | Path, run: str | Path, options: JudgeOptions | 
         for part in _parts(name, side, embedder, results, options or JudgeOptions())
     ]
     rows = [row for part in parts for row in part.rows]
-    dev = next(part.scores for part in parts if part.condition == "full")
-    threshold = eer(dev.positive["score"], dev.negative["score"]).threshold
+    dev = next(part for part in parts if part.condition == "full")
+    refuse_reversed(dev.polarity, model)
+    threshold = eer(dev.scores.positive["score"], dev.scores.negative["score"]).threshold
     return Outcome(
         rows=tuple(rows),
         tested=_ranges(list(sides.values()), train),
@@ -84,6 +86,7 @@ def assess_embedder(model: str | Path, run: str | Path, options: JudgeOptions | 
         limits=(EVIDENCE,),
         known_failures=tuple(_failures(rows)),
         inconclusive=(*leaks_of(embedder.info), *_unproven(parts)),
+        polarity=dev.polarity,
     )
 
 
@@ -96,6 +99,7 @@ class _Part:
     scores: LabelledScores
     rows: tuple[ResultRow, ...]
     highest_eer: float  # the upper end of its interval, a share
+    polarity: PolarityProbe
 
 
 class _Altered(Embedder):
@@ -143,7 +147,8 @@ def _parts(name: str, side: Manifest, embedder: Embedder, results: Path, options
         words["plain"] = PLAIN
     for condition, listener in heard.items():
         output = results / f"{name}.{condition}.scores.csv"
-        score_trials(side, trials, listener, output, resume=True)
+        # a leak between the sides was refused, or allowed by name, when they were drawn; the card says so
+        score_trials(side, trials, listener, output, allow_leak=True, resume=True)
         yield _judged(f"{SIDES[name]}, {words[condition]}", condition, output, options)
 
 
@@ -165,7 +170,8 @@ def _judged(words: str, condition: str, scored: Path, options: JudgeOptions) -> 
             rows.append(figure(words, measure.name, measure.interval, trials, path))
     command = f"earwitness evaluate speaker {path.parent.name}/{scored.name}"
     write_result(path, command, rows, judgement=asdict(judgement))
-    return _Part(words, condition, scores, tuple(rows), judgement.measure("EER").interval.high)
+    polarity = PolarityProbe.of(judgement.measure("AUC").interval)
+    return _Part(words, condition, scores, tuple(rows), judgement.measure("EER").interval.high, polarity)
 
 
 def _usable(side: Manifest | None) -> Manifest | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from earwitness.audio.facts import file_facts
 from earwitness.core.errors import AudioError, DataError, LeakError
@@ -25,6 +26,7 @@ from earwitness.metrics.scores import Floats
 
 FEATURES = ("duration_s", "level_dbfs", "peak_dbfs", "bandwidth_hz", "leading_silence_s", "trailing_silence_s")
 NAME = "trivial control"
+FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,15 @@ class ControlScores:
 
 @dataclass(frozen=True)
 class ControlReport:
-    """The model against the control; a detector worth its name has `comparison.eer.difference.high` below 0."""
+    """The model against the control; a detector worth its name has `comparison.eer.difference.high` below 0.
+
+    `learnt_from` says in words what the control was trained on; `unread` are ids that it could not learn from.
+    """
 
     comparison: Comparison
-    scores: ControlScores
+    answer: str
+    learnt_from: str
+    unread: tuple[str, ...] = ()
 
     @property
     def beaten(self) -> bool:
@@ -69,21 +76,53 @@ def trivial_scores(train: Manifest, test: Manifest, seed: int = 0) -> ControlSco
     model = _fit(features[readable], labels[readable], seed)
     test_rows = list(test.rows())
     test_features, test_errors = trivial_features(test, test_rows)
-    scores = model(test_features)
-    table = pl.DataFrame(
+    unread = tuple(row.id for row, error in zip(rows, errors, strict=True) if error)
+    return ControlScores(_table(test_rows, model(test_features), test_errors), int(readable.sum()), unread)
+
+
+def cross_validated_scores(test: Manifest, seed: int = 0) -> ControlScores:
+    """Scores of the control where there is no training manifest: each fold by a control that learnt from the others.
+
+    Bona fide rows of a speaker, and spoofs of a system, stay in one fold. Raises `DataError` where a class is missing
+    or has too few readable rows for two folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels, rows = _training_rows(test)
+    features, errors = trivial_features(test, rows)
+    scores = np.full(len(rows), np.nan)
+    readable = np.flatnonzero([not error for error in errors])
+    groups = _groups([rows[place] for place in readable])
+    folds = min(FOLDS, *(len(set(groups[labels[readable] == label])) for label in (0, 1)))
+    if folds < 2:
+        raise DataError("too few readable rows for a cross-validated control", where=test.root)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for learn, held_out in splitter.split(features[readable], labels[readable], groups):
+        model = _fit(features[readable[learn]], labels[readable[learn]], seed)
+        scores[readable[held_out]] = model(features[readable[held_out]])
+    unread = tuple(row.id for row, error in zip(rows, errors, strict=True) if error)
+    return ControlScores(_table(rows, scores, errors), len(readable), unread)
+
+
+def _groups(rows: list[Row]) -> NDArray[np.str_]:
+    """What must stay in one fold: the speaker of a bona fide row, the system of a spoof; by itself where not known."""
+    names = [row.speaker if row.label == "bonafide" else row.system for row in rows]
+    return np.array([f"{row.label} {name or row.id}" for row, name in zip(rows, names, strict=True)])
+
+
+def _table(rows: list[Row], scores: Floats, errors: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(
         {
-            "id": [row.id for row in test_rows],
-            "path": [row.path for row in test_rows],
-            "label": [row.label for row in test_rows],
-            "score": [None if error else float(score) for score, error in zip(scores, test_errors, strict=True)],
-            "llr": [None] * len(test_rows),
-            "model": [NAME] * len(test_rows),
-            "error": [error or None for error in test_errors],
+            "id": [row.id for row in rows],
+            "path": [row.path for row in rows],
+            "label": [row.label for row in rows],
+            "score": [None if error else float(score) for score, error in zip(scores, errors, strict=True)],
+            "llr": [None] * len(rows),
+            "model": [NAME] * len(rows),
+            "error": [error or None for error in errors],
         },
         schema_overrides={"label": pl.String, "score": pl.Float64, "llr": pl.Float64, "error": pl.String},
     )
-    unread = tuple(row.id for row, error in zip(rows, errors, strict=True) if error)
-    return ControlScores(table, int(readable.sum()), unread)
 
 
 def trivial_features(manifest: Manifest, rows: Iterable[Row]) -> tuple[Floats, list[str]]:
@@ -95,16 +134,17 @@ def trivial_features(manifest: Manifest, rows: Iterable[Row]) -> tuple[Floats, l
 
 
 def control_report(
-    scores: LabelledScores, train: Manifest, test: Manifest, options: JudgeOptions | None = None
+    scores: LabelledScores, control: ControlScores, learnt_from: str, options: JudgeOptions | None = None
 ) -> ControlReport:
     """The scores of a model against the control on the same rows, with a paired interval of the difference.
 
-    `test` describes the rows of `scores`. Raises as `trivial_scores` and `compare` do.
+    Raises as `compare` does.
     """
-    options = options or JudgeOptions()
-    control = trivial_scores(train, test, options.seed)
     joined = labelled(scores.task, control.table, {}, NAME)
-    return ControlReport(compare(scores, joined, ("the model", f"the {NAME}"), options), control)
+    shared = set(scores.table["id"])
+    joined = joined.with_ids([row for row in joined.table["id"] if row in shared])
+    found = compare(scores, joined, ("the model", f"the {NAME}"), options)
+    return ControlReport(found, found.answer, learnt_from, control.unread)
 
 
 def _training_rows(train: Manifest) -> tuple[Floats, list[Row]]:

@@ -26,6 +26,7 @@ from earwitness.core.errors import ModelError, RecipeError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.nn.network import Network, NetworkConfig
 from earwitness.training.calibration import Calibration
+from earwitness.training.polarity import PolarityProbe, refuse_reversed
 from earwitness.training.tensors import as_half, load_trained_state, read_tensors, restored, tensor_bytes
 
 DESCRIPTION, WEIGHTS, CARD = "model.json", "weights.safetensors", "CARD.md"
@@ -68,6 +69,7 @@ class ModelInfo(Config):
     rate: int = 16_000  # Hz
     windows: WindowPolicy
     polarity: Literal["higher = bona fide", "higher = same speaker", "none"]
+    polarity_probe: PolarityProbe | None = None  # None: made before probes were kept
     calibration: Calibration | None = None
     cohort: CohortInfo | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)  # operating points by name, on the score
@@ -181,7 +183,11 @@ def load_weights(folder: str | Path) -> dict[str, Tensor]:
 
 
 def load_network(folder: str | Path, info: ModelInfo) -> Network:
-    """The network with its weights, in eval mode. Raises `ModelError` where the weights don't fit it."""
+    """The network with its weights, in eval mode.
+
+    Raises `ModelError` where the weights don't fit it, or the model's own dev says that its classes are swapped.
+    """
+    refuse_reversed(info.polarity_probe, folder)
     weights = load_weights(folder)
     try:
         config: NetworkConfig = parse_config(NetworkConfig, info.network)

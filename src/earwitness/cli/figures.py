@@ -1,0 +1,28 @@
+"""Figures as lines of text, alike in every command that judges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from earwitness.metrics.bootstrap import Interval
+
+CLASSES = {"deepfake": ("bona fide", "spoof"), "speaker": ("target", "non-target")}
+
+
+def number(interval: Interval, scale: str) -> str:
+    """A value with its interval; error rates in percent."""
+    if scale == "share":
+        return percent(interval)
+    return f"{interval.value:8.4f}   [{interval.low:8.4f}, {interval.high:8.4f}]"
+
+
+def percent(interval: Interval) -> str:
+    """A share in percent."""
+    return f"{interval.value:8.2%}   [{interval.low:8.2%}, {interval.high:8.2%}]"
+
+
+def interval_note(interval: Interval) -> str:
+    """What the intervals are over."""
+    drawn = f"{interval.n_resamples} resamples over {interval.unit}"
+    return f"95 % intervals: {drawn}, {interval.n_units} of the scarcer unit"

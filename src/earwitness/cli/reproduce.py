@@ -1,0 +1,64 @@
+"""`earwitness reproduce`: a result runs again from its record, and what differs is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earwitness.core.errors import printable
+
+if TYPE_CHECKING:
+    from earwitness.evaluation.reproducing import Difference, Reproduction
+
+SHOWN = 20  # differences printed one by one; --json gives all
+
+
+def reproduce(
+    given: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What evaluate, compare or calibrate wrote.")],
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the files, where they were moved.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
+) -> None:
+    """Run a result again: difference 0, or what differs (exit code 1).
+
+    The files that the record names are looked for beside the result; their sha256 are compared too.
+
+    Example: `earwitness reproduce results/test.json`
+    """
+    from earwitness.evaluation.reproducing import reproduce as run
+
+    found = run(given, data_root)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps({"same": found.same, **asdict(found)}, indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(found):
+            typer.echo(printable(line))
+    if not found.same:
+        raise typer.Exit(1)
+
+
+def _lines(found: Reproduction) -> Iterator[str]:
+    if found.same:
+        yield f"difference 0: all {found.compared} values are the same"
+    else:
+        yield f"{len(found.differences)} of {found.compared} values differ, by at most {found.largest:.3g}"
+        yield from (_line(difference) for difference in found.differences[:SHOWN])
+        if len(found.differences) > SHOWN:
+            yield f"and {len(found.differences) - SHOWN} more"
+    for difference in found.inputs:
+        yield f"input {_line(difference)}"
+    for difference in found.versions:
+        yield f"version {_line(difference)}"
+
+
+def _line(found: Difference) -> str:
+    return f"{found.place}: {_shown(found.before)} before, {_shown(found.after)} now"
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else str(value)

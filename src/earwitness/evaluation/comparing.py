@@ -1,0 +1,43 @@
+"""Is one system really better than another? Both score files over the same resamples of the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from earwitness.core.records import RunRecord
+from earwitness.evaluation.judging import Comparison, compare
+from earwitness.evaluation.labelled import LabelledScores
+from earwitness.evaluation.provenance import record_of
+from earwitness.evaluation.reading import read_scores, read_truth
+from earwitness.evaluation.requests import CompareRequest
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What `earwitness compare` found; `answer` is the comparison of the EERs in words."""
+
+    comparison: Comparison
+    answer: str
+    notes: tuple[str, ...]
+    record: RunRecord
+    kind: Literal["compare"] = "compare"
+
+
+def compare_files(request: CompareRequest) -> ComparisonResult:
+    """Compare two score files under one key. Raises as reading and `compare` do."""
+    truth = read_truth(request)
+    (first, notes), (second, _) = (read_scores(truth, path) for path in (request.first, request.second))
+    found = compare(first, second, ("the first", "the second"), request.options)
+    inputs = {"first": first.inputs["scores"], "second": second.inputs["scores"]}
+    if "key" in first.inputs:
+        inputs["key"] = first.inputs["key"]
+    definitions = {measure.name: measure.definition for measure in found.measures}
+    record = record_of(request, [first, second], inputs, definitions)
+    return ComparisonResult(found, found.answer, notes, record)
+
+
+def scores_of(request: CompareRequest) -> tuple[LabelledScores, LabelledScores]:
+    """Both score files as they are compared. Raises as reading does."""
+    truth = read_truth(request)
+    return read_scores(truth, request.first)[0], read_scores(truth, request.second)[0]

@@ -1,0 +1,94 @@
+"""A result is run again from its record; what differs is printed, and nothing else counts as reproduced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earwitness.core.config import parse_config
+from earwitness.core.errors import DataError, RecipeError
+from earwitness.core.records import versions
+from earwitness.evaluation.calibrating import calibrate
+from earwitness.evaluation.comparing import compare_files
+from earwitness.evaluation.evaluating import evaluate
+from earwitness.evaluation.requests import AnyRequest, CompareRequest, EvaluateRequest, Request, moved
+from earwitness.evaluation.result_files import Result, figures, read_result
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value that came out otherwise; None where one of the two runs has no such value."""
+
+    place: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What running a result again gave; `inputs` and `versions` say what was not the same to begin with."""
+
+    compared: int
+    differences: tuple[Difference, ...]
+    inputs: tuple[Difference, ...]
+    versions: tuple[Difference, ...]
+
+    @property
+    def same(self) -> bool:
+        """Difference 0: every value of the result is the same."""
+        return not self.differences
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of two numbers; infinite where something else differs."""
+        return max((_distance(found) for found in self.differences), default=0.0)
+
+
+def reproduce(path: str | Path, data_root: str | Path | None = None) -> Reproduction:
+    """Run a result again; its paths resolve against its folder, or against `data_root`.
+
+    Raises `DataError` for a file that is no result, and whatever its command raises today.
+    """
+    path = Path(path)
+    before = read_result(path)
+    request = _request(before, path)
+    after = run(moved(request, data_root or path.parent, Path()))
+    old, new = figures(before), figures(after)
+    return Reproduction(
+        len(old),
+        tuple(_differences(old, new)),
+        tuple(_differences(before.record.inputs, after.record.inputs)),
+        tuple(_differences(before.record.versions, versions())),
+    )
+
+
+def run(request: AnyRequest) -> Result:
+    """The result of a request."""
+    if isinstance(request, EvaluateRequest):
+        return evaluate(request)
+    if isinstance(request, CompareRequest):
+        return compare_files(request)
+    return calibrate(request)
+
+
+def _request(result: Result, path: Path) -> AnyRequest:
+    try:
+        request: AnyRequest = parse_config(Request, result.record.settings)
+    except RecipeError as error:
+        raise DataError(f"its record cannot be run: {error.what}", where=path) from None
+    return request
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
+    for place in dict.fromkeys([*before, *after]):
+        if (one := before.get(place)) != (two := after.get(place)):
+            yield Difference(place, one, two)
+
+
+def _distance(found: Difference) -> float:
+    if isinstance(found.before, int | float) and isinstance(found.after, int | float):
+        return abs(float(found.after) - float(found.before))
+    return math.inf

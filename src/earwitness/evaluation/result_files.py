@@ -1,0 +1,90 @@
+"""Results as JSON with a published schema (docs/schema/): written whole, read back checked, never guessed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from earwitness.core.config import parse_config
+from earwitness.core.errors import DataError
+from earwitness.core.writing import write_atomically
+from earwitness.evaluation.calibrating import CalibrationResult
+from earwitness.evaluation.comparing import ComparisonResult
+from earwitness.evaluation.evaluating import Evaluation
+from earwitness.evaluation.requests import AnyRequest, Request, moved
+
+RESULT_SCHEMA = "1.0"
+
+Result = Evaluation | ComparisonResult | CalibrationResult
+_RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, Field(discriminator="kind")])
+
+
+def result_to_json(result: Result) -> str:
+    """As a JSON object that names its schema."""
+    data = {"schema": RESULT_SCHEMA, **_RESULT.dump_python(result, mode="json")}
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_result_file(path: str | Path, result: Result) -> None:
+    """Write whole or not at all; the paths of the request are written against the file's folder."""
+    request: AnyRequest = parse_config(Request, result.record.settings)
+    settings = moved(request, Path(), Path(path).parent).model_dump(mode="json")
+    write_atomically(path, result_to_json(replace(result, record=replace(result.record, settings=settings))))
+
+
+def read_result(path: str | Path) -> Result:
+    """What `evaluate`, `compare` or `calibrate` wrote. Raises `DataError` for anything else."""
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("there is no such result", where=path, fix="Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read as JSON ({str(error).splitlines()[0]})", where=path) from None
+    schema = data.pop("schema", None) if isinstance(data, dict) else None
+    if not isinstance(schema, str) or schema.split(".")[0] != RESULT_SCHEMA.split(".")[0]:
+        fix = f"This version reads schema {RESULT_SCHEMA} of evaluate, compare and calibrate."
+        raise DataError(f"is no result (its schema is {schema!r})", where=path, fix=fix)
+    try:
+        return _RESULT.validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"does not fit its schema: {place}: {first['msg']}", where=path) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a result, made from the dataclasses."""
+    schema = _RESULT.json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"Earwitness result {RESULT_SCHEMA}"}
+    return {**head, **schema}
+
+
+def write_json_schema(folder: str | Path) -> Path:
+    """Write `result-VERSION.json` into a folder (docs/schema) and return its path."""
+    path = Path(folder) / f"result-{RESULT_SCHEMA}.json"
+    write_atomically(path, json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def figures(result: Result) -> dict[str, Any]:
+    """Every value of a result by its place, without the record: what two runs are compared by."""
+    found: dict[str, Any] = {}
+    _collect("", {name: value for name, value in asdict(result).items() if name != "record"}, found)
+    return found
+
+
+def _collect(place: str, value: Any, found: dict[str, Any]) -> None:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _collect(f"{place}.{name}" if place else str(name), part, found)
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            name = part.get("name", number) if isinstance(part, dict) else number
+            _collect(f"{place}[{name}]", part, found)
+    else:
+        found[place] = value
