@@ -12,17 +12,23 @@ Scores = NDArray[np.float64]
 M = 65521
 
 
-def sequence(n: int, a: int, b: int, mean: float, spread: float) -> Scores:
+def _sequence(n: int, a: int, b: int, mean: float, spread: float) -> Scores:
     """Integer-seeded scores of a bell-like shape, the same on every machine."""
     j = np.arange(1, n + 1)
     u, v, w = ((a * j + b * j * j) % M) / M, ((b * j + a * j * j) % M) / M, (((a + b) * j + 7 * j * j) % M) / M
     return np.asarray(mean + 2 * spread * (u + v + w - 1.5))
 
 
+@pytest.fixture(scope="session", name="sequence")
+def sequence_fixture() -> Callable[[int, int, int, float, float], Scores]:
+    """sequence(n, a, b, mean, spread): made-up scores."""
+    return _sequence
+
+
 @pytest.fixture(scope="session")
 def list_a() -> tuple[Scores, Scores]:
     """200 bona fide and 800 spoof scores whose official figures are known."""
-    return sequence(200, 7919, 31, 1, 1), sequence(800, 10473, 17, -1, 1)
+    return _sequence(200, 7919, 31, 1, 1), _sequence(800, 10473, 17, -1, 1)
 
 
 @pytest.fixture(scope="session")

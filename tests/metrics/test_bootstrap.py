@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from earwitness.core.errors import MetricError
 from earwitness.metrics import (
@@ -20,6 +21,17 @@ from earwitness.metrics import (
     min_dcf,
     paired,
 )
+
+
+def auc_by_units(pos, neg, units: int, each: int):
+    """AUC of counts from a table of wins of unit against unit, for sets of `units` x `each` trials without ties."""
+    wins = pos.reshape(units, 1, each, 1) > neg.reshape(1, units, 1, each)
+    table = wins.mean(axis=(2, 3))
+
+    def auc_of(counts):
+        return [float(counts[:units] @ table @ counts[units:]) / units**2]
+
+    return auc_of
 
 
 def by_copying(pos, neg, pos_counts, neg_counts):
@@ -107,19 +119,56 @@ class TestBootstrap:
         by_unit = width(Units.stacked(Units.of(a, "speaker"), Units.of(b, "speaker")))
         assert by_unit > 1.4 * width(Units.stacked(Units.each(400), Units.each(400)))
 
-    def test_coverage(self, clustered) -> None:
-        """The truth lies in the 95 % interval about as often as it says, with effects of the unit."""
-        from scipy.stats import norm
+    def test_coverage(self) -> None:
+        """The truth lies in 95 % +- 2 % of the intervals: AUC of 600 small sets with effects of speaker and system."""
+        units, each, apart, effect = 40, 5, 1.2, 0.7
+        truth = ndtr(2 * apart / np.sqrt(2 * (1 + effect**2)))
+        ids = np.repeat(np.arange(units), each)
+        crossed = Units.stacked(Units.of(ids, "speaker"), Units.of(ids, "system"))
+        inside = below = 0
+        for seed in range(600):
+            rng = np.random.default_rng(seed)
+            pos, neg = (
+                side + effect * rng.standard_normal(units)[ids] + rng.standard_normal(200) for side in (apart, -apart)
+            )
+            auc_of = auc_by_units(pos, neg, units, each)
+            if not seed:
+                counts = crossed.draw(rng)
+                assert auc_of(counts)[0] == pytest.approx(Trials(pos, neg, crossed).resample(counts).auc())
+            found = bootstrap(auc_of, crossed, 150, seed)[0]
+            inside += found.low <= truth <= found.high
+            below += found.high < truth
+        assert 0.93 <= inside / 600 <= 0.97
+        assert 0.005 <= below / 600 <= 0.045  # misses on both sides
 
-        truth = norm.cdf(-1.2 / np.hypot(1, 0.7))  # classes at +-1.2, symmetric: the EER is one tail
+    def test_coverage_of_the_eer(self, clustered) -> None:
+        """The same for the EER through `Trials`, on fewer and larger sets: 95 % +- 3 standard errors of 150 sets."""
+        truth = ndtr(-1.2 / np.hypot(1, 0.7))  # classes at +-1.2, symmetric: the EER is one tail
         inside = 0
         for seed in range(150):
             pos, neg, a, b = clustered(seed)
             units = Units.stacked(Units.of(a, "speaker"), Units.of(b, "system"))
             trials = Trials(pos, neg, units)
-            found = bootstrap(lambda counts, t=trials: [t.resample(counts).eer()], units, 200, seed)[0]
+            found = bootstrap(lambda counts, t=trials: [t.resample(counts).eer()], units, 150, seed)[0]
             inside += found.low <= truth <= found.high
-        assert 0.89 <= inside / 150 <= 0.99  # 95 % +- 3 standard errors of 150 trials
+        assert 0.89 <= inside / 150 <= 0.99
+
+    def test_few_units_are_wider(self) -> None:
+        """Percentiles of Student's t with few units: nearly the whole range for three of them."""
+
+        def width(units: int) -> float:
+            values = np.random.default_rng(0).permutation(np.linspace(-1, 1, units))
+            found = bootstrap(lambda counts: [counts @ values / counts.sum()], Units.each(units), 2000)[0]
+            return (found.high - found.low) / (values.std() / np.sqrt(units))
+
+        assert width(100) == pytest.approx(2 * 1.96, rel=0.08)
+        assert width(10) == pytest.approx(2 * 2.26 * np.sqrt(10 / 9), rel=0.08)
+
+    def test_interval_holds_its_value(self) -> None:
+        """A statistic that every resample pushes down: the largest of the values that were drawn."""
+        values = np.arange(20.0)
+        found = bootstrap(lambda counts: [values[counts > 0].max()], Units.each(20), 300)[0]
+        assert found.low < found.value == found.high == 19
 
     def test_paired_differences_cancel_what_is_shared(self, clustered) -> None:
         pos, neg, a, b = clustered(5)

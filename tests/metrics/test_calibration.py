@@ -23,18 +23,14 @@ from earwitness.metrics import (
 
 
 class TestCllr:
-    def test_known_values(self, list_a, toy, toy_llr) -> None:
-        assert cllr(*list_a) == pytest.approx(0.5734145531, abs=1e-10)
+    @pytest.mark.shows("speaker-metrics:9.1")
+    def test_known_values(self, toy, toy_llr) -> None:
         assert cllr(*toy) == pytest.approx(0.91005, abs=5e-6)
         assert cllr(*toy_llr) == pytest.approx(0.43463, abs=5e-6)
         assert min_cllr(*toy) == pytest.approx(0.287358, abs=5e-7)
 
     def test_no_overflow(self) -> None:
         assert cllr([-1e6], [0.0]) == pytest.approx((1e6 / math.log(2) + 1) / 2)
-
-    def test_useless_and_perfect(self) -> None:
-        assert min_cllr(np.ones(5), np.ones(3)) == pytest.approx(1, abs=1e-12)
-        assert min_cllr([3, 4], [1, 2]) == 0
 
     def test_minimum_by_scikit_learn(self, tied_sets) -> None:
         """The isotonic posterior of an outside library, turned into likelihood ratios."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import tracemalloc
 from itertools import pairwise, product
 
 import numpy as np
@@ -60,20 +61,13 @@ def brute_rocch(pos: np.ndarray, neg: np.ndarray) -> float:
 
 
 class TestEer:
+    @pytest.mark.shows("speaker-metrics:9.1")
     @pytest.mark.parametrize(
         ("method", "value"),
         [("interpolated", 0.25), ("nearest_mean", 0.29166667), ("nearest_max", 0.33333333), ("rocch", 1 / 7)],
     )
     def test_toy(self, toy, method: EerMethod, value: float) -> None:
         assert eer(*toy, method).value == pytest.approx(value, abs=1e-8)
-
-    @pytest.mark.parametrize("method", ["interpolated", "asvspoof"])
-    def test_list_a(self, list_a, method: EerMethod) -> None:
-        assert eer(*list_a, method).value == pytest.approx(0.16, abs=1e-10)
-
-    def test_list_a_official_threshold(self, list_a) -> None:
-        # every score is a multiple of 1/65521
-        assert eer(*list_a, "asvspoof").threshold == pytest.approx(2744 / 65521, abs=1e-12)
 
     @pytest.mark.shows("detection-metrics:9.D")
     def test_constant_separated_zero_and_swapped(self, list_a) -> None:
@@ -87,7 +81,9 @@ class TestEer:
         assert eer(-neg, -pos).value == pytest.approx(eer(pos, neg).value, abs=1e-12)
         assert eer(-neg, -pos, "asvspoof").value == pytest.approx(0.16, abs=1 / 200)
 
+    @pytest.mark.shows("speaker-metrics:9.3")
     def test_brute_force(self, tied_sets) -> None:
+        assert len(tied_sets) == 200
         for pos, neg in tied_sets:
             assert eer(pos, neg).value == pytest.approx(brute_eer(pos, neg), abs=1e-12)
             assert eer(pos, neg, "rocch").value == pytest.approx(brute_rocch(pos, neg), abs=1e-12)
@@ -112,15 +108,6 @@ class TestEer:
                     best = (abs(miss - false_alarm), (miss + false_alarm) / 2)
             assert eer(pos, neg, "asvspoof").value == pytest.approx(best[1], abs=1e-12)
 
-    @pytest.mark.parametrize("method", METHODS)
-    def test_unchanged_by_rising_maps_order_and_duplication(self, list_a, method: EerMethod) -> None:
-        pos, neg = list_a
-        plain = eer(pos, neg, method).value
-        shuffled = np.random.default_rng(0).permutation(neg)
-        assert eer(np.exp(pos), np.exp(shuffled), method).value == plain
-        if method != "asvspoof":  # that one depends on ties by definition
-            assert eer(np.repeat(pos, 3), np.repeat(neg, 3), method).value == pytest.approx(plain, abs=1e-12)
-
     def test_threshold_gives_the_rate(self, list_a) -> None:
         pos, neg = list_a
         found = eer(pos, neg)
@@ -141,12 +128,24 @@ class TestEer:
         assert found.many_ties
         assert eer([1, 1, 2], [1, 0, 3], "asvspoof").tied_fraction == 0.5
 
-    def test_many_trials_are_quick(self) -> None:
+    @pytest.mark.shows("speaker-metrics:9.3")
+    def test_many_trials_are_quick_and_small(self) -> None:
+        """580,000 trials, as many as Vox1-E has: below 2 s and 200 MB."""
         rng = np.random.default_rng(0)
         pos, neg = rng.normal(1, 1, 40_000), rng.normal(-1, 1, 540_000)
         start = time.perf_counter()
         eer(pos, neg)
         assert time.perf_counter() - start < 2
+        tracemalloc.start()
+        try:
+            for method in METHODS:
+                eer(pos, neg, method)
+            min_dcf(pos, neg, VOX01)
+            min_cllr(pos, neg)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 200e6
 
 
 class TestErrorRates:
@@ -172,13 +171,7 @@ class TestErrorRates:
 
 
 class TestCost:
-    def test_list_a(self, list_a) -> None:
-        found = min_dcf(*list_a, ASVSPOOF5)
-        assert found.value == pytest.approx(0.38825, abs=1e-10)
-        pooled = np.concatenate(list_a)
-        assert pooled[pooled < found.threshold].max() == pytest.approx(-0.0870560584, abs=1e-10)
-        assert act_dcf(*list_a, ASVSPOOF5) == pytest.approx(0.448, abs=1e-10)
-
+    @pytest.mark.shows("speaker-metrics:9.1")
     @pytest.mark.parametrize(
         ("prior", "actual", "minimum"),
         [(0.5, 1 / 6, 1 / 6), (0.05, 3.41666667, 0.25), (0.01, 0.5, 0.25), (0.005, 0.75, 0.25)],
@@ -187,23 +180,19 @@ class TestCost:
         assert act_dcf(*toy_llr, DetectionCost(prior)) == pytest.approx(actual, abs=1e-8)
         assert min_dcf(*toy_llr, DetectionCost(prior)).value == pytest.approx(minimum, abs=1e-8)
 
-    def test_bayes_thresholds(self) -> None:
+    def test_threshold_lies_above_what_is_rejected(self, list_a) -> None:
+        """One of the two neighbouring conventions: the official scripts print the next lower score."""
+        pos, neg = list_a
+        found = min_dcf(pos, neg, ASVSPOOF5)
+        assert 1.9 * np.mean(pos < found.threshold) + np.mean(neg >= found.threshold) == pytest.approx(found.value)
+
+    def test_bayes_threshold(self) -> None:
         assert ASVSPOOF5.bayes_threshold == pytest.approx(-0.641853886, abs=1e-9)
-        assert VOX01.bayes_threshold == pytest.approx(4.59512, abs=1e-5)
-        assert DetectionCost(0.05).bayes_threshold == pytest.approx(2.94444, abs=1e-5)
 
     def test_brute_force(self, tied_sets) -> None:
         for pos, neg in tied_sets:
             lowest = min(1.9 * miss + false_alarm for miss, false_alarm in brute_points(pos, neg))
             assert min_dcf(pos, neg, ASVSPOOF5).value == pytest.approx(lowest, abs=1e-12)
-
-    def test_useless_and_perfect(self) -> None:
-        assert min_dcf(np.ones(4), np.ones(9), VOX01).value == 1
-        assert min_dcf([2, 3], [0, 1], VOX01).value == 0
-
-    def test_no_cost_model(self) -> None:
-        with pytest.raises(MetricError, match="prior lies between"):
-            DetectionCost(1.0)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from earwitness.metrics.scores import Floats, as_scores, two_classes
 TdcfForm = Literal["legacy", "revised"]
 Compat = Literal["asvspoof5-full"]
 
+_EQUAL = 1e-12  # rates this close are equal; rounding must not choose between thresholds
 FEWEST_DISTINCT = 3  # fewer are decisions, and a curve of decisions has no minimum worth printing
 
 
@@ -303,7 +304,7 @@ def t_eer(asv: SasvScores, cm: SasvScores) -> TandemEer:
     targets more often than it accepts anything else, at every threshold.
     """
     one = SasvTrials(asv).rates()
-    usable = one.miss < (one.fa_nontarget + one.fa_spoof) / 2
+    usable = one.miss < (one.fa_nontarget + one.fa_spoof) / 2 - _EQUAL
     if not usable.any():
         raise MetricError("there is no t-EER: the ASV loses targets at every threshold", fix="Check its polarity.")
     miss, nontarget, spoof = one.miss[usable], one.fa_nontarget[usable], one.fa_spoof[usable]
@@ -311,7 +312,8 @@ def t_eer(asv: SasvScores, cm: SasvScores) -> TandemEer:
     k = _balanced(miss, nontarget, spoof, other)
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = np.abs(nontarget / spoof - other.false_alarm[k] / (1 - other.miss[k]))
-    at = int(np.argmin(np.where(np.isnan(gap), np.inf, gap)))
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    at = int(np.flatnonzero(gap <= gap.min() + _EQUAL)[0])
     return TandemEer(
         value=float(spoof[at] * other.false_alarm[k[at]]),
         asv_threshold=float(one.thresholds[usable][at]),
@@ -334,4 +336,4 @@ def _balanced(miss: Floats, nontarget: Floats, spoof: Floats, cm: ErrorRates) ->
         middle = (low + high) // 2
         above = difference(middle) >= 0
         low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.where(difference(high) < -difference(low), high, low)
+    return np.where(difference(high) < -difference(low) - _EQUAL, high, low)
