@@ -30,9 +30,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def scores(path: Path, *, apart: float = 2.0, seed: int = 0, truth_seed: int = 0, n: int = 60) -> Path:
     """Scores of 2n rows of 12 speakers and 6 systems, `apart` standard deviations between the classes."""
-    noise = np.random.default_rng(seed).standard_normal(2 * n) + np.random.default_rng(truth_seed).standard_normal(
-        2 * n
-    )
+    rows, draws = np.random.default_rng([truth_seed, 1]), np.random.default_rng([seed, 2])
+    noise = rows.standard_normal(2 * n) + draws.standard_normal(2 * n)
     is_real = np.arange(2 * n) < n
     table = pl.DataFrame(
         {
