@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from earwitness.core.errors import MetricError
 from earwitness.metrics.bootstrap import Units
 from earwitness.metrics.detection import Eer, EerMethod, ErrorRates, TieWarning, eer, error_rates, lowest_cost
-from earwitness.metrics.scores import Floats, as_scores, two_classes
+from earwitness.metrics.scores import Floats, as_scores
 
 TdcfForm = Literal["legacy", "revised"]
 Compat = Literal["asvspoof5-full"]
@@ -178,8 +178,9 @@ def min_tdcf(bonafide: ArrayLike, spoof: ArrayLike, tandem: Tandem) -> MinTdcf:
     Below 1 for a useful one; never below `tandem.floor`. Raises `MetricError` as every metric does, and for fewer than
     three distinct scores, which are decisions.
     """
-    require_scores(*two_classes(bonafide, spoof))
-    return min_tdcf_at(error_rates(bonafide, spoof), tandem)
+    rates = error_rates(bonafide, spoof)
+    require_scores(len(rates.thresholds) - 1)
+    return min_tdcf_at(rates, tandem)
 
 
 def min_tdcf_at(rates: ErrorRates, tandem: Tandem) -> MinTdcf:
@@ -188,10 +189,9 @@ def min_tdcf_at(rates: ErrorRates, tandem: Tandem) -> MinTdcf:
     return MinTdcf((tandem.c0 + cost) / tandem.default, threshold, tandem, rates.tied_fraction)
 
 
-def require_scores(bonafide: Floats, spoof: Floats) -> None:
-    """Raise `MetricError` where there are fewer than three distinct scores: decisions were handed in."""
-    low, high = min(bonafide.min(), spoof.min()), max(bonafide.max(), spoof.max())
-    if not any(((side > low) & (side < high)).any() for side in (bonafide, spoof)):
+def require_scores(distinct: int) -> None:
+    """Raise `MetricError` where there are so few distinct scores that they are decisions."""
+    if distinct < FEWEST_DISTINCT:
         raise MetricError(
             f"fewer than {FEWEST_DISTINCT} distinct scores", where="t-DCF", fix="Give scores, not decisions."
         )

@@ -67,6 +67,11 @@ class Trials:
         return surprise(self.positive), surprise(-self.negative)
 
     @cached_property
+    def distinct(self) -> int:
+        """How many distinct scores there are."""
+        return len(counts_below(self.positive, self.negative)[0])
+
+    @cached_property
     def order(self) -> NDArray[np.int64]:
         """Places of the sorted positives, then negatives, in one rising order with positives first among ties."""
         return np.argsort(np.concatenate([self.positive, self.negative]), kind="stable")
@@ -139,7 +144,7 @@ class Resample:
 
     def min_tdcf(self, tandem: Tandem) -> float:
         """Minimum t-DCF of a countermeasure beside an ASV system whose error rates stay fixed."""
-        require_scores(self.trials.positive, self.trials.negative)
+        require_scores(self.trials.distinct)
         return min_tdcf_at(self.rates, tandem).value
 
     def cllr(self) -> float:
