@@ -361,7 +361,7 @@ class TestCommand:
         [
             (["--eer", "best"], "unknown EER method"),
             (["--unit", "clip"], "unknown unit"),
-            (["--control", "train.csv"], "--key"),
+            (["--control", "train.csv"], "train.csv: there is no such manifest"),
             (["--subset", "eval"], "--protocol"),
             (["--protocol", "asvspoof2019"], "Did you mean 'asvspoof2019-"),
             (["--asv", "asv.txt"], "is that of a protocol"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,11 @@ import soundfile
 
 from earwitness.core.errors import ModelError, RecipeError
 from earwitness.evaluation import runs
+from earwitness.evaluation.evaluating import Evaluation
 from earwitness.evaluation.judging import JudgeOptions, judge
 from earwitness.evaluation.labelled import read_labelled
+from earwitness.evaluation.reproducing import reproduce
+from earwitness.evaluation.result_files import read_result
 from earwitness.evaluation.results import write_card
 from earwitness.evaluation.speaker_results import assess_embedder
 from earwitness.speaker.embedder import Embedder
@@ -89,9 +91,10 @@ def test_figures_are_those_that_judging_gives(run: Path) -> None:
         row = rows[f"results/dev.{condition}.json"]
         assert (row["value"], row["low"], row["high"]) == (100 * eer.value, 100 * eer.low, 100 * eer.high)
         assert (row["files"], row["unit"]) == (36, "speaker")
-        written = json.loads((run / row["source"]).read_text())
-        assert written["command"] == f"earwitness evaluate speaker results/dev.{condition}.scores.csv"
-        assert row in written["rows"]
+        written = read_result(run / row["source"])
+        assert isinstance(written, Evaluation)
+        assert written.judgement.measure("EER").interval == eer
+        assert reproduce(run / row["source"]).same
     card = (run / "model" / "CARD.md").read_text()
     assert "both cut to 2 s" in card
     assert "used to choose epochs and to fit the calibration" in card

@@ -114,6 +114,7 @@ def _lines(result: Evaluation) -> Iterator[str]:
     if result.perturbed:
         yield from _perturbed_lines(result.perturbed)
     yield ""
+    yield from result.statement
     for measure in result.judgement.measures:
         yield f"{measure.name}: {measure.definition}"
     notes = [*result.notes, *result.judgement.notes]

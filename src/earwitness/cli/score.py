@@ -40,6 +40,9 @@ def score(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Score trials of speakers that the model or the cohort knows.")
     ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(help="What `earwitness calibrate` wrote: column llr is by it.")
+    ] = None,
     submission: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,6 +65,8 @@ def score(
     """
     from earwitness.cli.progress import progress_bar
     from earwitness.core.errors import printable
+    from earwitness.deepfake.detector import Detector
+    from earwitness.evaluation.calibrating import with_calibration
     from earwitness.evaluation.cohorts import CohortOptions
     from earwitness.evaluation.inputs import read_input
     from earwitness.evaluation.loading import load_detector, load_embedder
@@ -73,13 +78,15 @@ def score(
     manifest = read_input(given, data_root)
     others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean)
     judge: Callable[..., Tally]
-    if task == "deepfake":
-        judge = partial(score_detection, manifest, load_detector(model or task))
+    heard_by = load_detector(model or task) if task == "deepfake" else load_embedder(model or task)
+    if calibration is not None:
+        heard_by.info = with_calibration(heard_by.info, calibration)
+    if isinstance(heard_by, Detector):
+        judge = partial(score_detection, manifest, heard_by)
     elif trials:
-        embedder = load_embedder(model or task)
-        judge = partial(score_trials, manifest, trials, embedder, cohort=others, allow_leak=allow_leak)
+        judge = partial(score_trials, manifest, trials, heard_by, cohort=others, allow_leak=allow_leak)
     else:
-        judge = partial(score_references, manifest, reference or [], load_embedder(model or task))
+        judge = partial(score_references, manifest, reference or [], heard_by)
     with progress_bar("scoring", len(manifest) + (len(others.manifest) if others else 0)) as step:
         tally = judge(output, resume=resume, workers=workers, progress=step)
     for note in tally.notes:

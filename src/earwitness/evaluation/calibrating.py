@@ -31,7 +31,8 @@ from earwitness.metrics.calibration import cllr, fit_logistic
 from earwitness.metrics.costs import Cost, DetectionCost
 from earwitness.metrics.detection import eer
 from earwitness.metrics.scores import Floats
-from earwitness.training.calibration import ConditionCalibration, fit_condition
+from earwitness.training.calibration import Calibration, ConditionCalibration, fit_condition
+from earwitness.training.model_folder import ModelInfo
 
 FOLDS = 5
 USELESS = 1.0  # bits: a Cllr from which ratios cost more than saying nothing
@@ -192,6 +193,19 @@ def read_calibration(path: str | Path) -> CalibrationResult:
     if not isinstance(found, CalibrationResult):
         raise DataError("is not a calibration", where=path, fix="Make one with `earwitness calibrate`.")
     return found
+
+
+def with_calibration(info: ModelInfo, path: str | Path) -> ModelInfo:
+    """A model's description with a user's calibration in place of its own.
+
+    Raises `DataError` where it was made for scores of another model.
+    """
+    found = read_calibration(path)
+    if found.model != info.reference:
+        what = f"was made for scores of {found.model or 'an unnamed model'}, not of {info.reference}"
+        raise DataError(what, where=path, fix="Calibrate this model.")
+    name = f"{Path(path).name} (sha256 {sha256_file(path)[:12]})"
+    return info.model_copy(update={"calibration": Calibration(fitted_on=name, conditions=(found.calibration,))})
 
 
 def calibrated(scores: LabelledScores, path: str | Path) -> LabelledScores:

@@ -13,7 +13,7 @@ A detector that is not shown to be better than the control, on unseen families a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import from_samples, load
-from earwitness.core.errors import MetricError
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table, write_table
 from earwitness.deepfake.detector import DetectionScore, Detector
-from earwitness.evaluation.judging import Comparison, Judgement, JudgeOptions, compare, judge
+from earwitness.evaluation.evaluating import evaluate
+from earwitness.evaluation.judging import Comparison, Judgement, JudgeOptions, judge
 from earwitness.evaluation.labelled import LabelledScores, read_labelled
+from earwitness.evaluation.requests import NONE, EvaluateRequest
+from earwitness.evaluation.result_files import write_result_file
 from earwitness.evaluation.results import (
     EER,
     EVIDENCE,
@@ -73,11 +75,12 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
     threshold = eer(on_dev.positive["score"], on_dev.negative["score"]).threshold
     new = _unseen(train, dev, test)
     words = "test side, all synthesis of families never heard before" if len(new) == len(test) else "test side"
-    whole = bench.judged("test", words, bench.scored("test", test, detector), bench.control())
+    bench.scored("test", test, detector)
+    whole = bench.judged("test", words, control=True)
     unseen = bench.part_of(whole, "unseen", "families never heard before", new)
     twins = bench.part_of(whole, "twins", "twins (real recordings and what was made of them)", _twins(test))
-    over_telephone = bench.scored("telephone", test, _OverTelephone(detector.network, detector.info))
-    telephone = bench.judged("telephone", "test side in a telephone band (300-3400 Hz)", over_telephone)
+    bench.scored("telephone", test, _OverTelephone(detector.network, detector.info))
+    telephone = bench.judged("telephone", "test side in a telephone band (300-3400 Hz)")
     alarms = list(_false_alarms(bench, whole.scores, threshold))
     parts = [part for part in (whole, unseen, twins, telephone) if part is not None]
     rows = [row for part in parts for row in part.rows]
@@ -124,12 +127,12 @@ class _Bench:
         """What `scored` wrote."""
         return read_labelled("deepfake", self.results / f"{name}.scores.csv", self.results / f"{name}.csv")
 
-    def control(self) -> LabelledScores:
-        """The trivial control on the test side."""
+    def control(self) -> Path:
+        """Scores of the trivial control on the test side."""
         path = self.results / "control.scores.csv"
         if not path.is_file():
             trivial_scores(self.train, self.test, self.options.seed).write(path)
-        return read_labelled("deepfake", path, self.results / "test.csv")
+        return path
 
     def part_of(self, whole: _Part, name: str, words: str, manifest: Manifest) -> _Part | None:
         """A part of the test side from the scores that are there; the side itself where it is all of it; None where one
@@ -142,29 +145,26 @@ class _Bench:
         table = read_table(self.results / "test.scores.csv")
         ids = manifest.table["id"].implode()
         write_table(table.filter(pl.col("id").is_in(ids)), self.results / f"{name}.scores.csv")
-        return self.judged(name, words, self.read(name), self.control())
+        return self.judged(name, words, control=True)
 
-    def judged(self, name: str, words: str, scores: LabelledScores, control: LabelledScores | None = None) -> _Part:
-        """Figures of a part, against the control where one is given; written to `NAME.json`."""
-        path = self.results / f"{name}.json"
+    def judged(self, name: str, words: str, control: bool = False) -> _Part:
+        """Figures of a part, beside the control where it is asked for; `NAME.json` can be reproduced."""
+        path, scores = self.results / f"{name}.json", self.read(name)
         by = tuple(column for column in ("family", "language") if column in scores.table.columns)
-        judgement = judge(scores, JudgeOptions(**{**vars(self.options), "by": by}))
-        rows = list(_figures(words, judgement, path, name == "test"))
-        comparison, unmatched = None, ""
-        if control is not None:
-            try:
-                matched = control.with_ids(list(scores.table["id"]))
-                comparison = compare(scores, matched, ("the model", f"the {NAME}"), self.options)
-                rows.extend(_against(words, comparison, path))
-            except MetricError as error:
-                unmatched = error.what
-        key = f"{path.parent.name}/{name}"
-        command = f"earwitness evaluate deepfake {key}.scores.csv --key {key}.csv {' '.join(f'--by {c}' for c in by)}"
-        if control is not None:
-            command += " --control train.csv"
-        details = {"judgement": asdict(judgement), "control": comparison and asdict(comparison)}
-        write_result(path, command, rows, **details)
-        return _Part(words, scores, tuple(rows), comparison, unmatched)
+        request = EvaluateRequest(
+            task="deepfake",
+            scores=self.results / f"{name}.scores.csv",
+            key=self.results / f"{name}.csv",
+            control=str(self.control()) if control else NONE,
+            options=replace(self.options, by=by),
+        )
+        found = evaluate(request)
+        write_result_file(path, found)
+        rows = list(_figures(words, found.judgement, path, name == "test"))
+        comparison = None if found.control is None else found.control.comparison
+        if comparison is not None:
+            rows.extend(_against(words, comparison, path))
+        return _Part(words, scores, tuple(rows), comparison, found.no_control)
 
 
 class _OverTelephone(Detector):

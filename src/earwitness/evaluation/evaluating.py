@@ -24,6 +24,7 @@ from earwitness.evaluation.provenance import record_of
 from earwitness.evaluation.reading import Truth, read_scores, read_truth
 from earwitness.evaluation.requests import AUTO, NONE, EvaluateRequest
 from earwitness.evaluation.score_files import read_asv_scores
+from earwitness.evaluation.speaker_statement import describe_trials_scores
 from earwitness.evaluation.trivial import (
     NAME,
     ControlReport,
@@ -46,6 +47,7 @@ class Evaluation:
     control: ControlReport | None
     no_control: str
     perturbed: tuple[PerturbedResult, ...]
+    statement: tuple[str, ...]  # of speaker trials: list, comparison, training, leaks
     notes: tuple[str, ...]
     record: RunRecord
     kind: Literal["evaluate"] = "evaluate"
@@ -73,7 +75,8 @@ def evaluate(request: EvaluateRequest, *, workers: int = 1, progress: Callable[[
     inputs = {**scores.inputs, **asv_inputs, **control_inputs}
     definitions = {measure.name: measure.definition for measure in judgement.measures}
     record = record_of(request, [scores], inputs, definitions)
-    return Evaluation(judgement, control, no_control, perturbed, (*notes, *asv_notes), record)
+    statement = tuple(describe_trials_scores(scores.table)) if request.task == "speaker" else ()
+    return Evaluation(judgement, control, no_control, perturbed, statement, (*notes, *asv_notes), record)
 
 
 def scores_of(request: EvaluateRequest) -> LabelledScores:
@@ -133,16 +136,19 @@ def _control(
         except (DataError, MetricError) as error:
             return None, error.what, {}
     found, words = _learnt(request, truth, Path(asked))
-    return control_report(scores, found, words, request.options), "", {"control": sha256_file(asked)}
+    inputs = {"control": sha256_file(asked)}
+    try:
+        return control_report(scores, found, words, request.options), "", inputs
+    except MetricError as error:  # the rows that both could score are too few or of one class
+        return None, error.what, inputs
 
 
 def _learnt(request: EvaluateRequest, truth: Truth, path: Path) -> tuple[ControlScores, str]:
     """Scores of the control: its own table read again, or learnt from a training manifest."""
-    test = truth.recordings()
     table = read_table(path)
     if {"score", "model"} <= {*table.columns} and set(table["model"]) == {NAME}:
         return ControlScores(table, 0, ()), f"what made {path.name}"
-    found = trivial_scores(Manifest.read(path), test, request.options.seed)
+    found = trivial_scores(Manifest.read(path), truth.recordings(), request.options.seed)
     return found, f"{found.trained_on} rows of {path.name}"
 
 

@@ -29,7 +29,7 @@ _WORDS: dict[Task, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 _NUMBERS = ("score", "llr")
 NEGATED = "the scores were multiplied by -1, as their file grows towards the wrong class"
-_SCORED = ("id", "score", "llr", "error", "model", "windows", "seconds_used", "seconds_total")
+_SCORED = ("id", "score", "llr", "error", "model", "windows", "calibration", "seconds_used", "seconds_total")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ no row is lost or doubled.
                                        `examine` weakens it further where a recording is short, narrow-band or noisy
     seconds_used, seconds_total        heard of it, and how long it is
     windows                            the policy by which it was heard
+    calibration                        what the llr was fitted on
     references                         which recordings it was compared with (speakers only)
     model                              name, version and hash of the model
     error                              why there is no score
@@ -65,6 +66,7 @@ COLUMNS: dict[str, type] = {
     "seconds_used": float,
     "seconds_total": float,
     "windows": str,
+    "calibration": str,
     "model": str,
     "error": str,
 }
@@ -97,6 +99,12 @@ def _nothing() -> None:
     """Shows no progress."""
 
 
+def _known(info: ModelInfo) -> dict[str, str]:
+    """What every row says of the model that heard it."""
+    calibration = "none" if info.calibration is None else info.calibration.fitted_on
+    return {"windows": info.windows.name, "calibration": calibration, "model": info.reference}
+
+
 def score_detection(
     manifest: Manifest,
     detector: Detector,
@@ -110,7 +118,7 @@ def score_detection(
 
     Raises `UsageError` where it cannot write, or where rows of an interrupted run or another model lie there.
     """
-    known = {"windows": detector.info.windows.name, "model": detector.info.reference}
+    known = _known(detector.info)
 
     def columns(heard: DetectionScore) -> dict[str, Any]:
         return {"score": heard.score, "llr": heard.llr}
@@ -135,7 +143,7 @@ def score_references(
     Raises `AudioError` for a reference that cannot be heard, and `UsageError` as `score_detection` does.
     """
     enrolment, name = _enrol(references, embedder)
-    known = {"windows": embedder.info.windows.name, "model": embedder.info.reference, "references": name}
+    known = _known(embedder.info) | {"references": name}
 
     def columns(heard: VoicePrint) -> dict[str, Any]:
         score = embedder.compare(enrolment, heard)
@@ -364,6 +372,7 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder, told:
     return table.with_columns(
         pl.when(readable).then(pl.col("score", "llr")),
         windows=pl.lit(embedder.info.windows.name),
+        calibration=pl.lit(_known(embedder.info)["calibration"]),
         comparison=pl.lit(embedder.comparator.statement),
         model=pl.lit(embedder.info.reference),
         trained_on=pl.lit(training_statement(embedder.info)),
@@ -376,12 +385,12 @@ def _finished_trials(output: Path, prints: Path, trials: Trials, embedder: Embed
     """What there was to do, where an earlier run has scored these very trials with this model to the end."""
     if not output.exists() or prints.exists() or part_of(prints).exists():
         return None
-    columns = ("enrol", "test", "label", "model", "comparison", "error")
+    columns = ("enrol", "test", "label", "model", "comparison", "calibration", "error")
     there = read_rows(output, dict.fromkeys(columns, str))
     told = list(zip(there["enrol"], there["test"], strict=True)), list(there["label"])
-    how = set(zip(there["model"], there["comparison"], strict=True))
+    how = set(zip(there["model"], there["comparison"], there["calibration"], strict=True))
     if told != (list(trials.names), list(trials.labels)):
         return None
-    if how != {(embedder.info.reference, embedder.comparator.statement)}:
+    if how != {(embedder.info.reference, embedder.comparator.statement, _known(embedder.info)["calibration"])}:
         return None
     return Tally(0, there["error"].count(), there.height)

@@ -10,7 +10,7 @@ CONDITION is full, short (both recordings cut to 2 s), telephone (300-3400 Hz), 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -23,8 +23,11 @@ from earwitness.audio.reading import from_samples, load
 from earwitness.audio.recording import Samples
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest, Row
-from earwitness.evaluation.judging import JudgeOptions, judge
+from earwitness.evaluation.evaluating import evaluate
+from earwitness.evaluation.judging import JudgeOptions
 from earwitness.evaluation.labelled import LabelledScores, read_labelled
+from earwitness.evaluation.requests import EvaluateRequest
+from earwitness.evaluation.result_files import write_result_file
 from earwitness.evaluation.results import (
     EER,
     EVIDENCE,
@@ -36,7 +39,6 @@ from earwitness.evaluation.results import (
     misleading,
     read_side,
     results_folder,
-    write_result,
 )
 from earwitness.evaluation.scoring import score_trials
 from earwitness.metrics.detection import eer
@@ -159,8 +161,10 @@ def _uncalibrated(info: ModelInfo) -> ModelInfo:
 
 def _judged(words: str, condition: str, scored: Path, options: JudgeOptions) -> _Part:
     scores = read_labelled("speaker", scored)
-    judgement = judge(scores, options)
     path = scored.with_name(scored.name.replace(".scores.csv", ".json"))
+    found = evaluate(EvaluateRequest(task="speaker", scores=scored, options=options))
+    write_result_file(path, found)
+    judgement = found.judgement
     trials = judgement.positives + judgement.negatives
     rows = []
     for measure in judgement.measures:
@@ -168,8 +172,6 @@ def _judged(words: str, condition: str, scored: Path, options: JudgeOptions) -> 
             rows.append(figure(words, EER, measure.interval, trials, path))
         elif condition == "full" and measure.scale in ("bits", "cost") and not measure.name.startswith("actDCF"):
             rows.append(figure(words, measure.name, measure.interval, trials, path))
-    command = f"earwitness evaluate speaker {path.parent.name}/{scored.name}"
-    write_result(path, command, rows, judgement=asdict(judgement))
     polarity = PolarityProbe.of(judgement.measure("AUC").interval)
     return _Part(words, condition, scores, tuple(rows), judgement.measure("EER").interval.high, polarity)
 

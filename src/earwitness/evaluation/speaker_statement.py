@@ -16,6 +16,7 @@ STATED = {
     "trial_list": "trial list",
     "comparison": "comparison",
     "windows": "heard by",
+    "calibration": "calibrated",
     "model": "model",
     "trained_on": "trained on",
     "leak_check": "leak check",
