@@ -1,0 +1,131 @@
+"""The tables of the pages, made from run records: `python docs/tables.py` writes them, `--check` says which are stale.
+
+A table stands in a page between `<!-- table: NAME -->` and `<!-- end of table -->`. Its figures come from the cards of
+the shipped models (their `model.json`), from results that `earwitness evaluate --json` wrote into docs/results/, or from
+benchmarks/results/; nothing is typed in by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from earwitness.core.errors import EarwitnessError
+from earwitness.core.writing import write_atomically
+from earwitness.evaluation.evaluating import Evaluation
+from earwitness.evaluation.result_files import read_result
+from earwitness.training.model_folder import read_model_info
+from earwitness.training.shipped import shipped_models
+
+DOCS = Path(__file__).resolve().parent
+BENCHMARKS = DOCS.parent / "benchmarks"
+PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+SPEEDS = (  # benchmark, where the ratio stands, what it is, target
+    ("metrics_speed", "a resample of EER, minDCF and Cllr beside a loop over the official EER", ">= 10"),
+    ("speaker_speed", "cosine trials with AS-norm beside a loop over trials", ">= 50"),
+    ("rawboost_speed", "RawBoost beside the direct formula", ">= 3 for LnL"),
+)
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown; bars in cells are escaped."""
+    lines = [list(heads)]
+    lines += [["---"] * len(lines[0]), *([str(cell) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def shipped() -> str:
+    """Every pooled EER on the cards of the shipped models."""
+    return table(
+        ("model", "tested on", "EER % [95 % interval]", "files or trials", "interval over"), _shipped_rows()
+    )
+
+
+def _shipped_rows() -> Iterator[tuple[object, ...]]:
+    for name, folder in shipped_models().items():
+        results = read_model_info(folder).extra.get("results")
+        for row in results if isinstance(results, list) else []:
+            if not isinstance(row, dict) or not str(row["metric"]).startswith("EER"):
+                continue
+            if re.search(r"\b(family|system) ", str(row["data"])) and "against all" in str(row["data"]):
+                continue  # single families and systems stand on the card
+            interval = f"{row['value']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+            yield name, row["data"], interval, row["files"], row["unit"]
+
+
+def published_scores() -> str:
+    """What `evaluate` makes of published score files of ASVspoof 2019 LA."""
+    heads = ("score file", "EER %", "official EER %", "min t-DCF, legacy", "trials")
+    return table(heads, (_scores_row(path) for path in sorted((DOCS / "results").glob("asvspoof2019-la-*.json"))))
+
+
+def _scores_row(path: Path) -> tuple[object, ...]:
+    result = read_result(path)
+    if not isinstance(result, Evaluation):
+        raise TypeError(f"{path.name} is no evaluation")
+    found = result.judgement
+    plain, official = (found.measure(name).interval for name in ("EER", "EER asvspoof"))
+    tdcf = found.measure("min t-DCF legacy").interval
+    return (
+        Path(str(result.record.settings["scores"])).name,
+        f"{plain.value:.3%} [{plain.low:.2%}, {plain.high:.2%}]".replace("%", ""),
+        f"{official.value:.3%}".replace("%", ""),
+        f"{tdcf.value:.5f} [{tdcf.low:.3f}, {tdcf.high:.3f}]",
+        found.positives + found.negatives,
+    )
+
+
+def speeds() -> str:
+    """The ratios of the recorded benchmark runs."""
+    sys.path.insert(0, str(BENCHMARKS))
+    from run_all import ratios
+
+    rows: list[tuple[object, ...]] = []
+    for name, words, target in SPEEDS:
+        path = BENCHMARKS / "results" / f"{name}.json"
+        if path.is_file():
+            data = json.loads(path.read_text(encoding="utf-8"))
+            rows += [
+                (words, place.strip(": "), f"{value:.1f}", target, f"`python benchmarks/run_all.py {name}`")
+                for place, value in ratios(data["result"])
+            ]
+    return table(("what", "part", "times faster", "target", "command"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "shipped-models": shipped,
+    "published-scores": published_scores,
+    "speeds": speeds,
+}
+
+
+def filled(text: str) -> str:
+    """A page with its tables made anew. Raises `KeyError` for a table that nobody makes."""
+    return PLACE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", text)
+
+
+def main() -> None:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a page is stale")
+    arguments = parser.parse_args()
+    stale = []
+    for page in sorted(DOCS.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            stale.append(page.relative_to(DOCS).as_posix())
+            if not arguments.check:
+                write_atomically(page, new)
+    print(f"{'stale' if arguments.check else 'written'}: {', '.join(stale) or 'none'}")
+    sys.exit(1 if stale and arguments.check else 0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except EarwitnessError as error:
+        sys.exit(f"tables: {error}")
