@@ -7,11 +7,13 @@ from pathlib import Path
 
 from earwitness.core.config import nearest
 from earwitness.core.errors import DataError, UsageError
+from earwitness.corpora.formats import FORMATS
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers.base import Imported, Reader
 from earwitness.corpora.readers.detection import DETECTION_READERS, write_protocol
 from earwitness.corpora.readers.earwitness_data import read_earwitness_data
-from earwitness.corpora.readers.folder import AUDIO_SUFFIXES, read_folder
+from earwitness.corpora.readers.folder import read_folder
+from earwitness.corpora.suffixes import AUDIO_SUFFIXES
 
 __all__ = ["AUDIO_SUFFIXES", "READERS", "Imported", "Reader", "read_corpus", "read_manifest", "write_protocol"]
 
@@ -37,5 +39,6 @@ READERS: Mapping[str, Reader] = {
     "folder": read_folder,
     "manifest": read_manifest,
     "earwitness-data": read_earwitness_data,
+    **{name: known.read for name, known in FORMATS.items()},
     **DETECTION_READERS,
 }

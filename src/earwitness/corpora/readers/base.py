@@ -1,20 +1,7 @@
-"""What every reader gives."""
+"""What every reader gives (`corpora.imported`), under the name that readers use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from earwitness.corpora.imported import Imported, Reader
 
-from earwitness.corpora.manifest import Manifest
-
-
-@dataclass(frozen=True)
-class Imported:
-    """A manifest, and what a person should know about how it came to be."""
-
-    manifest: Manifest
-    notes: tuple[str, ...] = ()
-
-
-Reader = Callable[[Path], Imported]
+__all__ = ["Imported", "Reader"]

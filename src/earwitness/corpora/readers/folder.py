@@ -11,12 +11,8 @@ import polars as pl
 from earwitness.core.errors import DataError
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers.base import Imported
+from earwitness.corpora.suffixes import AUDIO_SUFFIXES
 
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for names in ("wav flac mp3 ogg oga opus m4a mp4 aac amr webm", "wma aif aiff au caf mkv mov 3gp w64 rf64 sph")
-    for name in names.split()
-)
 CLASS_FOLDERS: Mapping[str, str] = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "real", "genuine", "human"), "bonafide"),
     **dict.fromkeys(("spoof", "spoofed", "fake", "synthetic", "deepfake"), "spoof"),
