@@ -137,6 +137,52 @@ def describe(
         console.print(f"{summary.rows_without_duration} row(s) without a duration are not in the hours")
 
 
+@app.command()
+def expand(
+    given: Given,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the new recordings and manifest.csv.")],
+    twins: Annotated[bool, typer.Option("--twins", help="Each human recording once more, by vocoders.")] = False,
+    vocoder: Annotated[
+        list[str] | None,
+        typer.Option(help="world, griffin-lim, codec2 or lpc (repeat it); by default the first three."),
+    ] = None,
+    per_row: Annotated[int | None, typer.Option(help="Twins a recording; by default one by each vocoder.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the settings that are drawn.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Add spoofs made here to a corpus: copy-synthesis twins, in which only the synthesis differs.
+
+    What cannot be resynthesised is listed, with exit code 1; the rest is made all the same.
+
+    Example: `earwitness corpus expand corpus.csv --twins --per-row 2 -o twins/`
+    """
+    from contextlib import ExitStack
+
+    from earwitness.cli.progress import progress_bar
+    from earwitness.core.errors import UsageError, printable
+    from earwitness.corpora.manifest import Manifest
+    from earwitness.corpora.twins import DEFAULT_VOCODERS, TwinOptions, expand
+
+    if not twins:
+        raise UsageError("nothing is asked to be added", fix="Add --twins.")
+    options = TwinOptions(per_row=per_row, seed=seed, vocoders=tuple(vocoder or DEFAULT_VOCODERS))
+    with ExitStack() as stack:
+        made = expand(
+            Manifest.read(given, data_root),
+            output,
+            options,
+            resume=resume,
+            workers=workers,
+            progress=lambda total: stack.enter_context(progress_bar("making twins", total)),
+        )
+    for note in made.notes:
+        typer.echo(printable(note), err=True)
+    typer.echo(f"{made.twins} twins beside {len(made.manifest) - made.twins} rows: {output / 'manifest.csv'}", err=True)
+    _list_problems(made.problems)
+
+
 def _rule(rule: str, settings: Sequence[str]) -> object:
     """The data of a rule: a file or a kind, with single fields set over it."""
     import yaml
