@@ -128,6 +128,55 @@ def test_detection_takes_the_twins_of_a_held_out_family_along(make: Make) -> Non
     assert find_leaks(result, "detection") == []
 
 
+def twins_corpus() -> list[dict[str, Any]]:
+    """Twenty speakers of two corpora with a recording each, twins of it by f, g and h, and a synthesiser k."""
+    rows: list[dict[str, Any]] = [{"label": "spoof", "system": "k1", "family": "k"} for _ in range(5)]
+    for speaker in range(20):
+        human = {"speaker": f"s{speaker}", "source_recording": f"r{speaker}", "corpus": "ab"[speaker % 2]}
+        rows.append({**human, "label": "bonafide"})
+        rows += [{**human, "label": "spoof", "system": f"twin-{f}", "family": f} for f in "fgh"]
+    return rows
+
+
+def test_twins_are_learnt_from_on_some_speakers_and_tested_on_others(make: Make) -> None:
+    rule = DetectionSplit(test_families=("g",), dev_families=("h",), twin_families=("f", "g", "h"))
+    result = split(make(twins_corpus()), rule)
+    assert find_leaks(result, "detection") == []
+    humans = result.filter(pl.col("label") == "bonafide").table
+    assert Counter(humans.select("corpus", "split").iter_rows()) == {
+        (corpus, side): count for corpus in "ab" for side, count in (("test", 5), ("dev", 2), ("train", 3))
+    }
+    spoofs = result.filter(pl.col("label") == "spoof").table
+    placed = Counter(spoofs.drop_nulls("split").select("family", "split").iter_rows())
+    assert placed == {("f", "train"): 6, ("g", "test"): 10, ("h", "dev"): 4, ("k", "train"): 5}
+    tested, learnt = (
+        set(spoofs.filter(pl.col("split") == side)["source_recording"]) - {None} for side in ("test", "train")
+    )
+    assert len(tested) == 10
+    assert len(learnt) == 6
+    assert not tested & learnt
+    without = split(make(twins_corpus()), DetectionSplit(test_families=("g",), dev_families=("h",))).table
+    assert set(without.filter(pl.col("label") == "bonafide")["split"]) == {"test"}
+
+
+def test_twins_of_another_share_seed_and_corpus(make: Make) -> None:
+    manifest = make(twins_corpus())
+
+    def test_speakers(**fields: Any) -> set[str]:
+        rule = DetectionSplit(test_families=("g",), dev_families=("k",), twin_families=("f", "g", "h"), **fields)
+        found = split(manifest, rule)
+        assert find_leaks(found, "detection") == []
+        return set(found.filter(pl.col("label") == "bonafide", pl.col("split") == "test").table["speaker"])
+
+    assert len(test_speakers(twin_test_share=0.2)) == 4
+    assert test_speakers(twin_test_share=0.2) <= test_speakers()
+    assert test_speakers() != test_speakers(seed=1)
+    of_b = {f"s{i}" for i in range(1, 20, 2)}
+    assert test_speakers(test_corpora=("b",)) & of_b == of_b
+    learnt = split(manifest, DetectionSplit(dev_families=("k",), twin_families=("f", "g", "h"), test_corpora=("b",)))
+    assert "train" in sides(learnt, "family")["f"]  # a held-out corpus does not hold out its twins' families
+
+
 def test_detection_holds_out_named_speakers_and_corpora(make: Make) -> None:
     rows = [*copies_corpus(), {"label": "spoof", "family": "k", "system": "k1", "corpus": "b", "speaker": "s1"}]
     result = split(make(rows), DetectionSplit(test_speakers=("s7",)))
@@ -174,6 +223,7 @@ def test_detection_says_why_rows_are_left_out(make: Make) -> None:
         (DetectionSplit(test_families=("gg",)), "Did you mean 'g'"),
         (DetectionSplit(test_speakers=("s77",)), "no speaker 's77'"),
         (DetectionSplit(test_corpora=("c",)), "no corpus 'c'"),
+        (DetectionSplit(twin_families=("gg",)), "Did you mean 'g'"),
         (DetectionSplit(dev_families=("f",), test_families=("f",)), "named for dev and for test"),
         (SpeakerSplit(dev_corpora=("c",)), "no corpus 'c'"),
         (SpeakerSplit(dev_speakers=10), "leave none to train on"),
@@ -202,14 +252,15 @@ a_row = st.fixed_dictionaries(
 
 
 @settings(max_examples=80, deadline=None)
-@given(rows=st.lists(a_row, min_size=1, max_size=30), seed=st.integers(0, 5))
-def test_detection_never_leaks(rows: list[dict[str, Any]], seed: int) -> None:
+@given(rows=st.lists(a_row, min_size=1, max_size=30), seed=st.integers(0, 5), twins=st.booleans())
+def test_detection_never_leaks(rows: list[dict[str, Any]], seed: int, twins: bool) -> None:
     table = pl.DataFrame(rows, schema=dict.fromkeys(rows[0], pl.String))
     family = pl.when(pl.col("label") == "spoof").then(pl.col("system").replace({"x": "f", "y": "f", "z": "g"}))
     system = pl.when(pl.col("label") == "spoof").then(pl.col("system"))
     table = table.with_columns(family=family, system=system, path=pl.Series([f"{i}.wav" for i in range(len(rows))]))
     voices = ("lj",) if "lj" in table["speaker"] else ()
-    result = split(Manifest(table, Path()), DetectionSplit(seed=seed, shared_voices=voices))
+    families = ("f",) if twins and "f" in table["family"] else ()
+    result = split(Manifest(table, Path()), DetectionSplit(seed=seed, shared_voices=voices, twin_families=families))
     assert find_leaks(result, "detection", voices) == []
     explained = result.table["left_out"].is_not_null()
     assert (result.table["split"].is_null() == explained).all()

@@ -10,6 +10,11 @@
    column `left_out` says so.
 
 A voice of `shared_voices` stands on both sides by rule: its recordings, not its speaker, are the units.
+
+Where nearly every recording has copies (`corpora.twins`), rule 2 would send nearly everyone to test. Families that
+`twin_families` names draw no group along: instead a share of the groups with such copies goes to test, and dev has its
+fifth of the others. Rule 3 does the rest: a test family is judged on the test groups only and learnt from nowhere, a
+train family is learnt from on the train groups.
 """
 
 from __future__ import annotations
@@ -41,6 +46,8 @@ class DetectionSplit(Config):
     test_speakers: tuple[str, ...] = ()
     test_corpora: tuple[str, ...] = ()
     shared_voices: tuple[str, ...] = ()
+    twin_families: tuple[str, ...] = ()
+    twin_test_share: float = Field(0.5, ge=0, lt=1)  # of the groups of each corpus that have copies by a twin family
     exclude_licences: tuple[str, ...] = NON_COMMERCIAL
     seed: int = 0
 
@@ -55,7 +62,7 @@ class DetectionSplit(Config):
 
     def _check_names(self, rows: Sequence[_Item]) -> None:
         families = {row.family for row in rows if row.family}
-        _check(families, (*self.dev_families, *self.test_families), "family")
+        _check(families, (*self.dev_families, *self.test_families, *self.twin_families), "family")
         _check({row.speaker for row in rows if row.speaker}, (*self.test_speakers, *self.shared_voices), "speaker")
         _check({row.corpus for row in rows if row.corpus}, self.test_corpora, "corpus")
         both = set(self.dev_families) & set(self.test_families)
@@ -64,7 +71,8 @@ class DetectionSplit(Config):
 
     def _family_sides(self, rows: Sequence[_Item]) -> dict[str, str]:
         spoofs = [row for row in rows if row.family and not row.unusable]
-        held = {*self.test_families, *(row.family for row in spoofs if row.corpus in self.test_corpora)}
+        followers = [row for row in spoofs if row.family not in self.twin_families]
+        held = {*self.test_families, *(row.family for row in followers if row.corpus in self.test_corpora)}
         sides = {row.family: "test" if row.family in held else "train" for row in spoofs if row.family}
         chosen = self.dev_families or self._draw_families([row for row in spoofs if sides[str(row.family)] == "train"])
         return sides | {family: "dev" for family in chosen if sides.get(family) == "train"}
@@ -92,17 +100,21 @@ class DetectionSplit(Config):
         for row in rows:
             if row.group and not row.unusable:
                 sides[row.group] = _stricter(sides.get(row.group, "train"), self._own_side(row, family_sides))
-        copied = {row.group for row in rows if row.family}
+        twinned = {row.group for row in rows if row.family in self.twin_families}
+        copied = {row.group for row in rows if row.family} - twinned
         for stratum in _strata(rows):
-            for side, share in (("test", self.test_share), ("dev", self.dev_share)):
-                self._fill(stratum, side, share, sides, copied)
+            self._fill(stratum, "test", self.test_share, sides, copied)
+            self._fill(stratum & twinned, "test", self.twin_test_share, sides, copied)
+            self._fill(stratum, "dev", self.dev_share, sides, copied)
         return sides
 
     def _own_side(self, row: _Item, family_sides: Mapping[str, str]) -> str:
         """The side that a row asks for its group."""
         if row.corpus in self.test_corpora or (row.human and row.speaker in self.test_speakers):
             return "test"
-        return family_sides.get(row.family, "train") if row.family else "train"
+        if row.family is None or row.family in self.twin_families:
+            return "train"
+        return family_sides.get(row.family, "train")
 
     def _fill(self, stratum: set[str], side: str, share: float, sides: dict[str, str], copied: set[str | None]) -> None:
         """Move groups of a stratum from train until its share is met, first those of which no copies would be lost."""
