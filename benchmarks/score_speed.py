@@ -27,7 +27,7 @@ import torch
 from earwitness.audio import Sliding, Window, cut, load, probe
 from earwitness.corpora.manifest import Manifest
 from earwitness.deepfake.detector import Detector
-from earwitness.evaluation.scoring import score_detection
+from earwitness.evaluation.scoring.scorers import score_detection
 from earwitness.nn.encoders import ResNetConfig
 from earwitness.nn.frontends import LogMelConfig
 from earwitness.nn.network import BranchConfig, NetworkConfig

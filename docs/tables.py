@@ -1,8 +1,8 @@
 """The tables of the pages, made from run records: `python docs/tables.py` writes them, `--check` says which are stale.
 
 A table stands in a page between `<!-- table: NAME -->` and `<!-- end of table -->`. Its figures come from the cards of
-the shipped models (their `model.json`), from results that `earwitness evaluate --json` wrote into docs/results/, or from
-benchmarks/results/; nothing is typed in by hand.
+the shipped models (their `model.json`), from results that `earwitness evaluate --json` wrote into docs/results/, or
+from benchmarks/results/; nothing is typed in by hand.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.writing import write_atomically
-from earwitness.evaluation.evaluating import Evaluation
-from earwitness.evaluation.result_files import read_result
+from earwitness.evaluation.results.evaluating import Evaluation
+from earwitness.evaluation.results.files import read_result
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.shipped import shipped_models
 
@@ -40,9 +40,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def shipped() -> str:
     """Every pooled EER on the cards of the shipped models."""
-    return table(
-        ("model", "tested on", "EER % [95 % interval]", "files or trials", "interval over"), _shipped_rows()
-    )
+    return table(("model", "tested on", "EER % [95 % interval]", "files or trials", "interval over"), _shipped_rows())
 
 
 def _shipped_rows() -> Iterator[tuple[object, ...]]:

@@ -21,7 +21,8 @@ import soundfile
 import torch
 
 from earwitness.cli.main import exit_code
-from earwitness.evaluation import loading, scoring  # noqa: F401 - what a child would import, once for all
+from earwitness.evaluation import loading  # noqa: F401 - what a child would import, once for all
+from earwitness.evaluation.scoring import scorers  # noqa: F401 - likewise
 from tiny_models import make_detector, make_embedder
 
 RECORDINGS = 40

@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.core.errors import DataError, UsageError
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.inputs import read_input
+from earwitness.evaluation.scoring.inputs import read_input
 
 IN_CALLS = ["0.wav", "1.wav", "2.wav", "4.mp3", "deep/3.flac"]
 

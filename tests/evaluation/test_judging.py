@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from earwitness.cli.evaluate import evaluate
 from earwitness.core.errors import DataError, EarwitnessError, MetricError, UsageError
 from earwitness.core.hashing import sha256_file
-from earwitness.evaluation.judging import JudgeOptions, compare, judge
-from earwitness.evaluation.labelled import read_labelled
+from earwitness.evaluation.judging.judge import JudgeOptions, compare, judge
+from earwitness.evaluation.judging.labelled import read_labelled
 from earwitness.metrics import ASVSPOOF5, VOX01, act_dcf, auc, cllr, eer, min_cllr, min_dcf
 
 QUICK = JudgeOptions(n_resamples=60)

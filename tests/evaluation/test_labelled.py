@@ -10,7 +10,7 @@ import pytest
 from earwitness.core.errors import DataError
 from earwitness.core.hashing import sha256_file
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.labelled import NEGATED, Key, read_labelled
+from earwitness.evaluation.judging.labelled import NEGATED, Key, read_labelled
 
 NAMES = ["LA_E_1", "LA_E_2", "LA_E_3"]
 

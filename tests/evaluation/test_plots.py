@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from earwitness.core.errors import MetricError, MissingPartError
-from earwitness.evaluation import plots
-from earwitness.evaluation.labelled import LabelledScores, Task
-from earwitness.evaluation.plots import write_comparison_plot, write_plots
+from earwitness.evaluation.judging import plots
+from earwitness.evaluation.judging.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.plots import write_comparison_plot, write_plots
 from earwitness.metrics.calibration import cllr, elub_bounds, min_cllr
 from earwitness.metrics.detection import eer, error_rates
 

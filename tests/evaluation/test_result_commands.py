@@ -14,13 +14,18 @@ from pydantic import TypeAdapter
 
 from earwitness.cli.main import exit_code
 from earwitness.core.errors import DataError, MetricError, ModelError, UsageError
-from earwitness.evaluation.calibrating import CalibrationResult, calibrate, cross_validated_cllr, read_calibration
-from earwitness.evaluation.comparing import compare_files
-from earwitness.evaluation.evaluating import evaluate
-from earwitness.evaluation.judging import JudgeOptions
-from earwitness.evaluation.reproducing import reproduce
-from earwitness.evaluation.requests import CalibrateRequest, CompareRequest, EvaluateRequest, moved
-from earwitness.evaluation.result_files import json_schema, read_result, write_result_file
+from earwitness.evaluation.judging.judge import JudgeOptions
+from earwitness.evaluation.results.calibrating import (
+    CalibrationResult,
+    calibrate,
+    cross_validated_cllr,
+    read_calibration,
+)
+from earwitness.evaluation.results.comparing import compare_files
+from earwitness.evaluation.results.evaluating import evaluate
+from earwitness.evaluation.results.files import json_schema, read_result, write_result_file
+from earwitness.evaluation.results.reproducing import reproduce
+from earwitness.evaluation.results.requests import CalibrateRequest, CompareRequest, EvaluateRequest, moved
 from earwitness.metrics import Units, cllr
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
 

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation import detector_results as tested
-from earwitness.evaluation.judging import Comparison, JudgeOptions, PairedMeasure
-from earwitness.evaluation.labelled import LabelledScores
-from earwitness.evaluation.results import EER, figure, leaks_of, minutes, results_folder, write_result
+from earwitness.evaluation.assessing import detector as tested
+from earwitness.evaluation.assessing.outcome import EER, figure, leaks_of, minutes, results_folder, write_result
+from earwitness.evaluation.judging.judge import Comparison, JudgeOptions, PairedMeasure
+from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.metrics.bootstrap import Interval, Paired
 from earwitness.training.card import ResultRow
 from earwitness.training.model_folder import ModelInfo

@@ -11,14 +11,14 @@ import pytest
 import soundfile
 
 from earwitness.core.errors import ModelError, RecipeError
-from earwitness.evaluation import runs
-from earwitness.evaluation.evaluating import Evaluation
-from earwitness.evaluation.judging import JudgeOptions, judge
-from earwitness.evaluation.labelled import read_labelled
-from earwitness.evaluation.reproducing import reproduce
-from earwitness.evaluation.result_files import read_result
-from earwitness.evaluation.results import write_card
-from earwitness.evaluation.speaker_results import assess_embedder
+from earwitness.evaluation.assessing import runs
+from earwitness.evaluation.assessing.embedder import assess_embedder
+from earwitness.evaluation.assessing.outcome import write_card
+from earwitness.evaluation.judging.judge import JudgeOptions, judge
+from earwitness.evaluation.judging.labelled import read_labelled
+from earwitness.evaluation.results.evaluating import Evaluation
+from earwitness.evaluation.results.files import read_result
+from earwitness.evaluation.results.reproducing import reproduce
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.training.model_folder import read_model_info, revise_model, verify_model
@@ -178,7 +178,7 @@ def test_the_task_of_a_recipe_is_answered_with_the_allowed_ones(tmp_path: Path) 
 
 def test_nontargets_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from earwitness.corpora.manifest import Manifest
-    from earwitness.evaluation import speaker_results
+    from earwitness.evaluation.assessing import embedder as speaker_results
 
     monkeypatch.setattr(speaker_results, "MOST_NONTARGETS", 10)
     table = pl.DataFrame({"path": [f"{i}.wav" for i in range(20)], "speaker": [f"s{i // 4}" for i in range(20)]})

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from earwitness.cli.main import exit_code
 from earwitness.core.errors import DataError, UsageError
-from earwitness.evaluation.labelled import read_labelled, score_table
-from earwitness.evaluation.score_files import read_asv_scores, read_score_file, write_submission
+from earwitness.evaluation.judging.labelled import read_labelled, score_table
+from earwitness.evaluation.judging.score_files import read_asv_scores, read_score_file, write_submission
 from earwitness.metrics import eer
 from tiny_models import make_detector, make_embedder
 

@@ -17,10 +17,10 @@ import soundfile
 
 from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.deepfake.detector import Detector
-from earwitness.evaluation import scoring
-from earwitness.evaluation.inputs import read_input
-from earwitness.evaluation.labelled import read_labelled
-from earwitness.evaluation.scoring import COLUMNS, ahead_of, score_detection, score_references, score_trials
+from earwitness.evaluation.judging.labelled import read_labelled
+from earwitness.evaluation.scoring import scorers as scoring
+from earwitness.evaluation.scoring.inputs import read_input
+from earwitness.evaluation.scoring.scorers import COLUMNS, ahead_of, score_detection, score_references, score_trials
 from earwitness.speaker.embedder import Embedder
 
 ORDER = ["0.wav", "1.wav", "2.wav", "4.mp3", "deep/3.flac"]

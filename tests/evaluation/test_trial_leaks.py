@@ -12,9 +12,9 @@ import pytest
 
 from earwitness.core.errors import LeakError
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.trial_leaks import check_trials
-from earwitness.evaluation.trials import TrialList, Trials, read_trials, write_trials
-from earwitness.evaluation.voxceleb_lists import PUBLISHED, PublishedList, named_like, recognise
+from earwitness.evaluation.scoring.trial_leaks import check_trials
+from earwitness.evaluation.scoring.trials import TrialList, Trials, read_trials, write_trials
+from earwitness.evaluation.scoring.voxceleb_lists import PUBLISHED, PublishedList, named_like, recognise
 from earwitness.speaker.comparison import Cohort
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.identities import TRAINING_SPEAKERS, speaker_keys
@@ -70,7 +70,7 @@ class TestRecognised:
         import hashlib
         from dataclasses import replace
 
-        from earwitness.evaluation import voxceleb_lists
+        from earwitness.evaluation.scoring import voxceleb_lists
 
         small = replace(O_CLEANED, trials=4, targets=1)
         trials = stand_in(small)

@@ -13,13 +13,13 @@ import soundfile
 
 from earwitness.core.errors import DataError, LeakError
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation import scoring
-from earwitness.evaluation.cohorts import CohortOptions
-from earwitness.evaluation.inputs import read_input
-from earwitness.evaluation.judging import judge
-from earwitness.evaluation.labelled import read_labelled
-from earwitness.evaluation.scoring import score_trials
-from earwitness.evaluation.speaker_statement import STATED, describe_trials_scores, training_statement
+from earwitness.evaluation.judging.judge import judge
+from earwitness.evaluation.judging.labelled import read_labelled
+from earwitness.evaluation.judging.speaker_statement import STATED, describe_trials_scores, training_statement
+from earwitness.evaluation.scoring import scorers as scoring
+from earwitness.evaluation.scoring.cohorts import CohortOptions
+from earwitness.evaluation.scoring.inputs import read_input
+from earwitness.evaluation.scoring.scorers import score_trials
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.identities import TRAINING_SPEAKERS, speaker_keys

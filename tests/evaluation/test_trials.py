@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from earwitness.core.errors import DataError
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.trials import TrialList, Trials, read_trial_list, read_trials, write_trials
+from earwitness.evaluation.scoring.trials import TrialList, Trials, read_trial_list, read_trials, write_trials
 
 
 @pytest.fixture

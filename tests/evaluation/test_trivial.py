@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from earwitness.cli.evaluate import evaluate
 from earwitness.core.errors import DataError, LeakError
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.judging import JudgeOptions
-from earwitness.evaluation.labelled import read_labelled
-from earwitness.evaluation.trivial import (
+from earwitness.evaluation.judging.judge import JudgeOptions
+from earwitness.evaluation.judging.labelled import read_labelled
+from earwitness.evaluation.judging.trivial import (
     FEATURES,
     control_report,
     cross_validated_scores,

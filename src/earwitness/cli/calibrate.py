@@ -12,9 +12,9 @@ from earwitness.cli.figures import interval_note, percent
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.calibrating import CalibrationResult
-    from earwitness.evaluation.labelled import Task
-    from earwitness.evaluation.units import Unit
+    from earwitness.evaluation.judging.labelled import Task
+    from earwitness.evaluation.judging.units import Unit
+    from earwitness.evaluation.results.calibrating import CalibrationResult
 
 
 def calibrate(
@@ -37,10 +37,10 @@ def calibrate(
 
     Example: `earwitness calibrate speaker scores.csv --key trials.csv -o our-telephones.json`
     """
-    from earwitness.evaluation.calibrating import calibrate as run
-    from earwitness.evaluation.judging import JudgeOptions
-    from earwitness.evaluation.requests import CalibrateRequest
-    from earwitness.evaluation.result_files import write_result_file
+    from earwitness.evaluation.judging.judge import JudgeOptions
+    from earwitness.evaluation.results.calibrating import calibrate as run
+    from earwitness.evaluation.results.files import write_result_file
+    from earwitness.evaluation.results.requests import CalibrateRequest
     from earwitness.metrics.costs import cost_preset
 
     request = CalibrateRequest(

@@ -12,9 +12,9 @@ from earwitness.cli.figures import interval_note, number
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.comparing import ComparisonResult
-    from earwitness.evaluation.labelled import Task
-    from earwitness.evaluation.units import Unit
+    from earwitness.evaluation.judging.labelled import Task
+    from earwitness.evaluation.judging.units import Unit
+    from earwitness.evaluation.results.comparing import ComparisonResult
     from earwitness.metrics.detection import EerMethod
 
 
@@ -42,10 +42,10 @@ def compare(
 
     Example: `earwitness compare mine.csv theirs.csv --key test.csv`
     """
-    from earwitness.evaluation.comparing import compare_files, scores_of
-    from earwitness.evaluation.judging import JudgeOptions
-    from earwitness.evaluation.requests import CompareRequest
-    from earwitness.evaluation.result_files import write_result_file
+    from earwitness.evaluation.judging.judge import JudgeOptions
+    from earwitness.evaluation.results.comparing import compare_files, scores_of
+    from earwitness.evaluation.results.files import write_result_file
+    from earwitness.evaluation.results.requests import CompareRequest
     from earwitness.metrics.costs import cost_preset
 
     request = CompareRequest(
@@ -69,7 +69,7 @@ def compare(
     for line in _lines(result, first, second):
         typer.echo(printable(line))
     if plots is not None:
-        from earwitness.evaluation.plots import write_comparison_plot
+        from earwitness.evaluation.judging.plots import write_comparison_plot
 
         one, two = scores_of(request)
         typer.echo(f"wrote {write_comparison_plot(one, two, (first.name, second.name), plots)}", err=True)

@@ -12,12 +12,12 @@ from earwitness.cli.figures import CLASSES, interval_note, number, percent
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.evaluating import Evaluation
-    from earwitness.evaluation.judging import Group, Judgement
-    from earwitness.evaluation.labelled import Task
+    from earwitness.evaluation.judging.judge import Group, Judgement
+    from earwitness.evaluation.judging.labelled import Task
+    from earwitness.evaluation.judging.trivial import ControlReport
+    from earwitness.evaluation.judging.units import Unit
     from earwitness.evaluation.perturbing import PerturbedResult
-    from earwitness.evaluation.trivial import ControlReport
-    from earwitness.evaluation.units import Unit
+    from earwitness.evaluation.results.evaluating import Evaluation
     from earwitness.metrics.detection import EerMethod
 
 
@@ -60,11 +60,11 @@ def evaluate(
     Example: `earwitness evaluate deepfake scores.parquet --key test.csv --by language --json result.json`
     """
     from earwitness.cli.progress import progress_bar
-    from earwitness.evaluation.evaluating import evaluate as run
-    from earwitness.evaluation.evaluating import scores_of, steps_of
-    from earwitness.evaluation.judging import JudgeOptions
-    from earwitness.evaluation.requests import EvaluateRequest
-    from earwitness.evaluation.result_files import write_result_file
+    from earwitness.evaluation.judging.judge import JudgeOptions
+    from earwitness.evaluation.results.evaluating import evaluate as run
+    from earwitness.evaluation.results.evaluating import scores_of, steps_of
+    from earwitness.evaluation.results.files import write_result_file
+    from earwitness.evaluation.results.requests import EvaluateRequest
     from earwitness.metrics.costs import cost_preset
 
     options = JudgeOptions(
@@ -98,7 +98,7 @@ def evaluate(
     for line in _lines(result):
         typer.echo(printable(line))
     if plots is not None:
-        from earwitness.evaluation.plots import write_plots
+        from earwitness.evaluation.judging.plots import write_plots
 
         for path in write_plots(scores_of(request), plots):
             typer.echo(f"wrote {path}", err=True)

@@ -124,7 +124,7 @@ def card(
     Example: `earwitness model card runs/deepfake-small`
     """
     from earwitness.core.errors import printable
-    from earwitness.evaluation.runs import assess_run
+    from earwitness.evaluation.assessing.runs import assess_run
 
     described = assess_run(run)
     typer.echo(f"card: {run / 'model' / 'CARD.md'}", err=True)

@@ -11,7 +11,7 @@ import typer
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.reproducing import Difference, Reproduction
+    from earwitness.evaluation.results.reproducing import Difference, Reproduction
 
 SHOWN = 20  # differences printed one by one; --json gives all
 
@@ -27,7 +27,7 @@ def reproduce(
 
     Example: `earwitness reproduce results/test.json`
     """
-    from earwitness.evaluation.reproducing import reproduce as run
+    from earwitness.evaluation.results.reproducing import reproduce as run
 
     found = run(given, data_root)
     if as_json:

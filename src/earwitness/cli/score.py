@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.labelled import Task
-    from earwitness.evaluation.scoring import Tally
+    from earwitness.evaluation.judging.labelled import Task
+    from earwitness.evaluation.scoring.scorers import Tally
 
 
 def score(
@@ -64,16 +64,19 @@ def score(
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
     from earwitness.cli.progress import progress_bar
-    from earwitness.core.errors import printable
+    from earwitness.core.errors import UsageError, printable
     from earwitness.deepfake.detector import Detector
-    from earwitness.evaluation.calibrating import with_calibration
-    from earwitness.evaluation.cohorts import CohortOptions
-    from earwitness.evaluation.inputs import read_input
     from earwitness.evaluation.loading import load_detector, load_embedder
-    from earwitness.evaluation.scoring import score_detection, score_references, score_trials
+    from earwitness.evaluation.results.calibrating import with_calibration
+    from earwitness.evaluation.scoring.cohorts import CohortOptions
+    from earwitness.evaluation.scoring.inputs import read_input
+    from earwitness.evaluation.scoring.scorers import score_detection, score_references, score_trials
 
     _check(task, trials, reference, engine)
     submissions = _submissions(submission or [], task, trials, output)
+    if calibration and cohort:
+        what = "a calibration is of the model's own comparison"
+        raise UsageError(what, where="--calibration", fix="Leave --cohort out.")
     _check_of_trials(trials, cohort, {"--top": top, "--subtract-mean": subtract_mean}, allow_leak)
     manifest = read_input(given, data_root)
     others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean)
@@ -130,7 +133,7 @@ def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[st
 def _submissions(given: list[str], task: str, trials: Path | None, output: Path) -> list[tuple[str, Path]]:
     """Form and path of each. Raises `UsageError` for an unknown form, one of another task, and a path named twice."""
     from earwitness.core.errors import UsageError
-    from earwitness.evaluation.score_files import submission_task
+    from earwitness.evaluation.judging.score_files import submission_task
 
     found: list[tuple[str, Path]] = []
     for text in given:
@@ -149,7 +152,7 @@ def _submissions(given: list[str], task: str, trials: Path | None, output: Path)
 
 def _submit(form: str, task: str, output: Path, path: Path) -> str:
     """Write a finished table in the form of a challenge; gives the sha256."""
-    from earwitness.evaluation.labelled import score_table
-    from earwitness.evaluation.score_files import write_submission
+    from earwitness.evaluation.judging.labelled import score_table
+    from earwitness.evaluation.judging.score_files import write_submission
 
     return write_submission(form, score_table(cast("Task", task), output), path)

@@ -28,7 +28,7 @@ def train(
 
     Example: `earwitness train recipes/default/deepfake-small.yaml --set loop.epochs=3 -o runs/small`
     """
-    from earwitness.evaluation.runs import read_any_recipe, run_recipe
+    from earwitness.evaluation.assessing.runs import read_any_recipe, run_recipe
 
     parsed = read_any_recipe(recipe, settings or [])
     folder = output or Path("runs") / parsed.name

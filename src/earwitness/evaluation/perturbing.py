@@ -30,12 +30,12 @@ from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import ResumableRows, read_rows, write_atomically
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.deepfake.detector import Detector
-from earwitness.evaluation.judging import JudgeOptions, compare
-from earwitness.evaluation.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.judge import JudgeOptions, compare
+from earwitness.evaluation.judging.labelled import LabelledScores, Task
 from earwitness.evaluation.loading import load as load_model
 from earwitness.evaluation.perturbation_suite import PERTURBATIONS, NamedPerturbation, parse_names
-from earwitness.evaluation.scoring import ahead_of
-from earwitness.evaluation.trials import read_trials
+from earwitness.evaluation.scoring.scorers import ahead_of
+from earwitness.evaluation.scoring.trials import read_trials
 from earwitness.metrics.bootstrap import Interval
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.training.model_folder import ModelInfo, read_model_info

@@ -23,12 +23,7 @@ from earwitness.audio.reading import from_samples, load
 from earwitness.audio.recording import Samples
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest, Row
-from earwitness.evaluation.evaluating import evaluate
-from earwitness.evaluation.judging import JudgeOptions
-from earwitness.evaluation.labelled import LabelledScores, read_labelled
-from earwitness.evaluation.requests import EvaluateRequest
-from earwitness.evaluation.result_files import write_result_file
-from earwitness.evaluation.results import (
+from earwitness.evaluation.assessing.outcome import (
     EER,
     EVIDENCE,
     WORTHLESS,
@@ -40,7 +35,12 @@ from earwitness.evaluation.results import (
     read_side,
     results_folder,
 )
-from earwitness.evaluation.scoring import score_trials
+from earwitness.evaluation.judging.judge import JudgeOptions
+from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
+from earwitness.evaluation.results.evaluating import evaluate
+from earwitness.evaluation.results.files import write_result_file
+from earwitness.evaluation.results.requests import EvaluateRequest
+from earwitness.evaluation.scoring.scorers import score_trials
 from earwitness.metrics.detection import eer
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.training.card import ResultRow

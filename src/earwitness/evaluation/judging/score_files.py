@@ -30,7 +30,7 @@ from earwitness.core.writing import TABLE_FORMATS, write_atomically
 from earwitness.corpora.tables import read_table
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.labelled import Task
+    from earwitness.evaluation.judging.labelled import Task
 
 
 @dataclass(frozen=True)

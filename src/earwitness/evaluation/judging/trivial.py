@@ -20,8 +20,8 @@ from earwitness.audio.facts import file_facts
 from earwitness.core.errors import AudioError, DataError, LeakError
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.corpora.tables import write_table
-from earwitness.evaluation.judging import Comparison, JudgeOptions, compare
-from earwitness.evaluation.labelled import LabelledScores, labelled
+from earwitness.evaluation.judging.judge import Comparison, JudgeOptions, compare
+from earwitness.evaluation.judging.labelled import LabelledScores, labelled
 from earwitness.metrics.scores import Floats
 
 FEATURES = ("duration_s", "level_dbfs", "peak_dbfs", "bandwidth_hz", "leading_silence_s", "trailing_silence_s")

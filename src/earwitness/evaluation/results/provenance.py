@@ -8,8 +8,8 @@ from dataclasses import replace
 import polars as pl
 
 from earwitness.core.records import RunRecord, command_line
-from earwitness.evaluation.labelled import LabelledScores
-from earwitness.evaluation.requests import AnyRequest
+from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.results.requests import AnyRequest
 
 
 def record_of(

@@ -11,11 +11,11 @@ from typing import Any
 from earwitness.core.config import parse_config
 from earwitness.core.errors import DataError, RecipeError
 from earwitness.core.records import versions
-from earwitness.evaluation.calibrating import calibrate
-from earwitness.evaluation.comparing import compare_files
-from earwitness.evaluation.evaluating import evaluate
-from earwitness.evaluation.requests import AnyRequest, CompareRequest, EvaluateRequest, Request, moved
-from earwitness.evaluation.result_files import Result, figures, read_result
+from earwitness.evaluation.results.calibrating import calibrate
+from earwitness.evaluation.results.comparing import compare_files
+from earwitness.evaluation.results.evaluating import evaluate
+from earwitness.evaluation.results.files import Result, figures, read_result
+from earwitness.evaluation.results.requests import AnyRequest, CompareRequest, EvaluateRequest, Request, moved
 
 
 @dataclass(frozen=True)

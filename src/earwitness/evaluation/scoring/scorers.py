@@ -41,12 +41,12 @@ from earwitness.core.writing import ResumableRows, part_of, read_rows, refuse_un
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.corpora.tables import write_table
 from earwitness.deepfake.detector import DetectionScore, Detector
-from earwitness.evaluation.cohorts import CohortOptions
-from earwitness.evaluation.inputs import read_input
-from earwitness.evaluation.speaker_statement import training_statement
-from earwitness.evaluation.trial_leaks import check_trials
-from earwitness.evaluation.trials import Trials, read_trials
-from earwitness.evaluation.voxceleb_lists import recognise
+from earwitness.evaluation.judging.speaker_statement import training_statement
+from earwitness.evaluation.scoring.cohorts import CohortOptions
+from earwitness.evaluation.scoring.inputs import read_input
+from earwitness.evaluation.scoring.trial_leaks import check_trials
+from earwitness.evaluation.scoring.trials import Trials, read_trials
+from earwitness.evaluation.scoring.voxceleb_lists import recognise
 from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.training.model_folder import ModelInfo

@@ -12,10 +12,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from earwitness.core.config import parse_config
 from earwitness.core.errors import DataError
 from earwitness.core.writing import write_atomically
-from earwitness.evaluation.calibrating import CalibrationResult
-from earwitness.evaluation.comparing import ComparisonResult
-from earwitness.evaluation.evaluating import Evaluation
-from earwitness.evaluation.requests import AnyRequest, Request, moved
+from earwitness.evaluation.results.calibrating import CalibrationResult
+from earwitness.evaluation.results.comparing import ComparisonResult
+from earwitness.evaluation.results.evaluating import Evaluation
+from earwitness.evaluation.results.requests import AnyRequest, Request, moved
 
 RESULT_SCHEMA = "1.0"
 

@@ -18,7 +18,7 @@ from earwitness.core.hashing import sha256_file
 from earwitness.corpora.joining import join_advice
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
-from earwitness.evaluation.score_files import read_score_file
+from earwitness.evaluation.judging.score_files import read_score_file
 
 Task = Literal["deepfake", "speaker"]
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from earwitness.core.config import nearest
 from earwitness.core.errors import UsageError
-from earwitness.evaluation.labelled import LabelledScores
+from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.metrics.costs import ASVSPOOF5, Cost
 from earwitness.metrics.detection import EerMethod
 from earwitness.metrics.tandem import TdcfForm

@@ -15,17 +15,11 @@ from earwitness.core.hashing import sha256_file
 from earwitness.core.records import RunRecord
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
-from earwitness.evaluation.calibrating import calibrated
-from earwitness.evaluation.judging import Judgement, JudgeOptions, judge
-from earwitness.evaluation.labelled import LabelledScores
-from earwitness.evaluation.perturbation_suite import parse_names
-from earwitness.evaluation.perturbing import PerturbedResult, model_of, perturbation_report, recordings_of
-from earwitness.evaluation.provenance import record_of
-from earwitness.evaluation.reading import Truth, read_scores, read_truth
-from earwitness.evaluation.requests import AUTO, NONE, EvaluateRequest
-from earwitness.evaluation.score_files import read_asv_scores
-from earwitness.evaluation.speaker_statement import describe_trials_scores
-from earwitness.evaluation.trivial import (
+from earwitness.evaluation.judging.judge import Judgement, JudgeOptions, judge
+from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.score_files import read_asv_scores
+from earwitness.evaluation.judging.speaker_statement import describe_trials_scores
+from earwitness.evaluation.judging.trivial import (
     NAME,
     ControlReport,
     ControlScores,
@@ -33,6 +27,12 @@ from earwitness.evaluation.trivial import (
     cross_validated_scores,
     trivial_scores,
 )
+from earwitness.evaluation.perturbation_suite import parse_names
+from earwitness.evaluation.perturbing import PerturbedResult, model_of, perturbation_report, recordings_of
+from earwitness.evaluation.results.calibrating import calibrated
+from earwitness.evaluation.results.provenance import record_of
+from earwitness.evaluation.results.reading import Truth, read_scores, read_truth
+from earwitness.evaluation.results.requests import AUTO, NONE, EvaluateRequest
 from earwitness.metrics.tandem import ASVSPOOF_TANDEM, SasvScores, asv_rates
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.polarity import PolarityProbe, refuse_reversed

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.core.errors import DataError
-from earwitness.evaluation.trials import TrialList, trial_text
+from earwitness.evaluation.scoring.trials import TrialList, trial_text
 
 _TEST_SPEAKERS = range(10_270, 10_310)  # of VoxCeleb1; all others from id10001 to id11251 are dev
 _SPEAKERS = range(10_001, 11_252)

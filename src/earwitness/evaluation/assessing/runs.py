@@ -11,10 +11,10 @@ from pydantic import Field
 from earwitness.core.errors import ModelError
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.training import train_detector
-from earwitness.evaluation.detector_results import assess_detector
-from earwitness.evaluation.judging import JudgeOptions
-from earwitness.evaluation.results import write_card
-from earwitness.evaluation.speaker_results import assess_embedder
+from earwitness.evaluation.assessing.detector import assess_detector
+from earwitness.evaluation.assessing.embedder import assess_embedder
+from earwitness.evaluation.assessing.outcome import write_card
+from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
 from earwitness.training.model_folder import ModelInfo, verify_model

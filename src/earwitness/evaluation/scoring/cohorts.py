@@ -9,7 +9,7 @@ import numpy as np
 
 from earwitness.core.errors import DataError
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.trials import speaker_of
+from earwitness.evaluation.scoring.trials import speaker_of
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol
 from earwitness.speaker.identities import speaker_keys
 

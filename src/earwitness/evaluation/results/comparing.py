@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from earwitness.core.records import RunRecord
-from earwitness.evaluation.judging import Comparison, compare
-from earwitness.evaluation.labelled import LabelledScores
-from earwitness.evaluation.provenance import record_of
-from earwitness.evaluation.reading import read_scores, read_truth
-from earwitness.evaluation.requests import CompareRequest
+from earwitness.evaluation.judging.judge import Comparison, compare
+from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.results.provenance import record_of
+from earwitness.evaluation.results.reading import read_scores, read_truth
+from earwitness.evaluation.results.requests import CompareRequest
 
 
 @dataclass(frozen=True)

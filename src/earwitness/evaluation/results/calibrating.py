@@ -19,13 +19,13 @@ import polars as pl
 from earwitness.core.errors import DataError, MetricError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.core.records import RunRecord
-from earwitness.evaluation.figures import COSTS
-from earwitness.evaluation.judging import Judgement, judge
-from earwitness.evaluation.labelled import LabelledScores
-from earwitness.evaluation.provenance import record_of
-from earwitness.evaluation.reading import read_scores, read_truth
-from earwitness.evaluation.requests import CalibrateRequest
-from earwitness.evaluation.units import units_of
+from earwitness.evaluation.judging.figures import COSTS
+from earwitness.evaluation.judging.judge import Judgement, judge
+from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.units import units_of
+from earwitness.evaluation.results.provenance import record_of
+from earwitness.evaluation.results.reading import read_scores, read_truth
+from earwitness.evaluation.results.requests import CalibrateRequest
 from earwitness.metrics.bootstrap import Interval, Units
 from earwitness.metrics.calibration import cllr, fit_logistic
 from earwitness.metrics.costs import Cost, DetectionCost
@@ -187,7 +187,7 @@ def _supported(fitted: ConditionCalibration, cost: DetectionCost) -> bool:
 
 def read_calibration(path: str | Path) -> CalibrationResult:
     """What `earwitness calibrate` wrote. Raises `DataError` for anything else."""
-    from earwitness.evaluation.result_files import read_result  # which knows every kind of result
+    from earwitness.evaluation.results.files import read_result  # which knows every kind of result
 
     found = read_result(path)
     if not isinstance(found, CalibrationResult):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from earwitness.core.errors import LeakError
-from earwitness.evaluation.trials import Trials
-from earwitness.evaluation.voxceleb_lists import PublishedList, dev_speakers
+from earwitness.evaluation.scoring.trials import Trials
+from earwitness.evaluation.scoring.voxceleb_lists import PublishedList, dev_speakers
 from earwitness.speaker.comparison import Cohort
 from earwitness.speaker.identities import TRAINING_SPEAKERS, keys_in, known_among
 from earwitness.training.model_folder import ModelInfo

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from earwitness.core.errors import UsageError
-from earwitness.evaluation.labelled import LabelledScores
+from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.metrics.bootstrap import Units
 
 Unit = Literal["auto", "speaker", "system", "utterance"]

@@ -12,9 +12,9 @@ from typing import get_args
 import polars as pl
 
 from earwitness.core.errors import DataError, MetricError, UsageError
-from earwitness.evaluation.figures import Figure, computable, figures_of, statistic_of, tdcf_figure
-from earwitness.evaluation.labelled import LabelledScores, Task
-from earwitness.evaluation.units import Unit, require_column, units_of
+from earwitness.evaluation.judging.figures import Figure, computable, figures_of, statistic_of, tdcf_figure
+from earwitness.evaluation.judging.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.units import Unit, require_column, units_of
 from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap
 from earwitness.metrics.costs import Cost
 from earwitness.metrics.detection import (

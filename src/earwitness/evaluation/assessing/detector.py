@@ -25,12 +25,7 @@ from earwitness.audio.reading import from_samples, load
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table, write_table
 from earwitness.deepfake.detector import DetectionScore, Detector
-from earwitness.evaluation.evaluating import evaluate
-from earwitness.evaluation.judging import Comparison, Judgement, JudgeOptions, judge
-from earwitness.evaluation.labelled import LabelledScores, read_labelled
-from earwitness.evaluation.requests import NONE, EvaluateRequest
-from earwitness.evaluation.result_files import write_result_file
-from earwitness.evaluation.results import (
+from earwitness.evaluation.assessing.outcome import (
     EER,
     EVIDENCE,
     WORTHLESS,
@@ -43,8 +38,13 @@ from earwitness.evaluation.results import (
     results_folder,
     write_result,
 )
-from earwitness.evaluation.scoring import score_detection
-from earwitness.evaluation.trivial import NAME, trivial_scores
+from earwitness.evaluation.judging.judge import Comparison, Judgement, JudgeOptions, judge
+from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
+from earwitness.evaluation.judging.trivial import NAME, trivial_scores
+from earwitness.evaluation.results.evaluating import evaluate
+from earwitness.evaluation.results.files import write_result_file
+from earwitness.evaluation.results.requests import NONE, EvaluateRequest
+from earwitness.evaluation.scoring.scorers import score_detection
 from earwitness.metrics.bootstrap import Interval, Units, bootstrap
 from earwitness.metrics.detection import eer
 from earwitness.training.card import ResultRow

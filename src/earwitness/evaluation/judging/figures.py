@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from earwitness.evaluation.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.labelled import LabelledScores, Task
 from earwitness.metrics.bootstrap import Units
 from earwitness.metrics.costs import ASVSPOOF5, VOX01, VOX05, Cost
 from earwitness.metrics.detection import (

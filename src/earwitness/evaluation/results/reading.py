@@ -9,9 +9,9 @@ from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers import read_corpus
-from earwitness.evaluation.labelled import Key, LabelledScores, read_labelled
-from earwitness.evaluation.protocols import Protocol, counted, find_protocol
-from earwitness.evaluation.requests import AnyRequest
+from earwitness.evaluation.judging.labelled import Key, LabelledScores, read_labelled
+from earwitness.evaluation.results.protocols import Protocol, counted, find_protocol
+from earwitness.evaluation.results.requests import AnyRequest
 
 
 @dataclass(frozen=True)
