@@ -187,7 +187,10 @@ def make_twin(task: Task, folder: Path) -> dict[str, Any]:
 
 
 def matched(original: Samples, made: NDArray[np.floating[Any]], rate: int) -> Samples:
-    """The twin with the original's length, level, offset and digital silence. Raises `AudioError` for a silent one."""
+    """The twin with the original's length, level, offset and digital silence; softer where its peaks would clip.
+
+    Raises `AudioError` where what came out is silent or not finite.
+    """
     twin, wanted = fit_length(np.asarray(made, np.float64), len(original)), original.astype(np.float64)
     silent = _digital_silence(original, rate)
     twin = np.where(silent, 0.0, twin - twin.mean())
