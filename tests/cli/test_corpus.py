@@ -159,6 +159,37 @@ def test_describe_counts(manifest: Path) -> None:
     assert numbers["corpora"] == []
 
 
+OUTPUTS = {"kaldi": "k", "lhotse": "l", "nemo": "m.jsonl", "audformat": "db", "rttm": "m.rttm", "textgrid": "t"}
+
+
+@pytest.mark.parametrize("form", OUTPUTS)
+def test_export_and_import_again(form: str, manifest: Path, folder: Path) -> None:
+    out = folder / OUTPUTS[form]
+    result = run("export", form, manifest, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "8 rows: " in result.output
+    listed = ["left behind" in result.output, "`label`" in result.output]
+    assert listed == [form in ("rttm", "textgrid"), form == "textgrid"]
+    for file in [*folder.glob("real/*.wav"), *folder.glob("fake/*.wav")] if form == "textgrid" else []:
+        file.rename(folder / "t" / file.name)  # beside the list, as its users keep them
+    again = run("import", form, out, "-o", folder / "again.csv")
+    assert again.exit_code == 0, again.output
+    rows = list(Manifest.read(folder / "again.csv").rows())
+    assert sorted((Path(row.path).name, row.duration_s) for row in rows) == [(f"{i}.wav", 0.5) for i in range(8)]
+    if "`label`" not in result.output:
+        assert {row.label for row in rows} == {"bonafide", "spoof"}
+
+
+def test_export_refusals(manifest: Path, tmp_path: Path) -> None:
+    result = run("export", "kaldy", manifest, "-o", tmp_path / "x")
+    assert isinstance(result.exception, UsageError)
+    assert "Did you mean 'kaldi'" in str(result.exception)
+    result = run("export", "ctm", manifest, "-o", tmp_path / "x.ctm")
+    assert isinstance(result.exception, DataError)
+    assert "column `transcript`" in str(result.exception)
+    assert not (tmp_path / "x.ctm").exists()
+
+
 def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,system,label\n\x1b[2Ja.wav,[red]x\x1b[2J,spoof\n")
     for command in ("check", "describe"):

@@ -1,4 +1,4 @@
-"""`earwitness corpus`: recordings become a manifest, are checked, split and counted."""
+"""`earwitness corpus`: recordings become a manifest, are checked, split, counted, and written for other tools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 50  # problems printed one by one; --json gives all
 
 @app.command("import")
 def import_(
-    reader: Annotated[str, typer.Argument(help="folder, manifest or earwitness-data.")],
+    reader: Annotated[str, typer.Argument(help="folder, manifest, kaldi, nemo, ...; a wrong name lists all.")],
     path: Annotated[Path, typer.Argument(help="What the reader reads.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
 ) -> None:
@@ -32,6 +32,7 @@ def import_(
     Example: `earwitness corpus import folder recordings/ -o recordings/manifest.csv`
     """
     from earwitness.cli.progress import progress_bar
+    from earwitness.core.errors import printable
     from earwitness.corpora.inspection import fill_from_files
     from earwitness.corpora.readers import read_corpus
 
@@ -40,9 +41,32 @@ def import_(
         manifest, problems = fill_from_files(imported.manifest, step)
     manifest.write(output)
     for note in imported.notes:
-        typer.echo(note, err=True)
+        typer.echo(printable(note), err=True)
     typer.echo(f"{len(manifest)} rows: {output}", err=True)
     _list_problems(problems)
+
+
+@app.command()
+def export(
+    form: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="kaldi, lhotse, nemo, audformat, rttm, ctm or textgrid.")
+    ],
+    given: Given,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or a file for nemo, rttm, ctm and cuts.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Write a manifest in the format of another tool; what the format has no place for is listed.
+
+    Example: `earwitness corpus export kaldi train.csv -o data/train`
+    """
+    from earwitness.core.errors import printable
+    from earwitness.corpora.formats import write_corpus
+    from earwitness.corpora.manifest import Manifest
+
+    manifest = Manifest.read(given, data_root)
+    for note in write_corpus(form, manifest, output):
+        typer.echo(printable(note), err=True)
+    typer.echo(f"{len(manifest)} rows: {output}", err=True)
 
 
 @app.command()

@@ -25,7 +25,7 @@ from earwitness.corpora.tables import read_table
 
 __all__ = ["read_audformat", "write_audformat"]
 
-Node = Mapping[str, Any]
+Node = Mapping[Any, Any]
 Key = tuple[str, int | None, int | None]  # file, start and end in nanoseconds
 PREFIX = "audformat_"
 RESERVED = ("path", "start", "end", "channel_ids")
@@ -191,6 +191,7 @@ def _explained(columns: Mapping[str, list[Any]], node: Node, header: _Header, us
         scheme = header.part("schemes", schemes[column])
         labels = _labels(scheme, header, used)
         if scheme.get("dtype") == "time":
+            name = "duration_s" if column == "duration" else name
             values = [
                 None if (time := _ns(value, column, row, header)) is None else of_ns(time)
                 for row, value in enumerate(values)

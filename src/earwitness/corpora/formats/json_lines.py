@@ -57,6 +57,11 @@ def as_values(texts: Sequence[str | None]) -> list[Any]:
     return values if whole else list(texts)
 
 
+def quoted_numbers(values: Sequence[Any]) -> bool:
+    """Whether `as_values` will give other values back: texts such as "7" that all look like JSON of another kind."""
+    return as_values([as_text(value) for value in values]) != list(values)
+
+
 def number_of(fields: Fields, name: str, path: Path, line: int) -> float | None:
     """A number of at least 0, or None where the field is not there. Raises `DataError` for anything else."""
     value = fields.get(name)

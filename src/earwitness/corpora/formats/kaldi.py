@@ -91,6 +91,8 @@ def _split_key(line: str) -> tuple[str, str]:
 def _audio(path: Path) -> tuple[Entries, list[str]]:
     """The file behind every recording, and a note on commands that only open one."""
     entries = _entries(path, "<recording> <path>")
+    if not entries:
+        raise DataError("is empty", where=path, fix="Expected: <recording> <path>.")
     opened = [key for key, value in entries.items() if value.endswith("|")]
     for number, line in lines_of(path):
         key, value = _split_key(line)

@@ -14,7 +14,7 @@ from typing import Any
 
 from earwitness.core.errors import DataError
 from earwitness.corpora.formats.base import Value, extra_name, fits, imported, root_above
-from earwitness.corpora.formats.json_lines import Fields, as_text, number_of, read_objects, text_of
+from earwitness.corpora.formats.json_lines import Fields, as_text, number_of, quoted_numbers, read_objects, text_of
 from earwitness.corpora.formats.lhotse_writing import write_lhotse
 from earwitness.corpora.formats.times import end_of, shown, stretch
 from earwitness.corpora.imported import Imported
@@ -51,7 +51,7 @@ class File:
     duration: float
     samples: int | None
 
-    def row(self, channel: int | None) -> dict[str, Value]:
+    def row(self, channel: int | None) -> dict[str, Any]:
         """What a row says of its file; `channel` is the recording's number, the row's is its place in the file."""
         usual = self.channels == (0,)
         derived = round(self.duration * self.rate)
@@ -84,8 +84,9 @@ def read_lhotse(path: Path) -> Imported:
     else:
         rows = _joined(files["recordings"], files["supervisions"], notes)
     renamed = _renamed(rows)
+    notes += [f"`{name}` holds numbers in quotes; writing gives numbers" for name in _quoted(rows)]
     notes = list(dict.fromkeys(notes)) + [f"`{old}` is kept as the column `{new}`" for old, new in renamed.items()]
-    rows = [{renamed.get(name, name): value for name, value in row.items()} for row in rows]
+    rows = [{renamed.get(name, name): _cell(value) for name, value in row.items()} for row in rows]
     root, told = root_above(folder, [str(row["path"]) for row in rows])
     late = sum(float(row.get("end") or 0) > float(row["duration_s"] or 0) for row in rows)
     if late:
@@ -162,7 +163,7 @@ def _source(source: Any, path: Path, line: int) -> tuple[str, tuple[int, ...]]:
     return text_of(source, "source", path, line), tuple(channels)
 
 
-def _joined(recordings: Iterable[Path], supervisions: Iterable[Path], notes: list[str]) -> list[dict[str, Value]]:
+def _joined(recordings: Iterable[Path], supervisions: Iterable[Path], notes: list[str]) -> list[dict[str, Any]]:
     """A row for each supervision, and for each recording without one, in the order of the recordings."""
     files: dict[str, list[File]] = {}
     for path in recordings:
@@ -171,7 +172,7 @@ def _joined(recordings: Iterable[Path], supervisions: Iterable[Path], notes: lis
             if name in files:
                 raise DataError(f"line {number}: recording '{name}' stands there twice", where=path)
             files[name] = _recording(fields, path, number, notes)
-    rows: dict[str, list[dict[str, Value]]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {}
     for path in supervisions:
         for number, fields in read_objects(path):
             name = text_of(fields, "recording_id", path, number)
@@ -183,7 +184,7 @@ def _joined(recordings: Iterable[Path], supervisions: Iterable[Path], notes: lis
     return [row for name in files for row in rows.get(name, alone[name])]
 
 
-def _supervision(fields: Fields, files: Sequence[File], path: Path, line: int) -> dict[str, Value]:
+def _supervision(fields: Fields, files: Sequence[File], path: Path, line: int) -> dict[str, Any]:
     start, duration = number_of(fields, "start", path, line), number_of(fields, "duration", path, line)
     if start is None or duration is None:
         raise DataError(f"line {line}: no start and duration", where=path, fix="Expected: times in seconds.")
@@ -204,16 +205,15 @@ def _file_of(channel: Any, files: Sequence[File], path: Path, line: int) -> tupl
     raise DataError(f"line {line}: channel {as_text(channel)}", where=path, fix=fix)
 
 
-def _further(fields: Fields, path: Path, line: int) -> dict[str, Value]:
+def _further(fields: Fields, path: Path, line: int) -> dict[str, Any]:
     """What a supervision says beside its place."""
     custom = fields.get("custom") or {}
     if not isinstance(custom, dict):
         raise DataError(f"line {line}: `custom` is {as_text(custom)}", where=path, fix="Expected: an object.")
-    known = {COLUMN_OF[name]: as_text(fields.get(name)) for name in COLUMN_OF if name in fields}
+    known = {COLUMN_OF[name]: fields.get(name) for name in COLUMN_OF if name in fields}
     others = {name: value for name, value in fields.items() if name not in KNOWN and name not in COLUMN_OF}
     both = {**others, **custom}
-    named = {_own_name(name): as_text(value) for name, value in both.items()}
-    return {**known, **named}
+    return {**known, **{_own_name(name): value for name, value in both.items()}}
 
 
 def _own_name(name: str) -> str:
@@ -232,7 +232,18 @@ def _own_name(name: str) -> str:
     return extra_name(name, PREFIX)
 
 
-def _renamed(rows: Sequence[Mapping[str, Value]]) -> dict[str, str]:
+def _cell(value: Any) -> Value:
+    return value if isinstance(value, float) else as_text(value)
+
+
+def _quoted(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The further columns whose texts would come back as numbers."""
+    place = ("recording", "channel_ids", "num_samples", "cut", "cut_start", "cut_end", "supervision", "point_s")
+    names = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS and name not in place)
+    return [name for name in names if quoted_numbers([row.get(name) for row in rows])]
+
+
+def _renamed(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Columns whose values a manifest would not take under that name: `label` and `split` have fixed words."""
     wrong = [name for name in ("label", "split") if not fits(name, [row.get(name) for row in rows])]
     return {name: f"{PREFIX}{name}" for name in wrong}
@@ -241,7 +252,7 @@ def _renamed(rows: Sequence[Mapping[str, Value]]) -> dict[str, str]:
 # --- cuts
 
 
-def _cut(fields: Fields, path: Path, line: int, notes: list[str]) -> list[dict[str, Value]]:
+def _cut(fields: Fields, path: Path, line: int, notes: list[str]) -> list[dict[str, Any]]:
     """The rows of one cut."""
     kind = fields.get("type", "MonoCut")
     if kind not in ("MonoCut", "MultiCut"):
@@ -281,8 +292,8 @@ def _label(supervision: Fields, name: str, path: Path, line: int) -> str | None:
 
 
 def _part(
-    base: Mapping[str, Value], cut_start: float, span: Mapping[str, str], supervision: Fields, path: Path, line: int
-) -> dict[str, Value]:
+    base: Mapping[str, Any], cut_start: float, span: Mapping[str, str], supervision: Fields, path: Path, line: int
+) -> dict[str, Any]:
     """A supervision within a cut, in the time of the recording (in the file it counts from the cut's start)."""
     offset, duration = supervision.get("start"), number_of(supervision, "duration", path, line)
     if isinstance(offset, bool) or not isinstance(offset, int | float) or duration is None:

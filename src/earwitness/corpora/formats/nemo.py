@@ -15,6 +15,7 @@ from earwitness.corpora.formats.json_lines import (
     as_text,
     as_values,
     number_of,
+    quoted_numbers,
     read_objects,
     text_of,
     write_objects,
@@ -45,6 +46,9 @@ def read_nemo(path: Path) -> Imported:
     ids = names if len(set(names)) == len(names) else numbered(names)
     full = [{**row, "id": row.get("id") or id_} for id_, row in zip(ids, rows, strict=True)]
     kept = [f"`{field}` is kept as the column `{name}`" for field, name in columns.items() if name.startswith(PREFIX)]
+    extra = [name for name, column in columns.items() if column not in COLUMNS]
+    quoted = [name for name in extra if quoted_numbers([fields.get(name) for _, fields in lines])]
+    kept += [f"`{name}` holds numbers in quotes; writing gives numbers" for name in quoted]
     zero = sum(row.get("point_s") is not None for row in rows)
     kept += [f"{zero} stretch(es) of no length kept as a point of their recording (column `point_s`)"] if zero else []
     return imported(full, path.parent, path, kept)

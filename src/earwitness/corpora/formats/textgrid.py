@@ -94,15 +94,10 @@ def write_textgrid(manifest: Manifest, out: Path) -> tuple[str, ...]:
     """
     table = manifest.table
     names = recording_names(table)
-    tiers = [
-        tier or speaker or DEFAULT_TIER
-        for tier, speaker in zip(values_of(table, "tier"), table["speaker"], strict=True)
-    ]
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
+    rows: dict[str, list[_Row]] = {}
+    for name, row in zip(names, _rows(table), strict=True):
         rows.setdefault(name, []).append(row)
-    marks = [Mark(start, end, text or "") for (start, end), text in zip(spans(table), table["transcript"], strict=True)]
-    grids = {_file_name(name, own[0]): _grid(table, own, tiers, marks) for name, own in rows.items()}
+    grids = {_file_name(name, own[0].number): _grid(own) for name, own in rows.items()}
     for file, grid in grids.items():
         write_atomically(out / file, formatted(grid))
     held = ("id", "start", "end", "transcript", "recording", "tier", "point_s", "duration_s", "grid_start")
@@ -264,31 +259,51 @@ def _file_name(name: str, row: int) -> str:
     return f"{name}.TextGrid"
 
 
-def _grid(table: pl.DataFrame, rows: Sequence[int], tiers: Sequence[str], marks: Sequence[Mark]) -> Grid:
+@dataclass(frozen=True)
+class _Row:
+    """A row of the manifest as a mark of a tier; `grid_start` and `length` in seconds, None where not known."""
+
+    number: int
+    tier: str
+    mark: Mark
+    point: bool
+    grid_start: float | None
+    length: float | None
+
+
+def _rows(table: pl.DataFrame) -> Iterator[_Row]:
+    starts = pl.Series(values_of(table, "grid_start"), dtype=pl.String).cast(pl.Float64, strict=False)
+    tiers = pl.Series(values_of(table, "tier"), dtype=pl.String)
+    columns = [tiers, table["speaker"], table["transcript"], points(table).is_not_null(), starts, table["duration_s"]]
+    for number, ((start, end), values) in enumerate(zip(spans(table), zip(*columns, strict=True), strict=True)):
+        tier, speaker, text, point, grid_start, length = values
+        yield _Row(number, tier or speaker or DEFAULT_TIER, Mark(start, end, text or ""), point, grid_start, length)
+
+
+def _grid(rows: Sequence[_Row]) -> Grid:
     """The rows of one recording, gaps between intervals filled with empty ones."""
-    start = min(float(values_of(table, "grid_start")[row] or 0) for row in rows)
-    lengths = [length for row in rows if (length := table["duration_s"][row]) is not None]
-    end = max([*lengths, *(marks[row].end for row in rows)])
-    point = points(table).is_not_null()
-    by_tier: dict[str, list[int]] = {}
+    start = min(row.grid_start or 0.0 for row in rows)
+    end = max([row.mark.end for row in rows] + [row.length for row in rows if row.length is not None])
+    tiers: dict[str, list[_Row]] = {}
     for row in rows:
-        by_tier.setdefault(tiers[row], []).append(row)
-    built = []
-    for name, own in by_tier.items():
-        own = sorted(own, key=lambda row: (marks[row].start, marks[row].end))
-        kind = all(point[row] for row in own)
-        filled = [marks[row] for row in own] if kind else list(_filled(own, marks, start, end))
-        built.append(Tier(name, kind, tuple(filled)))
-    return Grid(start, end, tuple(built))
+        tiers.setdefault(row.tier, []).append(row)
+    return Grid(start, end, tuple(_built(name, own, start, end) for name, own in tiers.items()))
 
 
-def _filled(rows: Sequence[int], marks: Sequence[Mark], start: float, end: float) -> Iterator[Mark]:
+def _built(name: str, rows: Sequence[_Row], start: float, end: float) -> Tier:
+    ordered = sorted(rows, key=lambda row: (row.mark.start, row.mark.end))
+    if all(row.point for row in rows):
+        return Tier(name, True, tuple(row.mark for row in ordered))
+    return Tier(name, False, tuple(_filled(ordered, start, end)))
+
+
+def _filled(rows: Sequence[_Row], start: float, end: float) -> Iterator[Mark]:
     at = start
     for row in rows:
-        mark = marks[row]
+        mark = row.mark
         if mark.start < at:
             fix = "Give overlapping speech tiers of its own (column `tier`)."
-            raise fail(row, "start", f"{shown(mark.start)} s lies in the interval before it", None, fix)
+            raise fail(row.number, "start", f"{shown(mark.start)} s lies in the interval before it", None, fix)
         if mark.start > at:
             yield Mark(at, mark.start, "")
         yield mark
