@@ -105,3 +105,25 @@ def test_paths_outside_of_the_data_root_are_errors_of_their_rows(home: Path) -> 
     assert score("list.csv --task deepfake --model detector -o out.csv --data-root", str(home)) == 1
     assert pl.read_csv("out.csv")["error"].to_list()[0] is None
     assert "outside of the data root" in pl.read_csv("out.csv")["error"].to_list()[1]
+
+
+def test_ratios_by_a_calibration_of_ones_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = earwitness.load("detector").info.reference
+    rows = [
+        {"id": f"u{i}", "score": i % 7 + 2.0 * (i < 30), "label": "bonafide" if i < 30 else "spoof"} for i in range(60)
+    ]
+    pl.DataFrame(rows).with_columns(model=pl.lit(model)).write_csv("ours.csv")
+    assert exit_code(["calibrate", "deepfake", "ours.csv", "-o", "ours.json", "--resamples", "50"]) == 0
+    assert score("calls --task deepfake --model detector -o out.csv --calibration ours.json") == 0
+    fitted = json.loads((home / "ours.json").read_text())["calibration"]
+    for row in pl.read_csv("out.csv").to_dicts():
+        llr = fitted["scale"] * row["score"] + fitted["offset"]
+        assert row["llr"] == pytest.approx(min(max(llr, fitted["low"]), fitted["high"]), abs=1e-6)
+        assert row["calibration"].startswith("ours.json (sha256 ")
+    capsys.readouterr()
+    assert (
+        score("calls --task deepfake --model detector -o out.csv --resume") == 2
+    )  # rows of two calibrations don't mix
+    assert score("calls --task speaker --model embedder --trials trials.txt -o t.csv --calibration ours.json") == 2
+    assert "was made for scores of" in capsys.readouterr().err
+    assert score("calls --task speaker --trials trials.txt -o t.csv --calibration ours.json --cohort calls") == 2
