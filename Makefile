@@ -22,8 +22,8 @@ test: $(STAMP)        ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
 
 lint: $(STAMP)        ## ruff, mypy (strict) and the import contract
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
