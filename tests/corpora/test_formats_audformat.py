@@ -94,7 +94,7 @@ def test_tables_are_joined_and_codes_explained(tmp_path: Path) -> None:
     assert table["transcription_code"].to_list() == ["a01", "a02", None]
     assert table["emotion.confidence"].to_list() == ["0.9", None, None]
     assert imported.notes == (
-        "the header's description, source, usage, languages are not in the manifest",
+        "of the header not in the manifest: description, source, usage, languages",
         "raters of the header are not in the manifest: gold",
         "misc tables that no scheme points at left out: unused",
     )
@@ -172,6 +172,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     [
         ("name: [", "db.yaml: is not valid YAML"),
         ("!!python/object/apply:os.system ['true']", "is not valid YAML"),
+        ("tables: {emotion: {type: filewise, media_id: m}}\nmedia: {m: {sampling_rate: fast}}", "`sample_rate`"),
         ("name: x", "names no tables"),
         ("tables: {a: {type: other}}", "table 'a' has no known type"),
         ("tables: {'../a': {type: filewise}}", "is no part of a file name"),

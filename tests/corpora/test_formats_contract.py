@@ -131,7 +131,7 @@ moments = st.floats(0, 1e5)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_odd_names_and_times_survive(name: str, tmp_path: Path, data: st.DataObject) -> None:
     transcript = words if name in ("ctm", "rttm") else phrases
@@ -158,7 +158,7 @@ def test_odd_names_and_times_survive(name: str, tmp_path: Path, data: st.DataObj
             assert again[column].to_list() == manifest.table[column].to_list(), column
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(start=st.floats(0, 1e6), length=st.floats(0, 1e6))
 def test_times_do_not_drift(start: float, length: float) -> None:
     end = end_of(start, length)

@@ -169,6 +169,8 @@ def test_recordings_of_several_files_are_one_a_file(tmp_path: Path) -> None:
         ({"sources": [{"type": "file", "channels": "0", "source": "a.wav"}]}, "`channels` is 0"),
         ({"sampling_rate": "16k"}, "line 1: `sampling_rate` is 16k"),
         ({"duration": -1}, "line 1: `duration` is -1"),
+        ({"duration": 1e300}, "line 1: `duration` is 1e"),
+        ({"sampling_rate": 10**400}, "line 1: `sampling_rate` is 1000"),
         ({"id": None}, "line 1: `id` is None"),
         ({"transforms": [{"name": "Speed"}]}, "is transformed"),
     ],

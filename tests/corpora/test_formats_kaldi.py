@@ -56,6 +56,11 @@ def test_a_canonical_directory_comes_back_byte_for_byte(tmp_path: Path) -> None:
     assert written == {**CANONICAL, "wav.scp": moved}
 
 
+def test_a_name_too_long_for_a_file_is_kept(tmp_path: Path) -> None:
+    name = "x" * 5000
+    assert read_kaldi(simple(tmp_path, wav_scp=f"s-1 {name}\ns-2 a.wav\n")).manifest.row(0).path == name
+
+
 def test_whole_files(tmp_path: Path) -> None:
     imported = read_kaldi(simple(tmp_path, utt2dur="s-1 1.5\n", spk2utt="s s-1 s-2\n"))
     rows = list(imported.manifest.rows())
@@ -133,6 +138,7 @@ def test_no_command_is_ever_run(tmp_path: Path, command: str) -> None:
         ({"segments": "s-1 s-9 0 1\n"}, ["segments: line 1", "'s-9' is not in wav.scp"]),
         ({"segments": "s-1 s-1 2 1\n"}, ["segments: line 1", "'2 1' is no stretch"]),
         ({"segments": "s-1 s-1 0 nan\n"}, ["segments: line 1", "is no stretch"]),
+        ({"segments": f"s-1 s-1 0 1 {'9' * 5000}\n"}, ["segments: line 1", "channel '999"]),
         ({"segments": "s-1 s-1 0 1 A\n"}, ["segments: line 1", "channel 'A'"]),
         ({"segments": "s-1 s-1 0 1\ns-1 s-1 1 2\n"}, ["segments: line 2", "twice"]),
         ({"segments": "\n"}, ["segments", "is empty"]),

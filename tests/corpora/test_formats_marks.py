@@ -179,7 +179,7 @@ def test_rttm_faults(tmp_path: Path, line: str, expected: str) -> None:
 
 
 def test_rttm_of_a_folder_and_of_none(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no \*.rttm"):
+    with pytest.raises(DataError, match=r"holds no \*\.rttm"):
         read_rttm(tmp_path)
     put(tmp_path, "a.rttm", RTTM)
     (tmp_path / "sub").mkdir()

@@ -28,8 +28,9 @@ __all__ = ["read_audformat", "write_audformat"]
 Node = Mapping[Any, Any]
 Key = tuple[str, int | None, int | None]  # file, start and end in nanoseconds
 PREFIX = "audformat_"
+_CORE = ("description", "source", "usage", "license", "author", "languages")
 RESERVED = ("path", "start", "end", "channel_ids")
-_TIME = re.compile(r"(?:(\d+) days?,? ?)?(?:\+?(\d+):(\d\d):(\d\d)(?:\.(\d{1,9}))?)?")
+_TIME = re.compile(r"(?:(\d{1,7}) days?,? ?)?(?:\+?(\d{1,9}):(\d\d):(\d\d)(?:\.(\d{1,9}))?)?")
 
 
 @dataclass
@@ -56,7 +57,7 @@ def read_audformat(path: Path) -> Imported:
     _inherit(found.rows)
     rows = _placed(found.rows)
     _fit_words(rows, found.notes)
-    notes = [*_lost(header, found.used), *found.notes]
+    notes = [*_lost(_Header(header, header_file), found.used), *found.notes]
     if count := sum(row.get("point_s") is not None for row in rows):
         notes.append(f"{count} stretch(es) of no length kept as a point of their recording (column `point_s`)")
     return imported(rows, header_file.parent, header_file, notes)
@@ -74,7 +75,7 @@ class _Header:
 
     def part(self, group: str, name: object) -> Node:
         nodes = self.mapping(self.data.get(group), group)
-        return self.mapping(nodes.get(name), f"{group}: {name}") if name is not None else {}
+        return self.mapping(nodes.get(name), f"{group}: {name}") if isinstance(name, str | int) else {}
 
     def mapping(self, value: object, what: str) -> Node:
         """A part of the header, nothing where it is not there. Raises `DataError` for anything but names and values."""
@@ -107,16 +108,19 @@ def _nodes(header: Node, group: str, file: Path) -> Iterator[tuple[str, Node]]:
         yield str(name), node
 
 
-def _lost(header: Node, used: set[str]) -> list[str]:
+def _lost(header: _Header, used: set[str]) -> list[str]:
     """What of the header a manifest has no column for."""
     notes = []
-    core = [name for name in ("description", "source", "usage", "license", "author", "languages") if header.get(name)]
+    core = [
+        name for name in ("description", "source", "usage", "license", "author", "languages") if header.data.get(name)
+    ]
     if core:
-        notes.append(f"the header's {', '.join(core)} are not in the manifest")
+        notes.append(f"of the header not in the manifest: {', '.join(core)}")
     for group in ("raters", "attachments"):
-        if header.get(group):
-            notes.append(f"{group} of the header are not in the manifest: {', '.join(map(str, header[group]))}")
-    if others := [name for name in header.get("misc_tables") or {} if name not in used]:
+        if names := header.mapping(header.data.get(group), group):
+            notes.append(f"{group} of the header are not in the manifest: {', '.join(map(str, names))}")
+    misc = header.mapping(header.data.get("misc_tables"), "misc_tables")
+    if others := [name for name in misc if name not in used]:
         notes.append(f"misc tables that no scheme points at left out: {', '.join(map(str, others))}")
     return notes
 
@@ -155,7 +159,7 @@ def _add_table(found: _Rows, table: pl.DataFrame, name: str, node: Node, header:
     split = node.get("split_id")
     side = header.part("splits", split).get("type", split)
     for column, value in (("sample_rate", rate), ("split", side)):
-        if value is not None:
+        if isinstance(value, str | int | float):
             _add_column(found, column, keys, [value] * len(keys), name)
 
 
@@ -196,15 +200,15 @@ def _explained(columns: Mapping[str, list[Any]], node: Node, header: _Header, us
                 None if (time := _ns(value, column, row, header)) is None else of_ns(time)
                 for row, value in enumerate(values)
             ]
-        plain = {code: label for code, label in labels.items() if not isinstance(label, Mapping)}
+        plain = {code: label for code, label in labels.items() if isinstance(label, str | int | float)}
         if plain and any(plain.get(_code(value), value) != value for value in values):
             result[extra_name(f"{column}_code", PREFIX)] = values
             values = [plain.get(_code(value), value) for value in values]
-        result[name] = [SEXES.get(value, value) for value in values] if name == "sex" else values
+        result[name] = [SEXES.get(str(value), value) for value in values] if name == "sex" else values
         for further in dict.fromkeys(key for label in labels.values() if isinstance(label, Mapping) for key in label):
-            said = [(labels.get(_code(value)) or {}).get(further) for value in values]
+            said = [_said(labels.get(_code(value)), further) for value in values]
             own = _name(str(further), {}, {})
-            result.setdefault(own, [SEXES.get(value, value) for value in said] if own == "sex" else said)
+            result.setdefault(own, [SEXES.get(str(value), value) for value in said] if own == "sex" else said)
     return result
 
 
@@ -212,10 +216,14 @@ def _name(column: str, schemes: Mapping[str, object], columns: Mapping[str, obje
     """The manifest's column: by the column's own name, else by its scheme's where no other column has that."""
     scheme = schemes.get(column)
     alone = list(schemes.values()).count(scheme) == 1
-    for known in (column, scheme if alone and scheme not in columns else None):
+    for known in (column, scheme if alone and isinstance(scheme, str) and scheme not in columns else None):
         if isinstance(known, str) and known not in RESERVED and (known in COLUMN_OF or known in COLUMNS):
             return COLUMN_OF.get(known, known)
     return extra_name(column, PREFIX)
+
+
+def _said(label: object, further: object) -> object:
+    return label.get(further) if isinstance(label, Mapping) else None
 
 
 def _code(value: object) -> str:
@@ -227,7 +235,7 @@ def _labels(scheme: Node, header: _Header, used: set[str]) -> dict[str, Any]:
     """What codes mean: a dictionary in the header, or a misc table that the scheme names."""
     labels = scheme.get("labels")
     if isinstance(labels, str):
-        if labels not in (header.data.get("misc_tables") or {}):
+        if labels not in header.mapping(header.data.get("misc_tables"), "misc_tables"):
             raise DataError(f"there is no misc table '{labels}'", where=header.file)
         used.add(labels)
         table = _table(header.file.parent, labels)

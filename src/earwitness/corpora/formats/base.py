@@ -6,6 +6,7 @@ the file of a row) and `point_s` (seconds; a stretch of no length, such as a poi
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,13 +71,13 @@ def seconds(text: str) -> float | None:
     return value if abs(value) < float("inf") and "_" not in text else None
 
 
-def files_of(path: Path, pattern: str) -> list[Path]:
+def files_of(path: Path, suffix: str) -> list[Path]:
     """The file itself, or all files of a folder at any depth. Raises `DataError` where there is none."""
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob(pattern) if file.is_file())
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() == suffix.lower() and file.is_file())
     if not found:
-        raise DataError(f"holds no {pattern}", where=path, fix="Name the file, or the folder above it.")
+        raise DataError(f"holds no *{suffix}", where=path, fix="Name the file, or the folder above it.")
     return found
 
 
@@ -88,7 +89,10 @@ def imported(rows: Sequence[Mapping[str, Value]], root: Path, where: Path, notes
     columns = [_column(name, [row.get(name) for row in rows]) for name in names]
     missing = sum(_reads_as_missing(column) for column in columns)
     table = pl.DataFrame([column for column in columns if column.name in COLUMNS or column.null_count() < len(rows)])
-    manifest = Manifest.from_table(table, root, where)
+    try:
+        manifest = Manifest.from_table(table, root, where)
+    except pl.exceptions.PolarsError as error:  # a number that no integer holds
+        raise DataError(str(error).strip().splitlines()[0], where=where) from None
     told = [f"{missing} value(s) that are empty or 'n/a' read as missing"] if missing else []
     return Imported(manifest, (*notes, *told))
 
@@ -129,13 +133,20 @@ def root_above(folder: Path, paths: Iterable[str]) -> tuple[Path, tuple[str, ...
     which the first relative path lies; else the list's own folder.
     """
     first = next((path for path in paths if not Path(path).is_absolute()), None)
-    if first is None or (folder / first).is_file():
+    if first is None or _is_file(folder / first):
         return folder, ()
     above = folder.absolute().parents
-    found = next((parent for parent in above if (parent / first).is_file()), None)
+    found = next((parent for parent in above if _is_file(parent / first)), None)
     if found is None:
         return folder, (f"no file {first} under {folder.name} or a folder above: paths stand against {folder.name}",)
     return found, (f"paths stand against {found}, where the files lie",)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long to be one
+        return False
 
 
 def place(names: Iterable[str], folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -146,10 +157,10 @@ def place(names: Iterable[str], folder: Path) -> tuple[dict[str, str], tuple[str
     names = list(dict.fromkeys(names))
     beside = {folder / PurePosixPath(name).parent for name in names}
     found: dict[str, set[str]] = {}
-    for place in beside | {folder} | {entry for entry in folder.iterdir() if entry.is_dir()}:
-        for file in place.iterdir() if place.is_dir() else ():
+    for place in sorted(beside | {folder} | {entry for entry in _entries(folder) if entry.is_dir()}):
+        for file in _entries(place):
             if file.suffix.lower() in AUDIO_SUFFIXES:
-                path = file.relative_to(folder).as_posix()
+                path = posixpath.normpath(file.relative_to(folder).as_posix())
                 found.setdefault(path.removesuffix(file.suffix), set()).add(path)
                 found.setdefault(file.stem, set()).add(path)
     paths = {name: min(found[name]) if len(found.get(name, ())) == 1 else name for name in names}
@@ -158,6 +169,14 @@ def place(names: Iterable[str], folder: Path) -> tuple[dict[str, str], tuple[str
         return paths, ()
     note = f"{len(bare)} of {len(names)} recordings have not just one audio file beside the list, and the bare name"
     return paths, (f"{note} as their path (first: {bare[0]})",)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where that cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except (OSError, ValueError):
+        return []
 
 
 def numbered(names: Iterable[str]) -> list[str]:

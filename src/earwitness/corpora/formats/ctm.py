@@ -37,7 +37,7 @@ def read_ctm(path: Path) -> Imported:
     """
     rows: list[dict[str, Value]] = []
     comments = 0
-    for file in files_of(path, "*.ctm"):
+    for file in files_of(path, ".ctm"):
         for number, line in lines_of(file):
             if line.startswith(";;"):
                 comments += 1

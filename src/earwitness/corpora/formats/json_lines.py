@@ -13,6 +13,7 @@ from earwitness.core.errors import DataError
 from earwitness.core.writing import write_atomically
 
 Fields = dict[str, Any]
+MOST = 1e12  # no time and no rate is longer, and sums and products stay finite
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, Fields]]:
@@ -63,11 +64,11 @@ def quoted_numbers(values: Sequence[Any]) -> bool:
 
 
 def number_of(fields: Fields, name: str, path: Path, line: int) -> float | None:
-    """A number of at least 0, or None where the field is not there. Raises `DataError` for anything else."""
+    """A number from 0 to `MOST`, or None where the field is not there. Raises `DataError` for anything else."""
     value = fields.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise DataError(f"line {line}: `{name}` is {as_text(value)}", where=path, fix="Expected: a number, 0 or more.")
     return float(value)
 

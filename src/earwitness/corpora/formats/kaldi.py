@@ -137,7 +137,7 @@ def _segments(path: Path, audio: Entries) -> dict[str, Segment]:
         start, end = seconds(first), seconds(last)
         if start is None or end is None or start < 0 or (end < start and end != -1):
             raise malformed(path, number, f"'{first} {last}' is no stretch of time", SEGMENT)
-        if channel and not channel[0].isdecimal():
+        if channel and not (channel[0].isdecimal() and len(channel[0]) < 6):
             raise malformed(path, number, f"channel '{channel[0]}'", "a channel, 0 for the first")
         whole = start == 0 and end == -1
         place = Stretch() if whole else stretch(start, None if end == -1 else end)

@@ -14,7 +14,15 @@ from typing import Any
 
 from earwitness.core.errors import DataError
 from earwitness.corpora.formats.base import Value, extra_name, fits, imported, root_above
-from earwitness.corpora.formats.json_lines import Fields, as_text, number_of, quoted_numbers, read_objects, text_of
+from earwitness.corpora.formats.json_lines import (
+    MOST,
+    Fields,
+    as_text,
+    number_of,
+    quoted_numbers,
+    read_objects,
+    text_of,
+)
 from earwitness.corpora.formats.lhotse_writing import write_lhotse
 from earwitness.corpora.formats.times import end_of, shown, stretch
 from earwitness.corpora.imported import Imported
@@ -273,6 +281,8 @@ def _cut(fields: Fields, path: Path, line: int, notes: list[str]) -> list[dict[s
     base = {"id": name, **file.row(channel), **_further({"custom": fields.get("custom")}, path, line)}
     own = {} if (start, duration) == (0, file.duration) else vars(stretch(start, end_of(start, duration)))
     supervisions = fields.get("supervisions") or []
+    if not isinstance(supervisions, list) or not all(isinstance(one, dict) for one in supervisions):
+        raise DataError(f"line {line}: `supervisions` is no list of objects", where=path)
     if len(supervisions) == 1 and _fills(supervisions[0], duration):
         label = _label(supervisions[0], name, path, line)
         return [{**base, **own, **_further(supervisions[0], path, line), "supervision": label}]
@@ -296,7 +306,7 @@ def _part(
 ) -> dict[str, Any]:
     """A supervision within a cut, in the time of the recording (in the file it counts from the cut's start)."""
     offset, duration = supervision.get("start"), number_of(supervision, "duration", path, line)
-    if isinstance(offset, bool) or not isinstance(offset, int | float) or duration is None:
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or duration is None or abs(offset) > MOST:
         raise DataError(f"line {line}: a supervision without start and duration", where=path)
     start = end_of(cut_start, float(offset))
     if start < 0:

@@ -36,7 +36,7 @@ def channel_of(text: str) -> int | None:
     """0-based, from a number that counts from 1 or a letter A or B; None for what is neither."""
     if text in ("A", "B"):
         return ord(text) - ord("A")
-    return int(text) - 1 if text.isdecimal() and int(text) > 0 else None
+    return int(text) - 1 if text.isdecimal() and len(text) < 6 and int(text) > 0 else None
 
 
 def channel_note(channels: pl.Series, stated: Sequence[bool] | None = None) -> tuple[str, ...]:

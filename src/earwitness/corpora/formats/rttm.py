@@ -62,7 +62,7 @@ def read_rttm(path: Path) -> Imported:
     """
     rows: list[dict[str, Value]] = []
     others: Counter[str] = Counter()
-    for file in files_of(path, "*.rttm"):
+    for file in files_of(path, ".rttm"):
         for number, line in lines_of(file):
             fields = re.split(r"[ \t]+", line)
             if line.startswith(";;"):

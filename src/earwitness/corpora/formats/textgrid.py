@@ -69,7 +69,7 @@ def read_textgrid(path: Path) -> Imported:
     Intervals without a text are the gaps between; a tier that has nothing else keeps its rows. Audio files of the same
     name are looked for beside them. Raises `DataError` naming the line.
     """
-    files = files_of(path, "*.TextGrid")
+    files = files_of(path, ".TextGrid")
     folder = path if path.is_dir() else path.parent
     rows: list[dict[str, Value]] = []
     gaps, empty = 0, []
