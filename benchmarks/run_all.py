@@ -23,6 +23,7 @@ from earwitness.core.writing import write_atomically
 HERE = Path(__file__).resolve().parent
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "audio_speed": (),
+    "interval_coverage": (),
     "metrics_speed": (),
     "rawboost_speed": ("--json",),
     "score_speed": (),

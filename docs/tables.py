@@ -94,10 +94,20 @@ def speeds() -> str:
     return table(("what", "part", "times faster", "target", "command"), rows)
 
 
+def coverage() -> str:
+    """How often intervals hold the truth, of the recorded benchmark run."""
+    data = json.loads((BENCHMARKS / "results" / "interval_coverage.json").read_text(encoding="utf-8"))
+    names = ("held_auc", "held_eer", "plain_percentile_held_auc", "plain_percentile_held_eer")
+    heads = ("units a class", "sets", "AUC", "EER", "AUC, plain percentiles", "EER, plain percentiles")
+    rows = [[row["units"], row["sets"], *(f"{row[name]:.1%}" for name in names)] for row in data["result"]["rows"]]
+    return table(heads, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "shipped-models": shipped,
     "published-scores": published_scores,
     "speeds": speeds,
+    "interval-coverage": coverage,
 }
 
 

@@ -209,3 +209,14 @@ def test_everything_real(shared_data: Path, tmp_path: Path) -> None:
     assert {count["name"]: count["rows"] for count in numbers["labels"]} == {
         label: labels.count(label) for label in ("bonafide", "spoof")
     }
+
+
+def test_export_of_a_protocols_list(tmp_path: Path) -> None:
+    lines = "LA_0069 LA_D_1047731 - - bonafide\nLA_0070 LA_D_1105538 - A01 spoof\n"
+    (tmp_path / "list.txt").write_text(lines)
+    (tmp_path / "m.csv").write_text(
+        "id,path,speaker,system,label\nLA_D_1047731,a.flac,LA_0069,,bonafide\nLA_D_1105538,b.flac,LA_0070,A01,spoof\n"
+    )
+    words = ["export", "asvspoof2019-la", str(tmp_path / "m.csv"), "-o", str(tmp_path / "out.txt")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert (tmp_path / "out.txt").read_text() == lines

@@ -199,3 +199,9 @@ def test_numbers_as_other_tools_write_them(tmp_path: Path) -> None:
     """Whole numbers as floats, NaN for missing: what pandas makes of integer columns with gaps."""
     table = pl.DataFrame({"path": ["a", "b"], "channel": [1.0, float("nan")], "age": ["3e1", " 4 "]})
     assert Manifest(table, tmp_path).table.select("channel", "age").rows() == [(1, 30.0), (None, 4.0)]
+
+
+def test_a_number_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,sample_rate\na.wav,1e300\n")
+    with pytest.raises(DataError, match="column `sample_rate`: '1e\\+300' is too large"):
+        Manifest.read(tmp_path / "m.csv")

@@ -23,7 +23,7 @@ SHOWN = 50  # problems printed one by one; --json gives all
 
 @app.command("import")
 def import_(
-    reader: Annotated[str, typer.Argument(help="folder, manifest, kaldi, nemo, ...; a wrong name lists all.")],
+    reader: Annotated[str, typer.Argument(help="folder, manifest, kaldi, asvspoof5, ...; a wrong name lists all.")],
     path: Annotated[Path, typer.Argument(help="What the reader reads.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
 ) -> None:
@@ -49,7 +49,11 @@ def import_(
 @app.command()
 def export(
     form: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="kaldi, lhotse, nemo, audformat, rttm, ctm or textgrid.")
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="kaldi, lhotse, nemo, audformat, rttm, ctm, textgrid, or the list of a protocol, e.g. asvspoof5.",
+        ),
     ],
     given: Given,
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or a file for nemo, rttm, ctm and cuts.")],
@@ -62,9 +66,15 @@ def export(
     from earwitness.core.errors import printable
     from earwitness.corpora.formats import write_corpus
     from earwitness.corpora.manifest import Manifest
+    from earwitness.corpora.readers.detection import DETECTION_READERS, write_protocol
 
     manifest = Manifest.read(given, data_root)
-    for note in write_corpus(form, manifest, output):
+    if form in DETECTION_READERS:
+        write_protocol(form, manifest, output)
+        notes: tuple[str, ...] = ("columns that the list has no place for are left behind",)
+    else:
+        notes = write_corpus(form, manifest, output)
+    for note in notes:
         typer.echo(printable(note), err=True)
     typer.echo(f"{len(manifest)} rows: {output}", err=True)
 

@@ -53,6 +53,7 @@ LOWEST: Mapping[str, float] = {
     "age": 0,
     "intensity": 0,
 }
+LARGEST = 2.0**53  # whole numbers up to here are exact in double precision
 
 
 def checked(table: pl.DataFrame, where: object = None) -> pl.DataFrame:
@@ -126,6 +127,7 @@ def _number(column: pl.Series, kind: pl.DataType, where: object) -> pl.Series:
     if kind != pl.Int64:
         return values.alias(column.name)
     _refuse_first((values != values.floor()).fill_null(False), column.name, "is not a whole number", where, values)
+    _refuse_first((values.abs() > LARGEST).fill_null(False), column.name, "is too large", where, values)
     return values.cast(pl.Int64).alias(column.name)
 
 
