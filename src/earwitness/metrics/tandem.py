@@ -303,12 +303,15 @@ def t_eer(asv: SasvScores, cm: SasvScores) -> TandemEer:
     The two systems may be tested on different trials. Raises `MetricError` where no pair exists: the ASV rejects
     targets more often than it accepts anything else, at every threshold.
     """
-    one = SasvTrials(asv).rates()
+    return t_eer_at(SasvTrials(asv).rates(), error_rates(cm.bonafide, cm.spoof))
+
+
+def t_eer_at(one: SasvRates, other: ErrorRates) -> TandemEer:
+    """Concurrent t-EER of the operating points of an ASV and of a countermeasure. Raises `MetricError`."""
     usable = one.miss < (one.fa_nontarget + one.fa_spoof) / 2 - _EQUAL
     if not usable.any():
         raise MetricError("there is no t-EER: the ASV loses targets at every threshold", fix="Check its polarity.")
     miss, nontarget, spoof = one.miss[usable], one.fa_nontarget[usable], one.fa_spoof[usable]
-    other = error_rates(cm.bonafide, cm.spoof)
     k = _balanced(miss, nontarget, spoof, other)
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = np.abs(nontarget / spoof - other.false_alarm[k] / (1 - other.miss[k]))

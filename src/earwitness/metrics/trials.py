@@ -69,7 +69,12 @@ class Trials:
     @cached_property
     def distinct(self) -> int:
         """How many distinct scores there are."""
-        return len(counts_below(self.positive, self.negative)[0])
+        return len(self.steps[0])
+
+    @cached_property
+    def steps(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+        """The distinct scores [K], and how many of each class lie below them and below +inf, [K + 1]."""
+        return counts_below(self.positive, self.negative)
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
@@ -131,7 +136,7 @@ class Resample:
             weights = np.concatenate([self.positive, self.negative])[self.trials.order]
             is_positive = self.trials.order < len(self.positive)
             return asvspoof_eer_of_sorted(np.repeat(is_positive, weights.astype(np.int64)))[0]
-        rates = self._all_rates() if method in ("nearest_mean", "nearest_max") else self.rates
+        rates = self.all_rates() if method in ("nearest_mean", "nearest_max") else self.rates
         return eer_at(rates, method).value
 
     def min_dcf(self, cost: Cost) -> float:
@@ -169,9 +174,9 @@ class Resample:
         accepted = self.negative[first_neg:].sum() / self._negatives
         return float(miss * missed + false_alarm * accepted)
 
-    def _all_rates(self) -> ErrorRates:
+    def all_rates(self) -> ErrorRates:
         """Error rates at every score, not only at the corners."""
-        distinct, pos_below, neg_below = counts_below(self.trials.positive, self.trials.negative)
+        distinct, pos_below, neg_below = self.trials.steps
         missed = np.concatenate([[0.0], np.cumsum(self.positive)])[pos_below]
         rejected = np.concatenate([[0.0], np.cumsum(self.negative)])[neg_below]
         return self._rates(np.append(distinct, np.inf), missed, rejected)
