@@ -22,7 +22,7 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="SCORES_A", help="Scores of one system.")],
     second: Annotated[Path, typer.Argument(metavar="SCORES_B", help="Scores of another, of the same rows.")],
     key: Annotated[Path | None, typer.Option(help="Manifest, table (id, label, ...), or a protocol's key.")] = None,
-    task: Annotated[str, typer.Option(help="deepfake or speaker.")] = "deepfake",
+    task: Annotated[str, typer.Option(help="deepfake, speaker or sasv.")] = "deepfake",
     protocol: Annotated[str | None, typer.Option(help="A published benchmark, e.g. asvspoof2019-la.")] = None,
     subset: Annotated[str | None, typer.Option(help="Of the protocol's key: eval, progress, hidden, all.")] = None,
     eer: Annotated[
@@ -88,6 +88,6 @@ def _lines(result: ComparisonResult, first: Path, second: Path) -> Iterator[str]
         yield f"  A minus B   {number(measure.paired.difference, measure.scale)}"
     yield ""
     yield interval_note(found.eer.difference)
-    yield f"by the EER: {result.answer}"
+    yield f"by the {found.measures[0].name}: {result.answer}"
     for note in result.notes:
         yield f"note: {note}"

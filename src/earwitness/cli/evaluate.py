@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="deepfake or speaker.")],
+    task: Annotated[str, typer.Argument(help="deepfake, speaker or sasv.")],
     scores: Annotated[Path, typer.Argument(help="The table that `earwitness score` wrote, or a score file of others.")],
     key: Annotated[Path | None, typer.Option(help="Manifest, table (id, label, ...), or a protocol's key.")] = None,
     protocol: Annotated[str | None, typer.Option(help="A published benchmark, e.g. asvspoof2019-la.")] = None,
@@ -53,7 +53,7 @@ def evaluate(
 ) -> None:
     """Error rates, costs and calibration of scores, each with a 95 % interval over speakers and systems.
 
-    Higher scores mean bona fide (deepfake) or same speaker (speaker). Every scored row must be in the key and every row
+    Higher scores mean bona fide (deepfake), same speaker (speaker), or the same speaker in person (sasv). Every scored row must be in the key and every row
     of the key must be scored. Beside a detector stands the trivial control: gradient boosting that knows only duration,
     level, bandwidth and silence, on the same rows. `earwitness reproduce` runs a JSON result again.
 

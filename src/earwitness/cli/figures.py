@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from earwitness.metrics.bootstrap import Interval
 
-CLASSES = {"deepfake": ("bona fide", "spoof"), "speaker": ("target", "non-target")}
+CLASSES = {
+    "deepfake": ("bona fide", "spoof"),
+    "speaker": ("target", "non-target"),
+    "sasv": ("target", "other"),
+}
 
 
 def number(interval: Interval, scale: str) -> str:

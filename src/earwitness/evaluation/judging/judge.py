@@ -12,7 +12,15 @@ from typing import get_args
 import polars as pl
 
 from earwitness.core.errors import DataError, MetricError, UsageError
-from earwitness.evaluation.judging.figures import Figure, computable, figures_of, statistic_of, tdcf_figure
+from earwitness.evaluation.judging.draws import Sorted, verifier_of
+from earwitness.evaluation.judging.figures import (
+    Figure,
+    computable,
+    figures_of,
+    statistic_of,
+    tdcf_figure,
+    verifier_words,
+)
 from earwitness.evaluation.judging.labelled import LabelledScores, Task
 from earwitness.evaluation.judging.units import Unit, require_column, units_of
 from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap
@@ -113,13 +121,13 @@ class Comparison:
 
     first: str
     second: str
-    measures: tuple[PairedMeasure, ...]  # the EER comes first
+    measures: tuple[PairedMeasure, ...]  # the EER comes first; of sasv the a-DCF
     rows: int
     left_out: int  # rows that only one of the two could score
 
     @property
     def eer(self) -> Paired:
-        """The EERs and their difference."""
+        """The first measure and its difference: what the answer is about."""
         return self.measures[0].paired
 
     @property
@@ -142,9 +150,9 @@ def judge(scores: LabelledScores, options: JudgeOptions | None = None) -> Judgem
     for column in options.by:
         require_column(scores, column, "--by")
     units, notes = units_of(scores, options.unit)
-    measures = _measures(scores, units, options)
+    measures, left_out = _measures(scores, units, options)
     tied = error_rates(scores.positive["score"], scores.negative["score"]).tied_fraction
-    notes = [*notes, *_cautions(scores, measures, tied)]
+    notes = [*notes, *left_out, *_cautions(scores, measures, tied)]
     return Judgement(
         task=scores.task,
         positives=scores.positive.height,
@@ -170,15 +178,16 @@ def compare(
     shared = [row for row in first.table["id"] if row in known]
     left_out = len({*first.table["id"], *known}) - len(shared)
     one, two = first.with_ids(shared), second.with_ids(shared)
-    differs = one.table["positive"] != two.table["positive"]
+    differs = one.table["label"] != two.table["label"]
     if differs.any():
         row = shared[int(differs.arg_max() or 0)]
         raise DataError(
             f"id '{row}' has one label in {names[0]} and another in {names[1]}", fix="Use one key for both."
         )
     units, _ = units_of(one, options.unit)
-    figures = computable(_figures(one, options), one, two)
-    of_one, of_two = (statistic_of(side, units, figures) for side in (one, two))
+    sides = Sorted(one, units), Sorted(two, units)
+    figures, _ = computable(_figures(one, options), *sides)
+    of_one, of_two = (statistic_of(side, figures) for side in sides)
 
     def both(counts: Floats) -> list[float]:
         firsts, seconds = of_one(counts), of_two(counts)
@@ -193,14 +202,18 @@ def compare(
     return Comparison(*names, compared, len(shared), left_out)
 
 
-def _measures(scores: LabelledScores, units: Units, options: JudgeOptions) -> list[Measure]:
-    """All figures from one set of resamples."""
-    figures = computable(_figures(scores, options), scores)
-    intervals = bootstrap(statistic_of(scores, units, figures), units, options.n_resamples, options.seed)
-    return [
+def _measures(scores: LabelledScores, units: Units, options: JudgeOptions) -> tuple[list[Measure], list[str]]:
+    """All figures from one set of resamples, and notes on those that these trials do not allow."""
+    trials = Sorted(scores, units)
+    figures, notes = computable(_figures(scores, options), trials)
+    intervals = bootstrap(statistic_of(trials, figures), units, options.n_resamples, options.seed)
+    measures = [
         Measure(figure.name, interval, figure.definition, figure.scale)
         for figure, interval in zip(figures, intervals, strict=True)
     ]
+    if scores.task == "sasv" and any(figure.name.startswith("min t-DCF") for figure in figures):
+        notes.append(verifier_words(verifier_of(scores), trials.tandem))
+    return measures, notes
 
 
 def _figures(scores: LabelledScores, options: JudgeOptions) -> list[Figure]:
@@ -223,26 +236,31 @@ def _cautions(scores: LabelledScores, measures: list[Measure], tied: float) -> I
         yield f"{tied:.1%} of the scores are tied across classes: EER definitions differ here"
     if auc.few_units:
         yield f"fewer than {FEW_UNITS} units of {auc.unit} to resample: the intervals are rather too narrow"
-    if not scores.has_llr:
+    if scores.task == "sasv":
+        spoofs = int((scores.negative["label"] == "spoof").sum())
+        yield f"of the negatives {scores.negative.height - spoofs} are nontargets, {spoofs} spoofs"
+    elif not scores.has_llr:
         yield "not every row has an llr: Cllr and actDCF need calibrated log-likelihood ratios"
 
 
 def _groups(scores: LabelledScores, options: JudgeOptions) -> Iterator[Group]:
-    """The table of each system (detection, where there are several), then those of the named columns."""
+    """The table of each system (where there are several), then those of the named columns."""
     columns = list(dict.fromkeys(options.by))
-    several = "system" in scores.table.columns and scores.negative["system"].n_unique() > 1
-    if scores.task == "deepfake" and several and "system" not in columns:
+    spoofs = scores.negative.filter(pl.col("label") == "spoof")
+    several = "system" in scores.table.columns and spoofs["system"].n_unique() > 1
+    if several and "system" not in columns:
         columns.insert(0, "system")
     for column in columns:
-        pos, neg = _valued(scores.positive, column), _valued(scores.negative, column)
-        if scores.task == "deepfake" and column == "system":
-            neg = _pooled(scores.negative)
-        against_all = scores.task == "deepfake" and column in SPOOF_COLUMNS
+        against_all = scores.task != "speaker" and column in SPOOF_COLUMNS
+        pos, neg = _valued(scores.positive, column), _valued(spoofs if against_all else scores.negative, column)
+        if against_all and column == "system":
+            neg = _pooled(spoofs)
+        note = "against all bona fide" if scores.task == "deepfake" else "against all targets"
         values = sorted({*neg["_value"]} if against_all else {*pos["_value"], *neg["_value"]})
         for value in values:
             chosen = pos if against_all else pos.filter(pl.col("_value") == value)
             group = pl.concat([chosen, neg.filter(pl.col("_value") == value)]).drop("_value")
-            yield _group(scores, group, column, value, options, "against all bona fide" if against_all else "")
+            yield _group(scores, group, column, value, options, note if against_all else "")
 
 
 def _valued(table: pl.DataFrame, column: str) -> pl.DataFrame:

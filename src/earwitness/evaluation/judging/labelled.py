@@ -18,27 +18,31 @@ from earwitness.core.hashing import sha256_file
 from earwitness.corpora.joining import join_advice
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
-from earwitness.evaluation.judging.score_files import read_score_file
+from earwitness.evaluation.judging.score_files import SYSTEM_SCORES, read_score_file
+from earwitness.evaluation.judging.trial_lists import read_trial_list
 
-Task = Literal["deepfake", "speaker"]
+Task = Literal["deepfake", "speaker", "sasv"]
 
-# which words name the positive class, and which the negative one
-_WORDS: dict[Task, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "deepfake": (("bonafide", "bona-fide", "1"), ("spoof", "deepfake", "0")),
-    "speaker": (("target", "1"), ("nontarget", "non-target", "0")),
+# the classes of a task, the positive one first, and the words that name each
+_WORDS: dict[Task, dict[str, tuple[str, ...]]] = {
+    "deepfake": {"bonafide": ("bonafide", "bona-fide", "1"), "spoof": ("spoof", "deepfake", "0")},
+    "speaker": {"target": ("target", "1"), "nontarget": ("nontarget", "non-target", "0")},
+    "sasv": {"target": ("target",), "nontarget": ("nontarget", "non-target"), "spoof": ("spoof",)},
 }
 _NUMBERS = ("score", "llr")
 NEGATED = "the scores were multiplied by -1, as their file grows towards the wrong class"
-_SCORED = ("id", "score", "llr", "error", "model", "windows", "calibration", "seconds_used", "seconds_total")
+_SCORED = (
+    *("id", *_NUMBERS, *SYSTEM_SCORES, "error", "model", "windows", "calibration", "seconds_used", "seconds_total"),
+)
 
 
 @dataclass(frozen=True)
 class LabelledScores:
     """Scored and labelled rows.
 
-    `table` has `id`, `score`, `llr` (null where absent), `positive`, and the columns of the key. `failed` are ids of
-    rows with an error, `unlabelled` of rows whose label is empty: neither is in `table`. `inputs` names the files by
-    their sha256; `notes` say what was done to the scores.
+    `table` has `id`, `score`, `llr` (null where absent; sasv: `cm_score` and `asv_score` too), `label` (the class),
+    `positive`, and the columns of the key. `failed` are ids of rows with an error, `unlabelled` of rows whose label is
+    empty: neither is in `table`. `inputs` names the files by their sha256; `notes` say what was done to the scores.
     """
 
     task: Task
@@ -50,18 +54,22 @@ class LabelledScores:
 
     @property
     def positive(self) -> pl.DataFrame:
-        """Bona fide rows, or trials of one speaker."""
+        """Bona fide rows, or trials of one speaker (sasv: in a genuine voice)."""
         return self.table.filter(pl.col("positive"))
 
     @property
     def negative(self) -> pl.DataFrame:
-        """Spoofed rows, or trials of two speakers."""
+        """Spoofed rows, or trials of two speakers (sasv: both)."""
         return self.table.filter(~pl.col("positive"))
 
     @property
     def has_llr(self) -> bool:
         """Every row has a log-likelihood ratio."""
-        return self.table["llr"].null_count() == 0
+        return self.has("llr")
+
+    def has(self, column: str) -> bool:
+        """Every row has this number."""
+        return column in self.table.columns and self.table[column].null_count() == 0
 
     def with_ids(self, ids: Sequence[str]) -> LabelledScores:
         """The rows with these ids, in the order of the ids."""
@@ -94,6 +102,12 @@ class Key:
         return cls(read_table(Path(path)), str(path), sha256_file(path))
 
     @classmethod
+    def of_trials(cls, path: str | Path) -> Key:
+        """Trials of three classes in any form that `trial_lists` reads. Raises `DataError`."""
+        _require_file(path)
+        return cls(read_trial_list(path), str(path), sha256_file(path))
+
+    @classmethod
     def of_manifest(cls, manifest: Manifest, where: str = "the manifest") -> Key:
         """A manifest's columns as far as they hold anything."""
         table = manifest.table
@@ -105,8 +119,9 @@ def read_labelled(task: Task, scores: str | Path, key: str | Path | Manifest | K
     """A score file of any form that `score_files` knows, with the labels of the key where one is given, else its own.
 
     The key is a manifest or any CSV, Parquet or JSONL table with `id` (or `path`) and `label`; for speaker trials with
-    `enrol`, `test` and `label`. Raises `UsageError` for an unknown task, and `DataError` naming the first row for
-    duplicate ids, ids without a partner in the other file, unknown labels, and rows with neither score nor error.
+    `enrol`, `test` and `label`; for sasv any list that `trial_lists` reads.
+    Raises `UsageError` for an unknown task, and `DataError` naming the first row for duplicate ids, ids without a
+    partner in the other file, unknown labels, and rows with neither score nor error.
     """
     if task not in get_args(Task):
         raise UsageError(f"unknown task '{task}'", fix=f"This version judges: {', '.join(get_args(Task))}.")
@@ -117,18 +132,18 @@ def read_labelled(task: Task, scores: str | Path, key: str | Path | Manifest | K
     if isinstance(key, Manifest):
         key = Key.of_manifest(key)
     elif not isinstance(key, Key):
-        key = Key.read(key)
+        key = Key.of_trials(key) if task == "sasv" else Key.read(key)
     return labelled(task, join_key(task, scored, key, scores), inputs | {"key": key.sha256}, key.where)
 
 
 def labelled(task: Task, scored: pl.DataFrame, inputs: dict[str, str], where: object) -> LabelledScores:
     """A table with `id`, `score`, `llr`, `error` and `label` as labelled scores. Raises `DataError`."""
-    positive = _positive(task, scored, where)
-    scored = scored.with_columns(positive=positive)
-    failed, unlabelled = pl.col("error").is_not_null(), pl.col("positive").is_null()
+    label = _classes(task, scored, where)
+    scored = scored.with_columns(label=label, positive=label == next(iter(_WORDS[task])))
+    failed, unlabelled = pl.col("error").is_not_null(), pl.col("label").is_null()
     return LabelledScores(
         task,
-        scored.filter(~failed & ~unlabelled).drop("error", "label"),
+        scored.filter(~failed & ~unlabelled).drop("error"),
         tuple(scored.filter(failed)["id"]),
         tuple(scored.filter(~failed & unlabelled)["id"]),
         inputs,
@@ -136,12 +151,13 @@ def labelled(task: Task, scored: pl.DataFrame, inputs: dict[str, str], where: ob
 
 
 def score_table(task: Task, path: str | Path) -> pl.DataFrame:
-    """A score file with `id`, `score`, `llr` and `error` checked and typed. Raises `DataError`."""
+    """A score file with `id`, its numbers (null where absent) and `error` checked and typed. Raises `DataError`."""
     _require_file(path)
     table = _with_ids(task, read_score_file(task, path), path)
     if "score" not in table.columns:
         raise DataError("has no column `score`", where=path, fix="Give the file that `earwitness score` wrote.")
-    numbers = {name: _number(table, name, path) for name in _NUMBERS}
+    names = (*_NUMBERS, *SYSTEM_SCORES) if task == "sasv" else _NUMBERS
+    numbers = {name: _number(table, name, path) for name in names}
     error = _text(table, "error")
     bare = error.is_null() & numbers["score"].is_null()
     _refuse_first(table, bare, "has neither a score nor an error", path)
@@ -156,9 +172,9 @@ def join_key(task: Task, scored: pl.DataFrame, key: Key, where: object) -> pl.Da
     """
     table = _with_ids(task, key.table, key.where)
     _partnered(scored, table, key, where)
-    known = table.select("id", known=_positive(task, table, key.where))
+    known = table.select("id", known=_classes(task, table, key.where))
     if "label" in scored.columns:
-        said = scored.select("id", said=_positive(task, scored, where))
+        said = scored.select("id", said=_classes(task, scored, where))
         both = said.join(known, on="id", how="left", maintain_order="left")
         differs = (both["said"] != both["known"]).fill_null(False)
         _refuse_first(scored, differs, "has another label in the key", where)
@@ -174,14 +190,15 @@ def _require_file(path: str | Path) -> None:
 
 def _with_ids(task: Task, table: pl.DataFrame, where: object) -> pl.DataFrame:
     """The table with unique ids as text: of recordings their `id` or else `path`, of trials both sides."""
-    names = ("enrol", "test") if task == "speaker" else ("id", "path")
+    trials = task != "deepfake"
+    names = ("enrol", "test") if trials else ("id", "path")
     missing = [name for name in names if name not in table.columns]
-    if task == "speaker" and not missing:
+    if trials and not missing:
         ids = pl.select(_text(table, "enrol") + pl.lit(" ") + _text(table, "test")).to_series()
-    elif task == "deepfake" and len(missing) < 2:
+    elif not trials and len(missing) < 2:
         ids = _text(table, "id").zip_with(_text(table, "id").is_not_null(), _text(table, "path"))
     else:
-        needed = "`enrol` and `test`" if task == "speaker" else "`id`"
+        needed = "`enrol` and `test`" if trials else "`id`"
         raise DataError(f"has no column {needed}", where=where, fix=f"It has: {', '.join(table.columns)}.")
     table = table.with_columns(ids.alias("id"))
     _refuse_first(table, ids.is_null(), "has no id", where)
@@ -205,18 +222,18 @@ def _partnered(scored: pl.DataFrame, known: pl.DataFrame, key: Key, where: objec
     _refuse_first(known, unscored, f"has no row in {where}", key.where, fix)
 
 
-def _positive(task: Task, table: pl.DataFrame, where: object) -> pl.Series:
-    """True, false, or null where there is no label."""
+def _classes(task: Task, table: pl.DataFrame, where: object) -> pl.Series:
+    """The class of each row by its usual name; null where there is no label."""
     if "label" not in table.columns:
         raise DataError("has no column `label`", where=where, fix="Give a --key that says what each row truly is.")
     labels = _text(table, "label").str.to_lowercase()
-    yes, no = _WORDS[task]
-    unknown = labels.is_not_null() & ~labels.is_in([*yes, *no])
+    names = {word: name for name, words in _WORDS[task].items() for word in words}
+    unknown = labels.is_not_null() & ~labels.is_in(list(names))
     if unknown.any():
         first = int(unknown.arg_max() or 0)
-        fix = f"Allowed: {', '.join([*yes, *no])}."
+        fix = f"Allowed: {', '.join(names)}."
         raise DataError(f"id '{table['id'][first]}': unknown label '{table['label'][first]}'", where=where, fix=fix)
-    return pl.select(pl.when(labels.is_not_null()).then(labels.is_in(yes)).alias("positive")).to_series()
+    return labels.replace(names)
 
 
 def _text(table: pl.DataFrame, name: str) -> pl.Series:

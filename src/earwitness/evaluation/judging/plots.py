@@ -30,6 +30,7 @@ from earwitness.metrics.scores import Floats
 _CLASSES: dict[Task, tuple[str, str]] = {
     "deepfake": ("bona fide", "spoof"),
     "speaker": ("same speaker", "different speakers"),
+    "sasv": ("target", "nontarget or spoof"),
 }
 _COLOURS = ("#0072b2", "#d55e00")  # positive, negative; first, second: told apart by the colour-blind too
 _DASHES = ("-", (0, (5, 2)))

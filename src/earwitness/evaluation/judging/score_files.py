@@ -5,7 +5,7 @@
     filename<tab>cm-score                     ASVspoof 5, with this header
     spk<tab>filename<tab>cm-score<tab>asv-score<tab>sasv-score      ASVspoof 5, track 2
     filename,score                            CtrSVDD, comma separated with this header
-    enrol test 0.71 target                    Kaldi, with or without the label; ASVspoof 2021 ASV alike
+    enrol test 0.71 target                    Kaldi, with or without the label; ASVspoof 2021 ASV alike; sasv: or spoof
 
 Any of them may be gzipped. The form is told by header, number of fields and task; each is higher = bona fide or same
 speaker unless its publisher says otherwise, which no file states (`LabelledScores.negated`).
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from earwitness.core.errors import DataError, UsageError
@@ -61,24 +62,34 @@ _FIELDS: Mapping[Task, Mapping[int, tuple[str, ...]]] = {
             *("magnitude_enrol", "magnitude_test", "cohort_mean_enrol", "cohort_mean_test"),
         ),
     },
+    "sasv": {3: ("enrol", "test", "score"), 4: ("enrol", "test", "score", "label")},
 }
-_IDS: Mapping[Task, tuple[str, ...]] = {"deepfake": ("id",), "speaker": ("enrol", "test")}
+_IDS: Mapping[Task, tuple[str, ...]] = {"deepfake": ("id",), "speaker": ("enrol", "test"), "sasv": ("enrol", "test")}
+#: Scores of the countermeasure and of the verifier alone, beside those of both together (sasv).
+SYSTEM_SCORES = ("cm_score", "asv_score")
 # names in the headers of others, and ours
 _NAMES: Mapping[Task, Mapping[str, str]] = {
     "deepfake": {"filename": "id", "file_name": "id", "cm-score": "score"},
     "speaker": {"spk": "enrol", "filename": "test", "asv-score": "score"},
+    "sasv": {
+        **{"spk": "enrol", "filename": "test", "sasv-score": "score"},
+        **{"cm-score": "cm_score", "asv-score": "asv_score"},
+    },
 }
 _BONAFIDE = ("bonafide", "bona-fide")
 _NO_SYSTEM = ("-", *_BONAFIDE)
 _LABELS: Mapping[Task, tuple[str, ...]] = {
     "deepfake": (*_BONAFIDE, "spoof", "deepfake"),
     "speaker": ("target", "nontarget"),
+    "sasv": ("target", "nontarget", "spoof"),
 }
 _EXPECTED: Mapping[Task, str] = {
     "deepfake": "A line is `utt score` or `utt attack key score`, or the header names `filename` and `cm-score` or "
     "`score`.",
     "speaker": "A line is `enrol test score` with or without target or nontarget, or the header names `spk`, "
     "`filename` and `asv-score`.",
+    "sasv": "A line is `enrol test score` with or without target, nontarget or spoof, or the header names `spk`, "
+    "`filename` and `sasv-score`.",
 }
 _SCORE_NAMES = ("score", "cm-score", "asv-score", "sasv-score")  # one of them makes a line a header
 _CLASSES = ("target", "nontarget", "spoof")
@@ -267,7 +278,7 @@ def _from_lines(task: Task, lines: _Lines) -> pl.DataFrame:
 def _columns(task: Task, lines: _Lines) -> tuple[str, ...]:
     """What the fields mean; the first line must be of the form."""
     first, columns = lines.first, _FIELDS[task].get(len(lines.first), ())
-    by_class = {"deepfake": first[:1], "speaker": first[1:2] if len(first) == 3 else []}[task]
+    by_class = first[:1] if task == "deepfake" else first[1:2] if len(first) == 3 else []
     if by_class and by_class[0] in _CLASSES:
         fix = f"They serve the tandem metrics. {_EXPECTED[task]}"
         raise DataError(f"holds scores by class ({_shown(first)}), not by trial", where=lines.path, fix=fix)
@@ -291,6 +302,8 @@ def _checked(task: Task, table: pl.DataFrame, places: _Places) -> pl.DataFrame:
     if table.is_empty():
         raise DataError("holds no scores", where=places.where, fix="A score file has one line a trial.")
     table = table.with_columns(score=places.finite(table["score"]))
+    absent = cs.string() & cs.by_name(*SYSTEM_SCORES, require_all=False)
+    table = table.with_columns(absent.replace("-", None))
     for name in _IDS[task]:
         places.refuse(table[name].fill_null("") == "", f"has no `{name}`")
     if "label" in table.columns:

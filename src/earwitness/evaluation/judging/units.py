@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.score_files import SYSTEM_SCORES
 from earwitness.metrics.bootstrap import Units
 
 Unit = Literal["auto", "speaker", "system", "utterance"]
+_NO_GROUPS = ("id", "path", "score", "llr", *SYSTEM_SCORES, "label", "positive")
 
 
 def units_of(scores: LabelledScores, unit: Unit = "auto") -> tuple[Units, list[str]]:
     """What is resampled together, rows of the positives first, and what must be said about it.
 
     `auto`: bona fide by speaker crossed with spoof by system (by speaker where there are no systems); trials by the
-    speakers of both sides. Where a column is missing or has one value only: by utterance (trials: by recording).
-    Raises `UsageError` where a named unit is not there.
+    speakers of both sides; sasv by the speaker who is claimed. Where a column is missing or has one value only: by
+    utterance (trials: by recording; sasv: by trial). Raises `UsageError` where a named unit is not there.
     """
     if unit not in get_args(Unit):
         raise UsageError(f"unknown unit '{unit}'", where="--unit", fix=f"Use one of {', '.join(get_args(Unit))}.")
     pos, neg = scores.positive, scores.negative
+    if scores.task == "sasv":
+        return _claimed_units(pl.concat([pos, neg]), unit)
     if scores.task == "speaker":
         return _trial_units(pl.concat([pos, neg]), unit)
     if unit == "utterance":
@@ -76,9 +81,23 @@ def _trial_units(trials: pl.DataFrame, unit: Unit) -> tuple[Units, list[str]]:
     return Units.pairs(trials["enrol"].to_list(), trials["test"].to_list(), "recording"), [note]
 
 
+def _claimed_units(trials: pl.DataFrame, unit: Unit) -> tuple[Units, list[str]]:
+    """By the target speaker: `enrol_speaker` where it is known, else `enrol`."""
+    if unit == "system":
+        what = "the attacks of sasv are no units: all of them are tried on every target speaker"
+        raise UsageError(what, where="--unit", fix="Use speaker or utterance.")
+    if unit == "utterance":
+        return Units.each(trials.height, "trial"), []
+    column = "enrol_speaker" if _usable(trials, "enrol_speaker") else "enrol"
+    if unit == "auto" and not _usable(trials, column):
+        return Units.each(trials.height, "trial"), ["only one target speaker, so the interval is over trials"]
+    units, notes = _grouped(trials, column)
+    return replace(units, name="target speaker"), notes
+
+
 def require_column(scores: LabelledScores, column: str, option: str) -> None:
     """Raise `UsageError` naming the columns that there are, where the table lacks one."""
     if column not in scores.table.columns:
-        known = [name for name in scores.table.columns if name not in ("id", "score", "llr", "positive", "path")]
+        known = [name for name in scores.table.columns if name not in _NO_GROUPS]
         fix = f"There are: {', '.join(known)}." if known else "Give a --key with more columns."
         raise UsageError(f"there is no column '{column}'", where=option, fix=fix)

@@ -78,9 +78,13 @@ class CalibrationResult:
 def calibrate(request: CalibrateRequest) -> CalibrationResult:
     """Fit a calibration on labelled scores.
 
-    Raises `MetricError` where the classes overlap too much to decide, or are too few; `DataError` where the scores are
-    of several models.
+    Raises `UsageError` for sasv; `MetricError` where the classes overlap too much to decide, or are too few;
+    `DataError` where the scores are of several models.
     """
+    if request.task == "sasv":
+        what = "a ratio weighs two hypotheses, and sasv has three classes"
+        fix = "Calibrate the deepfake and the speaker scores, each by itself."
+        raise UsageError(what, where="calibration", fix=fix)
     scores, read_notes = read_scores(read_truth(request), request.scores)
     _refuse_few(scores)
     judgement = judge(scores, request.options)

@@ -15,6 +15,7 @@ from earwitness.core.hashing import sha256_file
 from earwitness.core.records import RunRecord
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
+from earwitness.evaluation.judging.figures import verifier_words
 from earwitness.evaluation.judging.judge import Judgement, JudgeOptions, judge
 from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.evaluation.judging.score_files import read_asv_scores
@@ -101,13 +102,12 @@ def _by_protocol(request: EvaluateRequest, truth: Truth) -> tuple[JudgeOptions, 
         missing = protocol is not None and protocol.tdcf is not None
         return options, {}, ["no t-DCF: it needs the scores of a verifier (--asv)"] if missing else []
     if protocol is None or protocol.tdcf is None:
-        fix = "Name one that has it, e.g. asvspoof2019-la."
+        fix = "Name one that has it, e.g. asvspoof2019-la; sasv reads its column asv_score."
         raise UsageError("a t-DCF is that of a protocol", where="--protocol", fix=fix)
     asv = read_asv_scores(request.asv, request.asv_key)
     rates = asv_rates(SasvScores(asv.target, asv.nontarget, asv.spoof))
     tandem = ASVSPOOF_TANDEM.tandem(rates, protocol.tdcf)
-    words = f"miss {rates.p_miss:.2%}, false alarm {rates.p_fa:.2%}, spoofs accepted {rates.p_fa_spoof:.2%}"
-    note = f"verifier at its EER threshold {rates.threshold:.4f}: {words}; floor of the t-DCF {tandem.floor:.4f}"
+    note = verifier_words(rates, tandem)
     return replace(options, tandem=tandem), {"asv": sha256_file(request.asv)}, [note]
 
 

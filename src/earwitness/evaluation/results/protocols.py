@@ -22,12 +22,13 @@ from earwitness.metrics.tandem import TdcfForm
 class Protocol:
     """One benchmark.
 
-    `subset` is the value of the key's column `subset` that its tables report; `without` are (column, value) pairs
-    whose rows its tables leave out; `tdcf` the form of its t-DCF, for which the scores of a verifier are needed.
+    `reader` is None where the key is a list of trials (`trial_lists`), which is no manifest; `subset` is the value of
+    the key's column `subset` that its tables report; `without` are (column, value) pairs whose rows its tables leave
+    out; `tdcf` the form of its t-DCF, for which the scores of a verifier are needed.
     """
 
     name: str
-    reader: str
+    reader: str | None
     words: str
     also: tuple[EerMethod, ...] = ("asvspoof",)
     costs: tuple[Cost, ...] = ()
@@ -43,6 +44,7 @@ _ALL = (
     Protocol("asvspoof2021-df", "asvspoof2021-df", "ASVspoof 2021, deepfake", subset="eval"),
     Protocol("asvspoof2021-pa", "asvspoof2021-pa", "ASVspoof 2021, physical access", tdcf="revised", subset="eval"),
     Protocol("asvspoof5", "asvspoof5", "ASVspoof 5, track 1", costs=(ASVSPOOF5,)),
+    Protocol("asvspoof5-track2", None, "ASVspoof 5, track 2, spoofing-aware speaker verification"),
     Protocol("in-the-wild", "in-the-wild", "In-the-Wild", also=()),
     Protocol("partialspoof", "partialspoof", "PartialSpoof, whole utterances"),
     Protocol(

@@ -40,8 +40,13 @@ def read_truth(request: AnyRequest) -> Truth:
             raise UsageError("subsets are those of a protocol", where="--subset", fix="Name the --protocol.")
         return Truth(request, request.key)
     protocol = find_protocol(request.protocol)
+    if (protocol.reader is None) != (request.task == "sasv"):
+        fix = "Name a protocol of this task, or none."
+        raise UsageError(f"{protocol.name} is none of {request.task}", where="--protocol", fix=fix)
     if request.key is None:
         return Truth(request, None, None, protocol)  # score files of some benchmarks state the labels
+    if protocol.reader is None:
+        return Truth(request, request.key, None, protocol)
     imported = read_corpus(protocol.reader, request.key)
     key = Key.of_manifest(imported.manifest, str(request.key))
     if request.key.is_file():
