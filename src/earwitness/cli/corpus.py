@@ -43,6 +43,10 @@ def import_(
     for note in imported.notes:
         typer.echo(printable(note), err=True)
     typer.echo(f"{len(manifest)} rows: {output}", err=True)
+    if len(problems) == len(manifest) > 1 and not any(manifest.resolve(row).exists() for row in manifest.rows()):
+        where = f"none of the recordings is where the list says, e.g. {manifest.resolve(manifest.row(0))}"
+        typer.echo(printable(f"{where}: durations and rates stay empty"), err=True)
+        return
     _list_problems(problems)
 
 

@@ -46,7 +46,8 @@ def _lines(found: Reproduction) -> Iterator[str]:
     if found.same:
         yield f"difference 0: all {found.compared} values are the same"
     else:
-        yield f"{len(found.differences)} of {found.compared} values differ, by at most {found.largest:.3g}"
+        by = "" if found.largest is None else f", numbers by at most {found.largest:.3g}"
+        yield f"{len(found.differences)} of {found.compared} values differ{by}"
         yield from (_line(difference) for difference in found.differences[:SHOWN])
         if len(found.differences) > SHOWN:
             yield f"and {len(found.differences) - SHOWN} more"

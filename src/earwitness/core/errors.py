@@ -15,6 +15,8 @@ Each is one line: what is wrong, where, and what to do. Anything else that escap
 
 from __future__ import annotations
 
+LONGEST = 1000  # characters of a message
+
 
 class EarwitnessError(Exception):
     """What is wrong, where, and what to do about it.
@@ -32,7 +34,12 @@ class EarwitnessError(Exception):
         text = self.what if self.where is None else f"{self.where}: {self.what}"
         if self.fix:
             text = f"{text.rstrip('.')}{'' if text.endswith(('?', '!')) else '.'} {self.fix}"
-        return printable(text)
+        return printable(_shortened(text))
+
+
+def _shortened(text: str) -> str:
+    """A line that a person can read, whatever the length of the names in it."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 200]} [...] {text[-200:]}"
 
 
 class UsageError(EarwitnessError):

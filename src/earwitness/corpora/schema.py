@@ -121,7 +121,8 @@ def _number(column: pl.Series, kind: pl.DataType, where: object) -> pl.Series:
     else:
         text = _text(column, where)
         values = text.str.strip_chars().cast(pl.Float64, strict=False)
-        _refuse_first(text.is_not_null() & values.is_null(), column.name, "is not a number", where, text)
+        wrong = text.is_not_null() & values.is_null()
+        _refuse_first(wrong, column.name, "is not a number", where, text, "Leave the cell empty, or write a number.")
     values = values.fill_nan(None)
     _refuse_first(values.is_infinite().fill_null(False), column.name, "is not finite", where)
     if kind != pl.Int64:
@@ -154,7 +155,9 @@ def _check_unique(ids: pl.Series, where: object) -> None:
         raise fail(row, "id", f"'{ids[row]}' is the id of row {first + 1} too", where, fix)
 
 
-def _refuse_first(wrong: pl.Series, column: str, what: str, where: object, values: Any = None) -> None:
+def _refuse_first(
+    wrong: pl.Series, column: str, what: str, where: object, values: Any = None, fix: str | None = None
+) -> None:
     if wrong.any():
         row = int(wrong.arg_max() or 0)
-        raise fail(row, column, what if values is None else f"'{values[row]}' {what}", where)
+        raise fail(row, column, what if values is None else f"'{values[row]}' {what}", where, fix)

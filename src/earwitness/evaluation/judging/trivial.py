@@ -111,6 +111,12 @@ def _groups(rows: list[Row]) -> NDArray[np.str_]:
 
 
 def _table(rows: list[Row], scores: Floats, errors: list[str]) -> pl.DataFrame:
+    """Raises `DataError` where all scores are equal: the control found nothing to learn, which proves no detector."""
+    judged = [float(score) for score, error in zip(scores, errors, strict=True) if not error]
+    if len(set(judged)) == 1 and len(judged) > 1:
+        raise DataError(
+            "the trivial control could learn nothing from so few rows", fix="Use more rows, or --control none."
+        )
     return pl.DataFrame(
         {
             "id": [row.id for row in rows],

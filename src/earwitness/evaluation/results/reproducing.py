@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,15 @@ from earwitness.evaluation.results.calibrating import calibrate
 from earwitness.evaluation.results.comparing import compare_files
 from earwitness.evaluation.results.evaluating import evaluate
 from earwitness.evaluation.results.files import Result, figures, read_result
-from earwitness.evaluation.results.requests import AnyRequest, CompareRequest, EvaluateRequest, Request, moved
+from earwitness.evaluation.results.localising import localise
+from earwitness.evaluation.results.requests import (
+    AnyRequest,
+    CompareRequest,
+    EvaluateRequest,
+    LocaliseRequest,
+    Request,
+    moved,
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,9 @@ class Reproduction:
         return not self.differences
 
     @property
-    def largest(self) -> float:
-        """The largest difference of two numbers; infinite where something else differs."""
-        return max((_distance(found) for found in self.differences), default=0.0)
+    def largest(self) -> float | None:
+        """The largest difference of two numbers; None where none of what differs are numbers."""
+        return max((gap for found in self.differences if (gap := _distance(found)) is not None), default=None)
 
 
 def reproduce(path: str | Path, data_root: str | Path | None = None) -> Reproduction:
@@ -71,7 +78,7 @@ def run(request: AnyRequest) -> Result:
         return evaluate(request)
     if isinstance(request, CompareRequest):
         return compare_files(request)
-    return calibrate(request)
+    return localise(request) if isinstance(request, LocaliseRequest) else calibrate(request)
 
 
 def _request(result: Result, path: Path) -> AnyRequest:
@@ -88,7 +95,7 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Diff
             yield Difference(place, one, two)
 
 
-def _distance(found: Difference) -> float:
+def _distance(found: Difference) -> float | None:
     if isinstance(found.before, int | float) and isinstance(found.after, int | float):
         return abs(float(found.after) - float(found.before))
-    return math.inf
+    return None

@@ -13,6 +13,9 @@ from earwitness.evaluation.scoring.trials import speaker_of
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol
 from earwitness.speaker.identities import speaker_keys
 
+FEWEST = 2  # speakers: one has no spread
+FEW = 50  # speakers below which a note says so
+
 
 @dataclass(frozen=True)
 class CohortOptions:
@@ -35,8 +38,19 @@ class CohortOptions:
         return found
 
     def unheard(self) -> Cohort:
-        """Who is in the cohort, before anything of it was heard."""
+        """Who is in the cohort, before anything of it was heard. Raises `DataError` where they are too few."""
+        count = len(set(self.speakers))
+        if count < FEWEST:
+            what = f"the cohort has {count} speaker(s), too few to normalise by"
+            raise DataError(what, where="--cohort", fix="Give recordings of hundreds of speakers.")
         return Cohort(np.empty((0, 0), np.float32), self.top, frozenset(speaker_keys(self.speakers)))
+
+    def note(self) -> str | None:
+        """What must be said of a small cohort; None for a large one."""
+        count = len(set(self.speakers))
+        if count >= min(FEW, self.top):
+            return None
+        return f"the cohort has only {count} speakers, and all of them count on each side: such scores are rough"
 
     def comparator(self, vectors: Vectors) -> Comparator:
         """AS-norm against each speaker's mean; `vectors` [n, D] are the voice prints of the rows."""

@@ -185,7 +185,8 @@ def score_trials(
     compared = embedder.comparator.cohort if cohort is None else cohort.unheard()
     leak_check = check_trials(embedder.info, trials, recognised.published, compared, allow_leak)
     told = {"trial_list": recognised.statement, "leak_check": leak_check}
-    notes = (recognised.statement, f"leak check: {leak_check}")
+    small = None if cohort is None else cohort.note()
+    notes = (recognised.statement, f"leak check: {leak_check}", *([small] if small else []))
     hear = partial(_heard_prints, embedder=embedder, resume=resume, workers=workers, progress=progress)
     if cohort is not None:
         heard, _ = hear(cohort.manifest, path=cohort_prints)
