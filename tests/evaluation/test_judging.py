@@ -168,6 +168,17 @@ class TestGroups:
             ("opus", None, "one class only"),
         ]
 
+    def test_a_column_of_spoofs_is_set_against_all_bona_fide(self, tmp_path: Path) -> None:
+        table = detection_table().with_columns(vocoder=pl.Series(["bonafide"] * 40 + ["gan"] * 30 + ["flow"] * 30))
+        scores = read_labelled("deepfake", write(table, tmp_path / "s.csv"))
+        found = judge(scores, JudgeOptions(by=("vocoder",), n_resamples=20)).groups
+        groups = [group for group in found if group.column == "vocoder"]
+        assert [(g.value, g.positives, g.negatives) for g in groups] == [("flow", 40, 30), ("gan", 40, 30)]
+        assert all(group.eer is not None for group in groups)
+
+    def test_few_resamples_are_said(self, files) -> None:
+        assert any("too few" in note for note in judge(read_labelled("deepfake", *files), QUICK).notes)
+
     def test_unknown_column(self, files) -> None:
         with pytest.raises(UsageError, match="There are: speaker, system"):
             judge(read_labelled("deepfake", *files), JudgeOptions(by=("langauge",)))

@@ -68,7 +68,8 @@ class TestReproduce:
         scores(table, apart=1.0)
         found = reproduce(out)
         assert not found.same
-        assert 0 < found.largest < np.inf
+        assert found.largest is not None
+        assert found.largest > 0
         assert [change.place for change in found.inputs] == ["scores"]
         assert any(change.place.startswith("judgement.measures[EER]") for change in found.differences)
         assert exit_code(["reproduce", str(out), "--json"]) == 1
@@ -195,6 +196,26 @@ class TestCompare:
         assert "120 rows in both" in said
         assert read_result(tmp_path / "c.json").kind == "compare"
 
+    def test_each_file_has_its_polarity(self, tmp_path: Path, capsys) -> None:
+        one, two = scores(tmp_path / "a.csv"), scores(tmp_path / "b.csv")
+        table = pl.read_csv(two)
+        table.with_columns(score=-pl.col("score")).write_csv(two)
+        assert exit_code(["compare", str(one), str(two), "--negate-second", "--resamples", "40"]) == 0
+        said = capsys.readouterr().out
+        assert "the second: the scores were multiplied by -1" in said
+        assert "no difference between the first and the second" in said
+
+    def test_trials_are_told_by_their_columns(self, tmp_path: Path, capsys) -> None:
+        rng = np.random.default_rng(0)
+        labels = ["target", "nontarget"] * 20
+        table = pl.DataFrame(
+            {"enrol": [f"e{i}" for i in range(40)], "test": [f"t{i}" for i in range(40)], "label": labels}
+        )
+        for name in ("a.csv", "b.csv"):
+            table.with_columns(score=pl.Series(rng.standard_normal(40))).write_csv(tmp_path / name)
+        assert exit_code(["compare", str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--resamples", "40"]) == 0
+        assert "minDCF vox01" in capsys.readouterr().out
+
 
 class TestCalibrate:
     def request(self, path: Path) -> CalibrateRequest:
@@ -257,6 +278,15 @@ class TestCalibrate:
         with pytest.raises(DataError, match="is no result"):
             read_calibration(tmp_path / "x.json")
 
+    def test_polarity_is_part_of_it(self, tmp_path: Path) -> None:
+        path, out = scores(tmp_path / "s.csv", apart=-2), tmp_path / "c.json"
+        request = CalibrateRequest(task="deepfake", scores=path, negate=True, options=QUICK)
+        write_result_file(out, calibrate(request))
+        judged = EvaluateRequest(task="deepfake", scores=path, negate=True, calibration=out, options=QUICK)
+        assert evaluate(judged).judgement.measure("Cllr").interval.value < 0.8
+        with pytest.raises(DataError, match="with --negate"):
+            evaluate(judged.model_copy(update={"negate": False}))
+
     def test_folds_hold_out_whole_units(self) -> None:
         """A calibration that only knows the units themselves is worthless on others."""
         rng = np.random.default_rng(0)
@@ -313,6 +343,29 @@ class TestProtocol:
         assert every.judgement.positives + every.judgement.negatives == 40
         with pytest.raises(UsageError, match="no subset 'progress'"):
             evaluate(base.model_copy(update={"subset": "progress"}))
+
+    def test_what_a_benchmark_leaves_out(self, tmp_path: Path) -> None:
+        """CtrSVDD is reported without attack A14 and without ACESinger."""
+        key, lines = [], []
+        for number in range(40):
+            source = "acesinger" if number < 4 else "kising"
+            attack = "-" if number < 20 else ("A14" if number < 24 else f"A0{9 + number % 2}"[-3:])
+            label = "bonafide" if number < 20 else "deepfake"
+            key.append(f"{source} s{number % 5} CtrSVDD_{number:04}_E_{number:07} - {attack} {label}")
+            lines.append(f"CtrSVDD_{number:04}_E_{number:07} {(number < 20) + number % 3}")
+        (tmp_path / "test.txt").write_text("\n".join(key) + "\n")
+        (tmp_path / "s.txt").write_text("\n".join(lines) + "\n")
+        request = EvaluateRequest(
+            task="deepfake",
+            scores=tmp_path / "s.txt",
+            key=tmp_path / "test.txt",
+            protocol="ctrsvdd",
+            options=JudgeOptions(n_resamples=20, unit="utterance"),
+        )
+        found = evaluate(request)
+        assert (found.judgement.positives, found.judgement.negatives) == (16, 16)
+        every = evaluate(request.model_copy(update={"subset": "all"}))
+        assert (every.judgement.positives, every.judgement.negatives) == (20, 20)
 
     def test_negated_where_the_user_says_so(self, tmp_path: Path) -> None:
         path = scores(tmp_path / "s.csv", apart=-2)

@@ -28,7 +28,7 @@ def calibrate(
     cost: Annotated[list[str] | None, typer.Option(help="Cost models, e.g. asvspoof5 vox01 sre16.")] = None,
     unit: Annotated[str, typer.Option(help="Resampled and held out: auto, speaker, system or utterance.")] = "auto",
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap and the folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and the folds.")] = 0,
 ) -> None:
     """Fit log-likelihood ratios and thresholds on labelled scores, and write them with their provenance.
 

@@ -22,16 +22,20 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="SCORES_A", help="Scores of one system.")],
     second: Annotated[Path, typer.Argument(metavar="SCORES_B", help="Scores of another, of the same rows.")],
     key: Annotated[Path | None, typer.Option(help="Manifest, table (id, label, ...), or a protocol's key.")] = None,
-    task: Annotated[str, typer.Option(help="deepfake, speaker or sasv.")] = "deepfake",
+    task: Annotated[str | None, typer.Option(help="deepfake, speaker or sasv; without it told by A.")] = None,
     protocol: Annotated[str | None, typer.Option(help="A published benchmark, e.g. asvspoof2019-la.")] = None,
     subset: Annotated[str | None, typer.Option(help="Of the protocol's key: eval, progress, hidden, all.")] = None,
+    negate_first: Annotated[
+        bool, typer.Option("--negate-first", help="A grows towards spoof, or other speakers.")
+    ] = False,
+    negate_second: Annotated[bool, typer.Option("--negate-second", help="So does B.")] = False,
     eer: Annotated[
         str, typer.Option(help="interpolated, asvspoof, rocch, nearest_mean or nearest_max.")
     ] = "interpolated",
     cost: Annotated[list[str] | None, typer.Option(help="Cost models, e.g. asvspoof5 vox01 sre16.")] = None,
     unit: Annotated[str, typer.Option(help="Intervals over: auto, speaker, system or utterance.")] = "auto",
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write plots into this folder.")] = None,
 ) -> None:
@@ -43,18 +47,21 @@ def compare(
     Example: `earwitness compare mine.csv theirs.csv --key test.csv`
     """
     from earwitness.evaluation.judging.judge import JudgeOptions
+    from earwitness.evaluation.judging.score_files import task_of
     from earwitness.evaluation.results.comparing import compare_files, scores_of
     from earwitness.evaluation.results.files import write_result_file
     from earwitness.evaluation.results.requests import CompareRequest
     from earwitness.metrics.costs import cost_preset
 
     request = CompareRequest(
-        task=cast("Task", task),
+        task=cast("Task", task or task_of(first)),
         first=first,
         second=second,
         key=key,
         protocol=protocol,
         subset=subset,
+        negate_first=negate_first,
+        negate_second=negate_second,
         options=JudgeOptions(
             eer_method=cast("EerMethod", eer),
             unit=cast("Unit", unit),

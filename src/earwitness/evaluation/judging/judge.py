@@ -35,7 +35,9 @@ from earwitness.metrics.scores import Floats
 from earwitness.metrics.tandem import Tandem
 from earwitness.metrics.trials import Trials
 
-SPOOF_COLUMNS = ("system", "family")  # they describe spoofs alone; every group is set against all bona fide
+SPOOF_COLUMNS = ("system", "family")  # they describe spoofs alone, whatever a key writes into bona fide rows
+NOTHING = ("", "-", "bonafide", "bona-fide")  # what keys write where a bona fide row has no value
+FEW_RESAMPLES = 200
 FEWEST_OF_A_SYSTEM = 10  # files; systems with fewer are judged together
 
 
@@ -239,7 +241,9 @@ def _cautions(scores: LabelledScores, measures: list[Measure], tied: float) -> I
     if scores.task == "sasv":
         spoofs = int((scores.negative["label"] == "spoof").sum())
         yield f"of the negatives {scores.negative.height - spoofs} are nontargets, {spoofs} spoofs"
-    elif not scores.has_llr:
+    if auc.n_resamples < FEW_RESAMPLES:
+        yield f"{auc.n_resamples} resamples are too few for a 95 % interval: use 1000"
+    if scores.task != "sasv" and not scores.has_llr:
         yield "not every row has an llr: Cllr and actDCF need calibrated log-likelihood ratios"
 
 
@@ -251,7 +255,7 @@ def _groups(scores: LabelledScores, options: JudgeOptions) -> Iterator[Group]:
     if several and "system" not in columns:
         columns.insert(0, "system")
     for column in columns:
-        against_all = scores.task != "speaker" and column in SPOOF_COLUMNS
+        against_all = scores.task != "speaker" and _of_spoofs(scores.positive, spoofs, column)
         pos, neg = _valued(scores.positive, column), _valued(spoofs if against_all else scores.negative, column)
         if against_all and column == "system":
             neg = _pooled(spoofs)
@@ -261,6 +265,13 @@ def _groups(scores: LabelledScores, options: JudgeOptions) -> Iterator[Group]:
             chosen = pos if against_all else pos.filter(pl.col("_value") == value)
             group = pl.concat([chosen, neg.filter(pl.col("_value") == value)]).drop("_value")
             yield _group(scores, group, column, value, options, note if against_all else "")
+
+
+def _of_spoofs(bona_fide: pl.DataFrame, spoofs: pl.DataFrame, column: str) -> bool:
+    """Whether a column describes spoofs alone: bona fide rows have nothing there (attack, vocoder, ...)."""
+    said = bona_fide[column].drop_nulls().cast(pl.String).unique()
+    nothing = all(value in NOTHING for value in said)
+    return column in SPOOF_COLUMNS or (nothing and spoofs[column].null_count() < spoofs.height)
 
 
 def _valued(table: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -283,7 +294,10 @@ def _group(
     counts = part.positive.height, part.negative.height
     if not all(counts):
         return Group(column, value, *counts, None, "one class only")
-    units, _ = units_of(part, "utterance" if options.unit == "utterance" else "auto")
+    try:
+        units, _ = units_of(part, options.unit)
+    except UsageError:  # this part has no such unit
+        units, _ = units_of(part, "auto")
     trials = Trials(part.positive["score"], part.negative["score"], units)
     try:
         found = bootstrap(

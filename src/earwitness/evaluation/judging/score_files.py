@@ -107,6 +107,14 @@ class AsvScores:
     spoof: NDArray[np.float64]
 
 
+def task_of(path: str | Path) -> Task:
+    """What a score table is about, by its columns: trials have two sides. A file of lines is taken for a detector's."""
+    path = Path(path)
+    if path.suffix in TABLE_FORMATS and path.is_file() and {"enrol", "test"} <= set(read_table(path).columns):
+        return "speaker"
+    return "deepfake"
+
+
 def read_score_file(task: Task, path: str | Path) -> pl.DataFrame:
     """A score file of any form that the module lists, in our columns; our own tables come back as they are.
 

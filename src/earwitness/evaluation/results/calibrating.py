@@ -21,7 +21,7 @@ from earwitness.core.hashing import sha256_file
 from earwitness.core.records import RunRecord
 from earwitness.evaluation.judging.figures import COSTS
 from earwitness.evaluation.judging.judge import Judgement, judge
-from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.labelled import NEGATED, LabelledScores
 from earwitness.evaluation.judging.units import units_of
 from earwitness.evaluation.results.provenance import record_of
 from earwitness.evaluation.results.reading import read_scores, read_truth
@@ -59,6 +59,7 @@ class CalibrationResult:
 
     task: Literal["deepfake", "speaker"]
     model: str | None  # whose scores these are; None where the file does not say
+    negated: bool  # fitted on scores multiplied by -1, and to be used on such
     calibration: ConditionCalibration
     thresholds: tuple[Threshold, ...]
     unsupported: tuple[str, ...]
@@ -104,6 +105,7 @@ def calibrate(request: CalibrateRequest) -> CalibrationResult:
     return CalibrationResult(
         task=request.task,
         model=_model(scores, request.scores),
+        negated=request.negate,
         calibration=fitted,
         thresholds=tuple(_thresholds(pos, neg, fitted, costs)),
         unsupported=tuple(str(cost) for cost in costs if not _supported(fitted, cost)),
@@ -208,6 +210,8 @@ def with_calibration(info: ModelInfo, path: str | Path) -> ModelInfo:
     if found.model != info.reference:
         what = f"was made for scores of {found.model or 'an unnamed model'}, not of {info.reference}"
         raise DataError(what, where=path, fix="Calibrate this model.")
+    if found.negated:
+        raise DataError("was made for negated scores", where=path, fix="Calibrate the scores as the model gives them.")
     name = f"{Path(path).name} (sha256 {sha256_file(path)[:12]})"
     return info.model_copy(update={"calibration": Calibration(fitted_on=name, conditions=(found.calibration,))})
 
@@ -225,6 +229,9 @@ def calibrated(scores: LabelledScores, path: str | Path) -> LabelledScores:
         raise DataError(
             f"was made for scores of {found.model}, not of {model}", where=path, fix="Calibrate this model."
         )
+    if found.negated != (NEGATED in scores.notes):
+        what = f"was made for scores {'with' if found.negated else 'without'} --negate"
+        raise DataError(what, where=path, fix="Judge with the same polarity.")
     llr = pl.Series("llr", found.llr(scores.table["score"].to_numpy()))
     inputs = {**scores.inputs, "calibration": sha256_file(path)}
     return replace(scores, table=scores.table.with_columns(llr), inputs=inputs)

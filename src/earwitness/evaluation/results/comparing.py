@@ -7,7 +7,7 @@ from typing import Literal
 
 from earwitness.core.records import RunRecord
 from earwitness.evaluation.judging.judge import Comparison, compare
-from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.labelled import NEGATED, LabelledScores
 from earwitness.evaluation.results.provenance import record_of
 from earwitness.evaluation.results.reading import read_scores, read_truth
 from earwitness.evaluation.results.requests import CompareRequest
@@ -26,8 +26,7 @@ class ComparisonResult:
 
 def compare_files(request: CompareRequest) -> ComparisonResult:
     """Compare two score files under one key. Raises as reading and `compare` do."""
-    truth = read_truth(request)
-    (first, notes), (second, _) = (read_scores(truth, path) for path in (request.first, request.second))
+    first, second, notes = _read(request)
     found = compare(first, second, ("the first", "the second"), request.options)
     inputs = {"first": first.inputs["scores"], "second": second.inputs["scores"]}
     if "key" in first.inputs:
@@ -39,5 +38,16 @@ def compare_files(request: CompareRequest) -> ComparisonResult:
 
 def scores_of(request: CompareRequest) -> tuple[LabelledScores, LabelledScores]:
     """Both score files as they are compared. Raises as reading does."""
+    first, second, _ = _read(request)
+    return first, second
+
+
+def _read(request: CompareRequest) -> tuple[LabelledScores, LabelledScores, tuple[str, ...]]:
     truth = read_truth(request)
-    return read_scores(truth, request.first)[0], read_scores(truth, request.second)[0]
+    first, notes = read_scores(truth, request.first)
+    second, _ = read_scores(truth, request.second)
+    if request.negate_first:
+        first, notes = first.negated(), (*notes, f"the first: {NEGATED}")
+    if request.negate_second:
+        second, notes = second.negated(), (*notes, f"the second: {NEGATED}")
+    return first, second, notes

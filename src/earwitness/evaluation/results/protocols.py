@@ -52,7 +52,7 @@ _ALL = (
         "ctrsvdd",
         "CtrSVDD, without attack A14 and ACESinger",
         also=("nearest_mean",),
-        without=(("system", "A14"), ("source_dataset", "acesinger")),
+        without=(("system", "A14"), ("source", "acesinger")),
     ),
     Protocol("df-arena", "df-arena", "a list of the Speech DF Arena", also=("nearest_mean",)),
 )
@@ -84,10 +84,14 @@ def counted(protocol: Protocol, scores: LabelledScores, subset: str | None = Non
         notes.append(f"subset '{wanted}': {chosen.height} of {table.height} rows")
         table = chosen
     for column, value in protocol.without:
-        if column in table.columns:
-            kept = table.filter(pl.col(column).ne_missing(value))
-            notes.append(f"without {column} {value}: {kept.height} of {table.height} rows")
-            table = kept
+        if column not in table.columns:
+            fix = "Give the protocol's --key, or --subset all."
+            raise UsageError(
+                f"the rows have no `{column}`, and '{value}' is to be left out", where="--protocol", fix=fix
+            )
+        kept = table.filter(pl.col(column).ne_missing(value))
+        notes.append(f"without {column} {value}: {kept.height} of {table.height} rows")
+        table = kept
     return replace(scores, table=table), notes
 
 
