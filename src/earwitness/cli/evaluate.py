@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="deepfake, speaker or sasv.")],
+    task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv or localisation.")],
     scores: Annotated[Path, typer.Argument(help="The table that `earwitness score` wrote, or a score file of others.")],
     key: Annotated[Path | None, typer.Option(help="Manifest, table (id, label, ...), or a protocol's key.")] = None,
     protocol: Annotated[str | None, typer.Option(help="A published benchmark, e.g. asvspoof2019-la.")] = None,
@@ -38,7 +38,7 @@ def evaluate(
     cost: Annotated[list[str] | None, typer.Option(help="Cost models, e.g. asvspoof5 vox01 sre16.")] = None,
     unit: Annotated[str, typer.Option(help="Intervals over: auto, speaker, system or utterance.")] = "auto",
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap and the control.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and the control.")] = 0,
     control: Annotated[
         str, typer.Option(help="Trivial-feature control: auto (by folds of the test), none, or a training manifest.")
     ] = "auto",
@@ -53,12 +53,15 @@ def evaluate(
 ) -> None:
     """Error rates, costs and calibration of scores, each with a 95 % interval over speakers and systems.
 
-    Higher scores mean bona fide (deepfake), same speaker (speaker), or the same speaker in person (sasv). Every scored row must be in the key and every row
-    of the key must be scored. Beside a detector stands the trivial control: gradient boosting that knows only duration,
-    level, bandwidth and silence, on the same rows. `earwitness reproduce` runs a JSON result again.
+    Higher scores mean bona fide (deepfake, localisation), same speaker (speaker), or the same speaker in person (sasv).
+    Every scored row must be in the key and every row of the key must be scored. Beside a detector stands the trivial
+    control: gradient boosting that knows only duration, level, bandwidth and silence, on the same rows. Localisation
+    takes scores of segments (id, start, end, score) and as its key an RTTM file, an .npz of labels, or a folder of
+    them. `earwitness reproduce` runs a JSON result again.
 
     Example: `earwitness evaluate deepfake scores.parquet --key test.csv --by language --json result.json`
     """
+    from earwitness.cli.localisation import localise_scores, refuse_others
     from earwitness.cli.progress import progress_bar
     from earwitness.evaluation.judging.judge import JudgeOptions
     from earwitness.evaluation.results.evaluating import evaluate as run
@@ -75,6 +78,14 @@ def evaluate(
         n_resamples=resamples,
         seed=seed,
     )
+    if task == "localisation":
+        others = {
+            **{"--protocol": protocol, "--subset": subset, "--asv": asv, "--asv-key": asv_key, "--model": model},
+            **{"--calibration": calibration, "--control": control != "auto", "--perturb": perturb, "--plots": plots},
+        }
+        refuse_others(others)
+        localise_scores(scores, key, options, negate=negate, out=json)
+        return
     request = EvaluateRequest(
         task=cast("Task", task),
         scores=scores,

@@ -202,6 +202,22 @@ def range_eer(scores: Track, regions: Sequence[Sequence[Region]]) -> Eer:
     solved exactly where the published tool bisects until the two shares differ by 1e-5.
     Raises `MetricError` where regions leave gaps, and where scores end more than one segment before or after them.
     """
+    pooled = pool_ranges(scores, regions)
+    segments = pooled.segments
+    return eer_at(weighted_rates(segments.bonafide, segments.spoof, pooled.bonafide_s, pooled.spoof_s))
+
+
+@dataclass(frozen=True)
+class PooledRanges:
+    """The segments that hold any time of a class (some hold both), and how many seconds of it each holds."""
+
+    segments: PooledSegments
+    bonafide_s: Floats
+    spoof_s: Floats
+
+
+def pool_ranges(scores: Track, regions: Sequence[Sequence[Region]]) -> PooledRanges:
+    """What `range_eer` weighs. Raises `MetricError` as it does."""
     _require_same(len(scores.utterances), len(regions))
     step = scores.step_ms / 1000
     parts = [
@@ -212,9 +228,11 @@ def range_eer(scores: Track, regions: Sequence[Sequence[Region]]) -> Eer:
     for side, name in ((bonafide, "bona fide"), (spoof, "spoof")):
         if not side.any():
             raise MetricError(f"no time is {name}", where="regions", fix="Both classes are needed.")
-    pooled = np.concatenate(scores.utterances)
+    value = np.concatenate(scores.utterances)
+    number_of = np.repeat(np.arange(len(regions)), [len(values) for values in scores.utterances])
     real, fake = bonafide > 0, spoof > 0
-    return eer_at(weighted_rates(pooled[real], pooled[fake], bonafide[real], spoof[fake]))
+    segments = PooledSegments(value[real], value[fake], number_of[real], number_of[fake])
+    return PooledRanges(segments, bonafide[real], spoof[fake])
 
 
 def _durations(regions: Sequence[Region], segments: int, step: float, where: str) -> tuple[Floats, Floats]:

@@ -10,14 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import polars as pl
 
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
-from earwitness.corpora.joining import join_advice
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
+from earwitness.evaluation.judging.rows import (
+    number_column,
+    refuse_first,
+    require_file,
+    require_partners,
+    text_column,
+)
 from earwitness.evaluation.judging.score_files import SYSTEM_SCORES, read_score_file
 from earwitness.evaluation.judging.trial_lists import read_trial_list
 
@@ -98,13 +103,13 @@ class Key:
     @classmethod
     def read(cls, path: str | Path) -> Key:
         """A manifest or any CSV, Parquet or JSONL table. Raises `DataError`."""
-        _require_file(path)
+        require_file(path)
         return cls(read_table(Path(path)), str(path), sha256_file(path))
 
     @classmethod
     def of_trials(cls, path: str | Path) -> Key:
         """Trials of three classes in any form that `trial_lists` reads. Raises `DataError`."""
-        _require_file(path)
+        require_file(path)
         return cls(read_trial_list(path), str(path), sha256_file(path))
 
     @classmethod
@@ -152,15 +157,15 @@ def labelled(task: Task, scored: pl.DataFrame, inputs: dict[str, str], where: ob
 
 def score_table(task: Task, path: str | Path) -> pl.DataFrame:
     """A score file with `id`, its numbers (null where absent) and `error` checked and typed. Raises `DataError`."""
-    _require_file(path)
+    require_file(path)
     table = _with_ids(task, read_score_file(task, path), path)
     if "score" not in table.columns:
         raise DataError("has no column `score`", where=path, fix="Give the file that `earwitness score` wrote.")
     names = (*_NUMBERS, *SYSTEM_SCORES) if task == "sasv" else _NUMBERS
-    numbers = {name: _number(table, name, path) for name in names}
-    error = _text(table, "error")
+    numbers = {name: number_column(table, name, path) for name in names}
+    error = text_column(table, "error")
     bare = error.is_null() & numbers["score"].is_null()
-    _refuse_first(table, bare, "has neither a score nor an error", path)
+    refuse_first(table, bare, "has neither a score nor an error", path)
     return table.with_columns(**numbers, error=error)
 
 
@@ -171,21 +176,16 @@ def join_key(task: Task, scored: pl.DataFrame, key: Key, where: object) -> pl.Da
     labels that contradict each other.
     """
     table = _with_ids(task, key.table, key.where)
-    _partnered(scored, table, key, where)
+    require_partners((scored, where), (table, key.where))
     known = table.select("id", known=_classes(task, table, key.where))
     if "label" in scored.columns:
         said = scored.select("id", said=_classes(task, scored, where))
         both = said.join(known, on="id", how="left", maintain_order="left")
         differs = (both["said"] != both["known"]).fill_null(False)
-        _refuse_first(scored, differs, "has another label in the key", where)
+        refuse_first(scored, differs, "has another label in the key", where)
     again = [name for name in scored.columns if name in table.columns and name not in _SCORED]
     extra = [name for name in table.columns if name not in _SCORED or name == "id"]
     return scored.drop(again).join(table.select(extra), on="id", how="left", maintain_order="left")
-
-
-def _require_file(path: str | Path) -> None:
-    if not Path(path).is_file():
-        raise DataError("there is no such file", where=path, fix="Check the path.")
 
 
 def _with_ids(task: Task, table: pl.DataFrame, where: object) -> pl.DataFrame:
@@ -194,39 +194,23 @@ def _with_ids(task: Task, table: pl.DataFrame, where: object) -> pl.DataFrame:
     names = ("enrol", "test") if trials else ("id", "path")
     missing = [name for name in names if name not in table.columns]
     if trials and not missing:
-        ids = pl.select(_text(table, "enrol") + pl.lit(" ") + _text(table, "test")).to_series()
+        ids = pl.select(text_column(table, "enrol") + pl.lit(" ") + text_column(table, "test")).to_series()
     elif not trials and len(missing) < 2:
-        ids = _text(table, "id").zip_with(_text(table, "id").is_not_null(), _text(table, "path"))
+        ids = text_column(table, "id").zip_with(text_column(table, "id").is_not_null(), text_column(table, "path"))
     else:
         needed = "`enrol` and `test`" if trials else "`id`"
         raise DataError(f"has no column {needed}", where=where, fix=f"It has: {', '.join(table.columns)}.")
     table = table.with_columns(ids.alias("id"))
-    _refuse_first(table, ids.is_null(), "has no id", where)
-    _refuse_first(table, ~ids.is_first_distinct(), "stands there twice", where)
+    refuse_first(table, ids.is_null(), "has no id", where)
+    refuse_first(table, ~ids.is_first_distinct(), "stands there twice", where)
     return table
-
-
-def _partnered(scored: pl.DataFrame, known: pl.DataFrame, key: Key, where: object) -> None:
-    """Raises `DataError` where a row of the one side has no partner in the other, with advice where ids look alike."""
-    unknown, unscored = ~scored["id"].is_in(known["id"].implode()), ~known["id"].is_in(scored["id"].implode())
-    if not (unknown.any() or unscored.any()):
-        return
-    advice = join_advice(scored["id"].filter(unknown), known["id"].filter(unscored), ("the scores", "the key"))
-    advice = advice and f"{advice[0].upper()}{advice[1:]}."
-    if unknown.all():
-        what = f"none of the {scored.height} ids is in the key {key.where} (here '{scored['id'][0]}'"
-        what += f", there '{known['id'][0]}')" if known.height else ", which has no rows)"
-        raise DataError(what, where=where, fix=advice or "Give the key of these very recordings.")
-    _refuse_first(scored, unknown, f"is not in the key {key.where}", where, advice)
-    fix = advice or "Score every trial, or shorten the key."
-    _refuse_first(known, unscored, f"has no row in {where}", key.where, fix)
 
 
 def _classes(task: Task, table: pl.DataFrame, where: object) -> pl.Series:
     """The class of each row by its usual name; null where there is no label."""
     if "label" not in table.columns:
         raise DataError("has no column `label`", where=where, fix="Give a --key that says what each row truly is.")
-    labels = _text(table, "label").str.to_lowercase()
+    labels = text_column(table, "label").str.to_lowercase()
     names = {word: name for name, words in _WORDS[task].items() for word in words}
     unknown = labels.is_not_null() & ~labels.is_in(list(names))
     if unknown.any():
@@ -234,36 +218,3 @@ def _classes(task: Task, table: pl.DataFrame, where: object) -> pl.Series:
         fix = f"Allowed: {', '.join(names)}."
         raise DataError(f"id '{table['id'][first]}': unknown label '{table['label'][first]}'", where=where, fix=fix)
     return labels.replace(names)
-
-
-def _text(table: pl.DataFrame, name: str) -> pl.Series:
-    """A column as text, empty and `n/a` as null; all null where there is none. 1.0 reads as 1."""
-    if name not in table.columns:
-        return pl.Series(name, [None] * table.height, dtype=pl.String)
-    column = table[name]
-    if column.dtype == pl.Boolean or column.dtype.is_float():
-        column = column.cast(pl.Int64, strict=False)
-    text = column.cast(pl.String).str.strip_chars()
-    missing = text.is_null() | (text == "") | (text.str.to_lowercase() == "n/a")
-    return text.zip_with(~missing, pl.Series(name, [None] * table.height, dtype=pl.String))
-
-
-def _number(table: pl.DataFrame, name: str, where: object) -> pl.Series:
-    """A column as finite float64, empty as null."""
-    if name in table.columns and table[name].dtype.is_numeric():
-        values = table[name].cast(pl.Float64)
-        given = values.is_not_null()
-    else:
-        text = _text(table, name)
-        values, given = text.cast(pl.Float64, strict=False), text.is_not_null()
-    bad = given.to_numpy() & ~np.isfinite(values.fill_null(np.nan).to_numpy())
-    _refuse_first(table, pl.Series(bad), f"has a `{name}` that is no finite number", where)
-    return values.alias(name)
-
-
-def _refuse_first(table: pl.DataFrame, wrong: pl.Series, what: str, where: object, fix: str | None = None) -> None:
-    """Raise `DataError` naming the first row where `wrong` holds, and how many there are."""
-    if wrong.any():
-        count, first = int(wrong.sum()), int(wrong.arg_max() or 0)
-        more = f" (and {count - 1} more rows)" if count > 1 else ""
-        raise DataError(f"row {first + 1}, id '{table['id'][first]}': {what}{more}", where=where, fix=fix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +15,12 @@ from earwitness.core.writing import write_atomically
 from earwitness.evaluation.results.calibrating import CalibrationResult
 from earwitness.evaluation.results.comparing import ComparisonResult
 from earwitness.evaluation.results.evaluating import Evaluation
+from earwitness.evaluation.results.localising import Localisation
 from earwitness.evaluation.results.requests import AnyRequest, Request, moved
 
 RESULT_SCHEMA = "1.0"
 
-Result = Evaluation | ComparisonResult | CalibrationResult
+Result = Evaluation | ComparisonResult | CalibrationResult | Localisation
 _RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, Field(discriminator="kind")])
 
 
@@ -43,8 +44,11 @@ def read_result(path: str | Path) -> Result:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError("there is no such result", where=path, fix="Check the path.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot be read as JSON ({str(error).splitlines()[0]})", where=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=path, fix="Name a result file.") from None
+    except (ValueError, RecursionError) as error:
+        what = f"cannot be read as JSON ({str(error).splitlines()[0]})"
+        raise DataError(what, where=path, fix="Name a file that --json wrote.") from None
     schema = data.pop("schema", None) if isinstance(data, dict) else None
     if not isinstance(schema, str) or schema.split(".")[0] != RESULT_SCHEMA.split(".")[0]:
         fix = f"This version reads schema {RESULT_SCHEMA} of evaluate, compare and calibrate."
@@ -74,7 +78,8 @@ def write_json_schema(folder: str | Path) -> Path:
 def figures(result: Result) -> dict[str, Any]:
     """Every value of a result by its place, without the record: what two runs are compared by."""
     found: dict[str, Any] = {}
-    _collect("", {name: value for name, value in asdict(result).items() if name != "record"}, found)
+    plain = _RESULT.dump_python(result, mode="json")
+    _collect("", {name: value for name, value in plain.items() if name != "record"}, found)
     return found
 
 

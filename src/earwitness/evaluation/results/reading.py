@@ -11,14 +11,14 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers import read_corpus
 from earwitness.evaluation.judging.labelled import Key, LabelledScores, read_labelled
 from earwitness.evaluation.results.protocols import Protocol, counted, find_protocol
-from earwitness.evaluation.results.requests import AnyRequest
+from earwitness.evaluation.results.requests import ScoreRequest
 
 
 @dataclass(frozen=True)
 class Truth:
     """What the rows of a request truly are: its protocol, the key's manifest where it is one, and notes on reading."""
 
-    request: AnyRequest
+    request: ScoreRequest
     key: Path | Key | None
     manifest: Manifest | None = None
     protocol: Protocol | None = None
@@ -33,7 +33,7 @@ class Truth:
         return Manifest.read(self.key)
 
 
-def read_truth(request: AnyRequest) -> Truth:
+def read_truth(request: ScoreRequest) -> Truth:
     """The key of a request. Raises `UsageError` for an unknown protocol, `DataError` for a bad key."""
     if request.protocol is None:
         if request.subset is not None:

@@ -34,7 +34,9 @@ class _Request(Config):
     @classmethod
     def _known(cls, task: object) -> object:
         if task not in get_args(Task):
-            raise UsageError(f"unknown task '{task}'", fix=f"This version judges: {', '.join(get_args(Task))}.")
+            raise UsageError(
+                f"unknown task '{task}'", fix=f"This version judges: {', '.join(get_args(Task))}, localisation."
+            )
         return task
 
 
@@ -58,11 +60,13 @@ class EvaluateRequest(_Request):
 
 
 class CompareRequest(_Request):
-    """`earwitness compare`."""
+    """`earwitness compare`; each file has a polarity of its own, so `negate` has a field for either."""
 
     kind: Literal["compare"] = "compare"
     first: Path
     second: Path
+    negate_first: bool = False
+    negate_second: bool = False
 
 
 class CalibrateRequest(_Request):
@@ -72,8 +76,19 @@ class CalibrateRequest(_Request):
     scores: Path
 
 
-Request = Annotated[EvaluateRequest | CompareRequest | CalibrateRequest, Field(discriminator="kind")]
-AnyRequest = EvaluateRequest | CompareRequest | CalibrateRequest
+class LocaliseRequest(Config):
+    """`earwitness evaluate localisation`; `key` is an RTTM file, an `.npz` of segment labels, or a folder of either."""
+
+    kind: Literal["localise"] = "localise"
+    scores: Path
+    key: Path
+    negate: bool = False
+    options: JudgeOptions = JudgeOptions()
+
+
+ScoreRequest = EvaluateRequest | CompareRequest | CalibrateRequest
+AnyRequest = ScoreRequest | LocaliseRequest
+Request = Annotated[AnyRequest, Field(discriminator="kind")]
 
 
 def moved(request: AnyRequest, here: str | Path, there: str | Path) -> AnyRequest:
