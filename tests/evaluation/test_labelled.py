@@ -123,3 +123,32 @@ class TestAdvice:
     def test_a_key_without_rows(self, scores) -> None:
         with pytest.raises(DataError, match="which has no rows"):
             read_labelled("deepfake", scores(NAMES), key_of([]).__class__(key_of(["a"]).table.clear(), "k", ""))
+
+
+class TestReviewedCases:
+    """What a first reader of other files stumbled over."""
+
+    def test_a_trial_list_is_a_key(self, tmp_path: Path) -> None:
+        (tmp_path / "scores.txt").write_text("a b 0.5\nc d -0.5\n")
+        for text in ("a b target\nc d nontarget\n", "1 a b\n0 c d\n"):
+            (tmp_path / "trials.txt").write_text(text)
+            found = read_labelled("speaker", tmp_path / "scores.txt", tmp_path / "trials.txt")
+            assert found.positive["id"].to_list() == ["a b"]
+
+    def test_numbers_are_no_labels_of_a_detector(self, tmp_path: Path) -> None:
+        """One corpus writes 1 for bona fide, another for spoof."""
+        (tmp_path / "s.csv").write_text("id,score,label\na,1,1\nb,0,0\n")
+        with pytest.raises(DataError, match="unknown label '1'"):
+            read_labelled("deepfake", tmp_path / "s.csv")
+
+    def test_broken_numbers_stay_apart_as_ids(self, tmp_path: Path) -> None:
+        table = pl.DataFrame({"id": [1.0, 1.1, 1.2], "score": [1.0, 2.0, 3.0], "label": ["bonafide", "spoof", "spoof"]})
+        table.write_parquet(tmp_path / "s.parquet")
+        assert read_labelled("deepfake", tmp_path / "s.parquet").table["id"].to_list() == ["1.0", "1.1", "1.2"]
+
+    def test_a_header_alone_and_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "s.csv").write_text("id,score,label\n")
+        with pytest.raises(DataError, match="holds no scores"):
+            read_labelled("deepfake", tmp_path / "s.csv")
+        with pytest.raises(DataError, match="is a folder"):
+            read_labelled("deepfake", tmp_path)

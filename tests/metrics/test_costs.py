@@ -51,7 +51,7 @@ class TestPresets:
 
     def test_nothing_unverified_is_named(self) -> None:
         assert not {"sre21", "sre24"} & set(COST_PRESETS)
-        with pytest.raises(MetricError, match=r"no cost model 'sre24'.*sre16.*or give the operating points"):
+        with pytest.raises(MetricError, match=r"no cost model 'sre24'.*sre16"):
             cost_preset("sre24")
 
     @pytest.mark.shows("speaker-metrics:9.1")

@@ -74,14 +74,16 @@ def test_likelihood_ratios_are_changed_by_rising_maps(list_a, name: str) -> None
         assert abs(RATIOS[name](rising(pos), rising(neg)) - RATIOS[name](pos, neg)) > 0.01
 
 
-@pytest.mark.parametrize("name", set(ALL) - {"a-DCF"})
+@pytest.mark.parametrize("name", [name for name in ALL if name != "a-DCF"])
 def test_order_does_not_matter(list_a, name: str) -> None:
     rng = np.random.default_rng(0)
     pos, neg = list_a
     assert ALL[name](rng.permutation(pos), rng.permutation(neg)) == pytest.approx(ALL[name](pos, neg), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", set(ALL) - {"EER asvspoof"})  # which treats tied trials one after the other
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if name != "EER asvspoof"]
+)  # it treats tied trials one after the other
 @pytest.mark.parametrize("times", [2, 5])
 def test_duplication_of_the_whole_set_does_not_matter(list_a, tied_sets, name: str, times: int) -> None:
     for pos, neg in [list_a, *tied_sets[:40]]:

@@ -98,21 +98,21 @@ def evaluate(
         negate=negate,
         control=control,
         model=model,
-        perturb=tuple(perturb.split(",")) if perturb else (),
-        perturbed=perturbed if perturb else None,
+        perturb=() if perturb is None else tuple(perturb.split(",")),
+        perturbed=None if perturb is None else perturbed,
         options=options,
     )
     with progress_bar("perturbing", steps_of(request)) as step:
         result = run(request, workers=workers, progress=step)
     if json is not None:  # before the print: the reader of a pipe may have seen enough
         write_result_file(json, result)
-    for line in _lines(result):
-        typer.echo(printable(line))
     if plots is not None:
         from earwitness.evaluation.judging.plots import write_plots
 
         for path in write_plots(scores_of(request), plots):
             typer.echo(f"wrote {path}", err=True)
+    for line in _lines(result):
+        typer.echo(printable(line))
 
 
 def _lines(result: Evaluation) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from earwitness.metrics.bootstrap import Interval
 
+TOO_LONG = 1e6  # from here a number is written by its power of ten
 CLASSES = {
     "deepfake": ("bona fide", "spoof"),
     "speaker": ("target", "non-target"),
@@ -18,7 +19,12 @@ def number(interval: Interval, scale: str) -> str:
     """A value with its interval; error rates in percent."""
     if scale == "share":
         return percent(interval)
-    return f"{interval.value:8.4f}   [{interval.low:8.4f}, {interval.high:8.4f}]"
+    value, low, high = map(_plain, (interval.value, interval.low, interval.high))
+    return f"{value}   [{low}, {high}]"
+
+
+def _plain(value: float) -> str:
+    return f"{value:8.4f}" if abs(value) < TOO_LONG else f"{value:8.2e}"
 
 
 def percent(interval: Interval) -> str:

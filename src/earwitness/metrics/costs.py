@@ -92,5 +92,5 @@ def cost_preset(name: str) -> Cost:
     try:
         return COST_PRESETS[name]
     except KeyError:
-        fix = f"Use one of {', '.join(COST_PRESETS)}, or give the operating points."
+        fix = f"Use one of {', '.join(COST_PRESETS)}."
         raise MetricError(f"there is no cost model '{name}'", fix=fix) from None

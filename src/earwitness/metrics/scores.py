@@ -26,7 +26,8 @@ def as_scores(values: ArrayLike, name: str) -> Floats:
     bad = ~np.isfinite(scores)
     if bad.any():
         first = int(np.argmax(bad))
-        raise MetricError(f"{int(bad.sum())} not finite, first {scores[first]} at index {first}", where=name)
+        what = f"{int(bad.sum())} not finite, first {scores[first]} at index {first}"
+        raise MetricError(what, where=name, fix="Leave such trials out by name, with an error.")
     return scores
 
 

@@ -5,7 +5,7 @@ Every scored row finds its label or the reading stops; a row that could not be s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +14,7 @@ import polars as pl
 
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
+from earwitness.core.writing import TABLE_FORMATS
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
 from earwitness.evaluation.judging.rows import (
@@ -25,12 +26,13 @@ from earwitness.evaluation.judging.rows import (
 )
 from earwitness.evaluation.judging.score_files import SYSTEM_SCORES, read_score_file
 from earwitness.evaluation.judging.trial_lists import read_trial_list
+from earwitness.evaluation.scoring.trials import read_trial_list as speaker_trials
 
 Task = Literal["deepfake", "speaker", "sasv"]
 
 # the classes of a task, the positive one first, and the words that name each
 _WORDS: dict[Task, dict[str, tuple[str, ...]]] = {
-    "deepfake": {"bonafide": ("bonafide", "bona-fide", "1"), "spoof": ("spoof", "deepfake", "0")},
+    "deepfake": {"bonafide": ("bonafide", "bona-fide"), "spoof": ("spoof", "deepfake")},
     "speaker": {"target": ("target", "1"), "nontarget": ("nontarget", "non-target", "0")},
     "sasv": {"target": ("target",), "nontarget": ("nontarget", "non-target"), "spoof": ("spoof",)},
 }
@@ -113,6 +115,16 @@ class Key:
         return cls(read_trial_list(path), str(path), sha256_file(path))
 
     @classmethod
+    def of_speakers(cls, path: str | Path) -> Key:
+        """Trials of two classes: a table, or a list in VoxCeleb's or Kaldi's form. Raises `DataError`."""
+        if Path(path).suffix in TABLE_FORMATS:
+            return cls.read(path)
+        require_file(path)
+        trials = speaker_trials(path)
+        sides = {side: [pair[place] for pair in trials.names] for place, side in enumerate(("enrol", "test"))}
+        return cls(pl.DataFrame({**sides, "label": trials.labels}), str(path), sha256_file(path))
+
+    @classmethod
     def of_manifest(cls, manifest: Manifest, where: str = "the manifest") -> Key:
         """A manifest's columns as far as they hold anything."""
         table = manifest.table
@@ -124,7 +136,7 @@ def read_labelled(task: Task, scores: str | Path, key: str | Path | Manifest | K
     """A score file of any form that `score_files` knows, with the labels of the key where one is given, else its own.
 
     The key is a manifest or any CSV, Parquet or JSONL table with `id` (or `path`) and `label`; for speaker trials with
-    `enrol`, `test` and `label`; for sasv any list that `trial_lists` reads.
+    `enrol`, `test` and `label`, or a trial list; for sasv any list that `trial_lists` reads.
     Raises `UsageError` for an unknown task, and `DataError` naming the first row for duplicate ids, ids without a
     partner in the other file, unknown labels, and rows with neither score nor error.
     """
@@ -137,8 +149,15 @@ def read_labelled(task: Task, scores: str | Path, key: str | Path | Manifest | K
     if isinstance(key, Manifest):
         key = Key.of_manifest(key)
     elif not isinstance(key, Key):
-        key = Key.of_trials(key) if task == "sasv" else Key.read(key)
+        key = _KEYS[task](key)
     return labelled(task, join_key(task, scored, key, scores), inputs | {"key": key.sha256}, key.where)
+
+
+_KEYS: dict[Task, Callable[[str | Path], Key]] = {
+    "deepfake": Key.read,
+    "speaker": Key.of_speakers,
+    "sasv": Key.of_trials,
+}
 
 
 def labelled(task: Task, scored: pl.DataFrame, inputs: dict[str, str], where: object) -> LabelledScores:
@@ -159,6 +178,8 @@ def score_table(task: Task, path: str | Path) -> pl.DataFrame:
     """A score file with `id`, its numbers (null where absent) and `error` checked and typed. Raises `DataError`."""
     require_file(path)
     table = _with_ids(task, read_score_file(task, path), path)
+    if table.is_empty():
+        raise DataError("holds no scores", where=path, fix="Score something first.")
     if "score" not in table.columns:
         raise DataError("has no column `score`", where=path, fix="Give the file that `earwitness score` wrote.")
     names = (*_NUMBERS, *SYSTEM_SCORES) if task == "sasv" else _NUMBERS

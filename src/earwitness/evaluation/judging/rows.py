@@ -10,13 +10,15 @@ import polars as pl
 from earwitness.core.errors import DataError
 from earwitness.corpora.joining import join_advice
 
+BAD_NUMBER = "Write an error instead of a score that is none."
 Given = tuple[pl.DataFrame, object]  # a table with `id`, and where it comes from
 
 
 def require_file(path: str | Path) -> None:
     """Raise `DataError` where there is no such file."""
     if not Path(path).is_file():
-        raise DataError("there is no such file", where=path, fix="Check the path.")
+        what = "is a folder" if Path(path).is_dir() else "there is no such file"
+        raise DataError(what, where=path, fix="Name a file." if Path(path).is_dir() else "Check the path.")
 
 
 def require_partners(scores: Given, key: Given) -> None:
@@ -41,7 +43,8 @@ def text_column(table: pl.DataFrame, name: str) -> pl.Series:
     if name not in table.columns:
         return pl.Series(name, [None] * table.height, dtype=pl.String)
     column = table[name]
-    if column.dtype == pl.Boolean or column.dtype.is_float():
+    whole = column.dtype.is_float() and bool((column == column.floor()).all())
+    if column.dtype == pl.Boolean or whole:
         column = column.cast(pl.Int64, strict=False)
     text = column.cast(pl.String).str.strip_chars()
     missing = text.is_null() | (text == "") | (text.str.to_lowercase() == "n/a")
@@ -57,7 +60,7 @@ def number_column(table: pl.DataFrame, name: str, where: object) -> pl.Series:
         text = text_column(table, name)
         values, given = text.cast(pl.Float64, strict=False), text.is_not_null()
     bad = given.to_numpy() & ~np.isfinite(values.fill_null(np.nan).to_numpy())
-    refuse_first(table, pl.Series(bad), f"has a `{name}` that is no finite number", where)
+    refuse_first(table, pl.Series(bad), f"has a `{name}` that is no finite number", where, BAD_NUMBER)
     return values.alias(name)
 
 
