@@ -153,6 +153,18 @@ class TestBootstrap:
             inside += found.low <= truth <= found.high
         assert 0.885 <= inside / 100 < 1
 
+    def test_many_units_are_drawn_alike(self) -> None:
+        """Draws by the bucket are as plain ones: n in all, each unit once on average, one variance, no seams."""
+        size = 100_000
+        counts = np.stack([Units.each(size).draw(np.random.default_rng(seed)) for seed in range(40)])
+        assert (counts.sum(axis=1) == size).all()
+        assert counts.var() == pytest.approx(1 - 1 / size, abs=0.01)
+        halves = counts[:, : size // 2].sum(axis=1)
+        assert halves.var() == pytest.approx(size / 4, rel=0.7)  # a binomial's, not that of fixed shares
+        by_place = counts.mean(axis=0)
+        assert abs(by_place[::1000].mean() - 1) < 0.1
+        assert np.abs(by_place.reshape(-1, 1000).mean(axis=1) - 1).max() < 0.025
+
     def test_few_units_are_wider(self) -> None:
         """Percentiles of Student's t with few units: nearly the whole range for three of them."""
 
