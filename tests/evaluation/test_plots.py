@@ -13,8 +13,9 @@ import pytest
 
 from earwitness.core.errors import MetricError, MissingPartError
 from earwitness.evaluation.judging import plots
-from earwitness.evaluation.judging.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.evaluation.judging.plots import write_comparison_plot, write_plots
+from earwitness.evaluation.judging.tasks import Task
 from earwitness.metrics.calibration import cllr, elub_bounds, min_cllr
 from earwitness.metrics.detection import eer, error_rates
 

@@ -15,12 +15,8 @@ from pydantic import TypeAdapter
 from earwitness.cli.main import exit_code
 from earwitness.core.errors import DataError, MetricError, ModelError, UsageError
 from earwitness.evaluation.judging.judge import JudgeOptions
-from earwitness.evaluation.results.calibrating import (
-    CalibrationResult,
-    calibrate,
-    cross_validated_cllr,
-    read_calibration,
-)
+from earwitness.evaluation.results.calibrated import read_calibration
+from earwitness.evaluation.results.calibrating import CalibrationResult, calibrate, cross_validated_cllr
 from earwitness.evaluation.results.comparing import compare_files
 from earwitness.evaluation.results.evaluating import evaluate
 from earwitness.evaluation.results.files import json_schema, read_result, write_result_file

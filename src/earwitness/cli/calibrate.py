@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from earwitness.cli.figures import interval_note, percent
+from earwitness.cli.judging import Cost, Key, Negate, Protocol, Resamples, Seed, Subset, UnitName, judge_options
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.judging.labelled import Task
-    from earwitness.evaluation.judging.units import Unit
+    from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.results.calibrating import CalibrationResult
 
 
@@ -21,14 +21,14 @@ def calibrate(
     task: Annotated[str, typer.Argument(help="deepfake or speaker.")],
     scores: Annotated[Path, typer.Argument(help="Scores of labelled trials like those that will be judged.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.json.")],
-    key: Annotated[Path | None, typer.Option(help="Manifest, table (id, label, ...), or a protocol's key.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="A published benchmark, e.g. asvspoof2019-la.")] = None,
-    subset: Annotated[str | None, typer.Option(help="Of the protocol's key: eval, progress, hidden, all.")] = None,
-    negate: Annotated[bool, typer.Option("--negate", help="They grow towards spoof, or other speakers.")] = False,
-    cost: Annotated[list[str] | None, typer.Option(help="Cost models, e.g. asvspoof5 vox01 sre16.")] = None,
-    unit: Annotated[str, typer.Option(help="Resampled and held out: auto, speaker, system or utterance.")] = "auto",
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and the folds.")] = 0,
+    key: Key = None,
+    protocol: Protocol = None,
+    subset: Subset = None,
+    negate: Negate = False,
+    cost: Cost = None,
+    unit: UnitName = "auto",
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
 ) -> None:
     """Fit log-likelihood ratios and thresholds on labelled scores, and write them with their provenance.
 
@@ -37,11 +37,9 @@ def calibrate(
 
     Example: `earwitness calibrate speaker scores.csv --key trials.csv -o our-telephones.json`
     """
-    from earwitness.evaluation.judging.judge import JudgeOptions
     from earwitness.evaluation.results.calibrating import calibrate as run
     from earwitness.evaluation.results.files import write_result_file
     from earwitness.evaluation.results.requests import CalibrateRequest
-    from earwitness.metrics.costs import cost_preset
 
     request = CalibrateRequest(
         task=cast("Task", task),
@@ -50,12 +48,7 @@ def calibrate(
         protocol=protocol,
         subset=subset,
         negate=negate,
-        options=JudgeOptions(
-            unit=cast("Unit", unit),
-            costs=tuple(cost_preset(name) for name in cost or ()),
-            n_resamples=resamples,
-            seed=seed,
-        ),
+        options=judge_options(unit, resamples, seed, cost),
     )
     result = run(request)
     write_result_file(output, result)

@@ -9,35 +9,44 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from earwitness.cli.figures import interval_note, number
+from earwitness.cli.judging import (
+    Cost,
+    Eer,
+    JsonOut,
+    Key,
+    Plots,
+    Protocol,
+    Resamples,
+    Seed,
+    Subset,
+    UnitName,
+    judge_options,
+)
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.judging.labelled import Task
-    from earwitness.evaluation.judging.units import Unit
+    from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.results.comparing import ComparisonResult
-    from earwitness.metrics.detection import EerMethod
 
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="SCORES_A", help="Scores of one system.")],
     second: Annotated[Path, typer.Argument(metavar="SCORES_B", help="Scores of another, of the same rows.")],
-    key: Annotated[Path | None, typer.Option(help="Manifest, table (id, label, ...), or a protocol's key.")] = None,
+    key: Key = None,
     task: Annotated[str | None, typer.Option(help="deepfake, speaker or sasv; without it told by A.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="A published benchmark, e.g. asvspoof2019-la.")] = None,
-    subset: Annotated[str | None, typer.Option(help="Of the protocol's key: eval, progress, hidden, all.")] = None,
+    protocol: Protocol = None,
+    subset: Subset = None,
     negate_first: Annotated[
         bool, typer.Option("--negate-first", help="A grows towards spoof, or other speakers.")
     ] = False,
     negate_second: Annotated[bool, typer.Option("--negate-second", help="So does B.")] = False,
-    eer: Annotated[
-        str, typer.Option(help="interpolated, asvspoof, rocch, nearest_mean or nearest_max.")
-    ] = "interpolated",
-    cost: Annotated[list[str] | None, typer.Option(help="Cost models, e.g. asvspoof5 vox01 sre16.")] = None,
-    unit: Annotated[str, typer.Option(help="Intervals over: auto, speaker, system or utterance.")] = "auto",
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
-    json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Write plots into this folder.")] = None,
+    eer: Eer = "interpolated",
+    cost: Cost = None,
+    unit: UnitName = "auto",
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    json: JsonOut = None,
+    plots: Plots = None,
 ) -> None:
     """Figures of two score files on the same rows and the same resamples, and the interval of their difference.
 
@@ -46,12 +55,10 @@ def compare(
 
     Example: `earwitness compare mine.csv theirs.csv --key test.csv`
     """
-    from earwitness.evaluation.judging.judge import JudgeOptions
     from earwitness.evaluation.judging.score_files import task_of
     from earwitness.evaluation.results.comparing import compare_files, scores_of
     from earwitness.evaluation.results.files import write_result_file
     from earwitness.evaluation.results.requests import CompareRequest
-    from earwitness.metrics.costs import cost_preset
 
     request = CompareRequest(
         task=cast("Task", task or task_of(first)),
@@ -62,13 +69,7 @@ def compare(
         subset=subset,
         negate_first=negate_first,
         negate_second=negate_second,
-        options=JudgeOptions(
-            eer_method=cast("EerMethod", eer),
-            unit=cast("Unit", unit),
-            costs=tuple(cost_preset(name) for name in cost or ()),
-            n_resamples=resamples,
-            seed=seed,
-        ),
+        options=judge_options(unit, resamples, seed, cost, eer),
     )
     result = compare_files(request)
     if json is not None:  # before the print: the reader of a pipe may have seen enough

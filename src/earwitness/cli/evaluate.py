@@ -9,36 +9,46 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from earwitness.cli.figures import CLASSES, interval_note, number, percent
+from earwitness.cli.judging import (
+    Cost,
+    Eer,
+    JsonOut,
+    Key,
+    Negate,
+    Plots,
+    Protocol,
+    Resamples,
+    Seed,
+    Subset,
+    UnitName,
+    judge_options,
+)
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.judge import Group, Judgement
-    from earwitness.evaluation.judging.labelled import Task
+    from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.judging.trivial import ControlReport
-    from earwitness.evaluation.judging.units import Unit
     from earwitness.evaluation.perturbing import PerturbedResult
     from earwitness.evaluation.results.evaluating import Evaluation
-    from earwitness.metrics.detection import EerMethod
 
 
 def evaluate(
     task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv or localisation.")],
     scores: Annotated[Path, typer.Argument(help="The table that `earwitness score` wrote, or a score file of others.")],
-    key: Annotated[Path | None, typer.Option(help="Manifest, table (id, label, ...), or a protocol's key.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="A published benchmark, e.g. asvspoof2019-la.")] = None,
-    subset: Annotated[str | None, typer.Option(help="Of the protocol's key: eval, progress, hidden, all.")] = None,
+    key: Key = None,
+    protocol: Protocol = None,
+    subset: Subset = None,
     asv: Annotated[Path | None, typer.Option(help="Scores of a speaker verifier, for the t-DCF.")] = None,
     asv_key: Annotated[Path | None, typer.Option(help="Key of the verifier's scores (ASVspoof 2021).")] = None,
     calibration: Annotated[Path | None, typer.Option(help="What `earwitness calibrate` wrote: gives llr.")] = None,
-    negate: Annotated[bool, typer.Option("--negate", help="They grow towards spoof, or other speakers.")] = False,
+    negate: Negate = False,
     by: Annotated[list[str] | None, typer.Option(help="A table for each value of these columns.")] = None,
-    eer: Annotated[
-        str, typer.Option(help="interpolated, asvspoof, rocch, nearest_mean or nearest_max.")
-    ] = "interpolated",
-    cost: Annotated[list[str] | None, typer.Option(help="Cost models, e.g. asvspoof5 vox01 sre16.")] = None,
-    unit: Annotated[str, typer.Option(help="Intervals over: auto, speaker, system or utterance.")] = "auto",
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and the control.")] = 0,
+    eer: Eer = "interpolated",
+    cost: Cost = None,
+    unit: UnitName = "auto",
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
     control: Annotated[
         str, typer.Option(help="Trivial-feature control: auto (by folds of the test), none, or a training manifest.")
     ] = "auto",
@@ -48,8 +58,8 @@ def evaluate(
     perturbed: Annotated[Path, typer.Option(help="Folder for those scores.")] = Path("perturbed"),
     model: Annotated[str | None, typer.Option(help="The model of the scores, where it does not ship.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead, with --perturb.")] = 1,
-    json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Write plots into this folder.")] = None,
+    json: JsonOut = None,
+    plots: Plots = None,
 ) -> None:
     """Error rates, costs and calibration of scores, each with a 95 % interval over speakers and systems.
 
@@ -63,21 +73,12 @@ def evaluate(
     """
     from earwitness.cli.localisation import localise_scores, refuse_others
     from earwitness.cli.progress import progress_bar
-    from earwitness.evaluation.judging.judge import JudgeOptions
     from earwitness.evaluation.results.evaluating import evaluate as run
     from earwitness.evaluation.results.evaluating import scores_of, steps_of
     from earwitness.evaluation.results.files import write_result_file
     from earwitness.evaluation.results.requests import EvaluateRequest
-    from earwitness.metrics.costs import cost_preset
 
-    options = JudgeOptions(
-        eer_method=cast("EerMethod", eer),
-        unit=cast("Unit", unit),
-        by=tuple(by or ()),
-        costs=tuple(cost_preset(name) for name in cost or ()),
-        n_resamples=resamples,
-        seed=seed,
-    )
+    options = judge_options(unit, resamples, seed, cost, eer, by)
     if task == "localisation":
         others = {
             **{"--protocol": protocol, "--subset": subset, "--asv": asv, "--asv-key": asv_key, "--model": model},

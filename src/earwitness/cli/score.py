@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
-    from earwitness.evaluation.judging.labelled import Task
+    from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.scoring.scorers import Tally
 
 
@@ -67,7 +67,7 @@ def score(
     from earwitness.core.errors import UsageError, printable
     from earwitness.deepfake.detector import Detector
     from earwitness.evaluation.loading import load_detector, load_embedder
-    from earwitness.evaluation.results.calibrating import with_calibration
+    from earwitness.evaluation.results.calibrated import with_calibration
     from earwitness.evaluation.scoring.cohorts import CohortOptions
     from earwitness.evaluation.scoring.inputs import read_input
     from earwitness.evaluation.scoring.scorers import score_detection, score_references, score_trials

@@ -31,7 +31,8 @@ from earwitness.core.writing import ResumableRows, read_rows, write_atomically
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.judging.judge import JudgeOptions, compare
-from earwitness.evaluation.judging.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.tasks import Task
 from earwitness.evaluation.loading import load as load_model
 from earwitness.evaluation.perturbation_suite import PERTURBATIONS, NamedPerturbation, parse_names
 from earwitness.evaluation.scoring.scorers import ahead_of

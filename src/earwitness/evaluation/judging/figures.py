@@ -12,7 +12,7 @@ import numpy as np
 
 from earwitness.core.errors import MetricError, UsageError
 from earwitness.evaluation.judging.draws import HUMANS, SPEAKERS, SPOOFS, Draw, Sides, Sorted
-from earwitness.evaluation.judging.labelled import Task
+from earwitness.evaluation.judging.tasks import Task
 from earwitness.metrics.costs import ASVSPOOF5, VOX01, VOX05, Cost
 from earwitness.metrics.detection import (
     EER_DEFINITIONS,

@@ -21,7 +21,8 @@ from earwitness.evaluation.judging.figures import (
     tdcf_figure,
     verifier_words,
 )
-from earwitness.evaluation.judging.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.tasks import Task
 from earwitness.evaluation.judging.units import Unit, require_column, units_of
 from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap
 from earwitness.metrics.costs import Cost

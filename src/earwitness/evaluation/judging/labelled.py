@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import polars as pl
 
@@ -25,10 +25,9 @@ from earwitness.evaluation.judging.rows import (
     text_column,
 )
 from earwitness.evaluation.judging.score_files import SYSTEM_SCORES, read_score_file
+from earwitness.evaluation.judging.tasks import Task
 from earwitness.evaluation.judging.trial_lists import read_trial_list
 from earwitness.evaluation.scoring.trials import read_trial_list as speaker_trials
-
-Task = Literal["deepfake", "speaker", "sasv"]
 
 # the classes of a task, the positive one first, and the words that name each
 _WORDS: dict[Task, dict[str, tuple[str, ...]]] = {

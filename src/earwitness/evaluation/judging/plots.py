@@ -22,7 +22,8 @@ import numpy as np
 
 from earwitness.core.errors import MissingPartError, printable
 from earwitness.core.writing import write_atomically
-from earwitness.evaluation.judging.labelled import LabelledScores, Task
+from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.tasks import Task
 from earwitness.metrics.calibration import cllr, elub_bounds, min_cllr
 from earwitness.metrics.detection import Counts, ErrorRates, convex_hull, eer_at, error_rates
 from earwitness.metrics.scores import Floats

@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -29,9 +28,7 @@ from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import TABLE_FORMATS, write_atomically
 from earwitness.corpora.tables import read_table
-
-if TYPE_CHECKING:
-    from earwitness.evaluation.judging.labelled import Task
+from earwitness.evaluation.judging.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,16 @@ did not see, cost more than saying nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import polars as pl
 
 from earwitness.core.errors import DataError, MetricError, UsageError
-from earwitness.core.hashing import sha256_file
 from earwitness.core.records import RunRecord
 from earwitness.evaluation.judging.figures import COSTS
 from earwitness.evaluation.judging.judge import Judgement, judge
-from earwitness.evaluation.judging.labelled import NEGATED, LabelledScores
+from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.evaluation.judging.units import units_of
 from earwitness.evaluation.results.provenance import record_of
 from earwitness.evaluation.results.reading import read_scores, read_truth
@@ -31,8 +28,7 @@ from earwitness.metrics.calibration import cllr, fit_logistic
 from earwitness.metrics.costs import Cost, DetectionCost
 from earwitness.metrics.detection import eer
 from earwitness.metrics.scores import Floats
-from earwitness.training.calibration import Calibration, ConditionCalibration, fit_condition
-from earwitness.training.model_folder import ModelInfo
+from earwitness.training.calibration import ConditionCalibration, fit_condition
 
 FOLDS = 5
 USELESS = 1.0  # bits: a Cllr from which ratios cost more than saying nothing
@@ -104,7 +100,7 @@ def calibrate(request: CalibrateRequest) -> CalibrationResult:
     record.notes.extend([*read_notes, *notes])
     return CalibrationResult(
         task=request.task,
-        model=_model(scores, request.scores),
+        model=model_of(scores, request.scores),
         negated=request.negate,
         calibration=fitted,
         thresholds=tuple(_thresholds(pos, neg, fitted, costs)),
@@ -166,7 +162,8 @@ def _refuse_overlap(judgement: Judgement) -> None:
         raise MetricError(what, where="calibration", fix=fix)
 
 
-def _model(scores: LabelledScores, where: object) -> str | None:
+def model_of(scores: LabelledScores, where: object) -> str | None:
+    """Whose scores these are; None where they don't say. Raises `DataError` for scores of several models."""
     if "model" not in scores.table.columns:
         return None
     models = scores.table["model"].drop_nulls().unique().to_list()
@@ -189,49 +186,3 @@ def _thresholds(
 def _supported(fitted: ConditionCalibration, cost: DetectionCost) -> bool:
     """Some ratio within the bounds lies on either side of the Bayes threshold."""
     return fitted.low < cost.bayes_threshold <= fitted.high
-
-
-def read_calibration(path: str | Path) -> CalibrationResult:
-    """What `earwitness calibrate` wrote. Raises `DataError` for anything else."""
-    from earwitness.evaluation.results.files import read_result  # which knows every kind of result
-
-    found = read_result(path)
-    if not isinstance(found, CalibrationResult):
-        raise DataError("is not a calibration", where=path, fix="Make one with `earwitness calibrate`.")
-    return found
-
-
-def with_calibration(info: ModelInfo, path: str | Path) -> ModelInfo:
-    """A model's description with a user's calibration in place of its own.
-
-    Raises `DataError` where it was made for scores of another model.
-    """
-    found = read_calibration(path)
-    if found.model != info.reference:
-        what = f"was made for scores of {found.model or 'an unnamed model'}, not of {info.reference}"
-        raise DataError(what, where=path, fix="Calibrate this model.")
-    if found.negated:
-        raise DataError("was made for negated scores", where=path, fix="Calibrate the scores as the model gives them.")
-    name = f"{Path(path).name} (sha256 {sha256_file(path)[:12]})"
-    return info.model_copy(update={"calibration": Calibration(fitted_on=name, conditions=(found.calibration,))})
-
-
-def calibrated(scores: LabelledScores, path: str | Path) -> LabelledScores:
-    """The scores with ratios by a user's calibration in place of their own.
-
-    Raises `DataError` where it was made for another task or another model.
-    """
-    found = read_calibration(path)
-    if found.task != scores.task:
-        raise UsageError(f"was made for the task {found.task}", where=path, fix="Choose another calibration.")
-    model = _model(scores, "the scores")
-    if None not in (model, found.model) and model != found.model:
-        raise DataError(
-            f"was made for scores of {found.model}, not of {model}", where=path, fix="Calibrate this model."
-        )
-    if found.negated != (NEGATED in scores.notes):
-        what = f"was made for scores {'with' if found.negated else 'without'} --negate"
-        raise DataError(what, where=path, fix="Judge with the same polarity.")
-    llr = pl.Series("llr", found.llr(scores.table["score"].to_numpy()))
-    inputs = {**scores.inputs, "calibration": sha256_file(path)}
-    return replace(scores, table=scores.table.with_columns(llr), inputs=inputs)

@@ -30,7 +30,7 @@ from earwitness.evaluation.judging.trivial import (
 )
 from earwitness.evaluation.perturbation_suite import parse_names
 from earwitness.evaluation.perturbing import PerturbedResult, model_of, perturbation_report, recordings_of
-from earwitness.evaluation.results.calibrating import calibrated
+from earwitness.evaluation.results.calibrated import calibrated
 from earwitness.evaluation.results.provenance import record_of
 from earwitness.evaluation.results.reading import Truth, read_scores, read_truth
 from earwitness.evaluation.results.requests import AUTO, NONE, EvaluateRequest

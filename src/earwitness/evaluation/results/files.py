@@ -7,18 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from earwitness.core.config import parse_config
-from earwitness.core.errors import DataError
 from earwitness.core.writing import write_atomically
 from earwitness.evaluation.results.calibrating import CalibrationResult
 from earwitness.evaluation.results.comparing import ComparisonResult
 from earwitness.evaluation.results.evaluating import Evaluation
+from earwitness.evaluation.results.json_form import RESULT_SCHEMA, read_as
 from earwitness.evaluation.results.localising import Localisation
 from earwitness.evaluation.results.requests import AnyRequest, Request, moved
-
-RESULT_SCHEMA = "1.0"
 
 Result = Evaluation | ComparisonResult | CalibrationResult | Localisation
 _RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, Field(discriminator="kind")])
@@ -39,26 +37,7 @@ def write_result_file(path: str | Path, result: Result) -> None:
 
 def read_result(path: str | Path) -> Result:
     """What `evaluate`, `compare` or `calibrate` wrote. Raises `DataError` for anything else."""
-    path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError("there is no such result", where=path, fix="Check the path.") from None
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", where=path, fix="Name a result file.") from None
-    except (ValueError, RecursionError) as error:
-        what = f"cannot be read as JSON ({str(error).splitlines()[0]})"
-        raise DataError(what, where=path, fix="Name a file that --json wrote.") from None
-    schema = data.pop("schema", None) if isinstance(data, dict) else None
-    if not isinstance(schema, str) or schema.split(".")[0] != RESULT_SCHEMA.split(".")[0]:
-        fix = f"This version reads schema {RESULT_SCHEMA} of evaluate, compare and calibrate."
-        raise DataError(f"is no result (its schema is {schema!r})", where=path, fix=fix)
-    try:
-        return _RESULT.validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"does not fit its schema: {place}: {first['msg']}", where=path) from None
+    return read_as(path, _RESULT)
 
 
 def json_schema() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from earwitness.core.config import Config
 from earwitness.core.errors import UsageError
 from earwitness.evaluation.judging.judge import JudgeOptions
-from earwitness.evaluation.judging.labelled import Task
+from earwitness.evaluation.judging.tasks import Task
 
 AUTO, NONE = "auto", "none"  # for the control
 
