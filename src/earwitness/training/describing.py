@@ -20,6 +20,9 @@ def describe(recipe: UtteranceRecipe, data: SplitData, metrics: Mapping[str, flo
         recipe.model_dump(mode="json"),
         seed=recipe.seed,
         inputs={"train": data.train.sha256, "dev": data.dev.sha256, "test": data.test.sha256},
+        definitions=dict.fromkeys(metrics, f"over dev windows, {_crop(recipe)}"),
+        licences=sorted({source.licence for source in sources_of(data)}),
+        seconds_heard=_seconds(data),
         notes=[*data.notes, *(f"dev window {name} {value:.4f}" for name, value in metrics.items())],
     )
     return ModelInfo(
@@ -34,6 +37,16 @@ def describe(recipe: UtteranceRecipe, data: SplitData, metrics: Mapping[str, flo
         data=sources_of(data),
         training=record.plain(),
     )
+
+
+def _crop(recipe: UtteranceRecipe) -> str:
+    return "whole" if recipe.audio.crop_s is None else f"{recipe.audio.crop_s:g} s each"
+
+
+def _seconds(data: SplitData) -> float | None:
+    """How much different sound was learnt from; None where the manifest does not say how long its rows are."""
+    lengths = data.train.table["duration_s"]
+    return None if lengths.null_count() else round(float(lengths.sum()), 1)
 
 
 def sources_of(data: SplitData) -> tuple[DataSource, ...]:

@@ -219,10 +219,13 @@ def _with_ids(task: Task, table: pl.DataFrame, where: object) -> pl.DataFrame:
         ids = text_column(table, "id").zip_with(text_column(table, "id").is_not_null(), text_column(table, "path"))
     else:
         needed = "`enrol` and `test`" if trials else "`id`"
-        raise DataError(f"has no column {needed}", where=where, fix=f"It has: {', '.join(table.columns)}.")
+        meant = "These are recordings, not trials" if trials else "These are trials, not recordings"
+        other = ("id" if trials else "enrol") in table.columns
+        fix = f"{meant}: choose another task." if other else f"It has: {', '.join(table.columns)}."
+        raise DataError(f"has no column {needed}", where=where, fix=fix)
     table = table.with_columns(ids.alias("id"))
     refuse_first(table, ids.is_null(), "has no id", where)
-    refuse_first(table, ~ids.is_first_distinct(), "stands there twice", where)
+    refuse_first(table, ~ids.is_first_distinct(), "stands there twice", where, "Keep one of them.")
     return table
 
 
