@@ -50,6 +50,8 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 
 
 def _check_format(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError("is a folder, not a table", where=path, fix="Name the file in it.")
     if path.suffix not in TABLE_FORMATS:
         raise UsageError(
             f"'{path.suffix}' is not a manifest format", where=path, fix=f"Use one of {', '.join(TABLE_FORMATS)}."
