@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from earwitness.cli.main import exit_code
 from earwitness.core.errors import DataError, MetricError, ModelError, UsageError
 from earwitness.evaluation.judging.judge import JudgeOptions
+from earwitness.evaluation.judging.labelled import read_labelled
 from earwitness.evaluation.results.calibrated import read_calibration
 from earwitness.evaluation.results.calibrating import CalibrationResult, calibrate, cross_validated_cllr
 from earwitness.evaluation.results.comparing import compare_files
@@ -23,7 +24,9 @@ from earwitness.evaluation.results.files import json_schema, read_result, write_
 from earwitness.evaluation.results.reproducing import reproduce
 from earwitness.evaluation.results.requests import CalibrateRequest, CompareRequest, EvaluateRequest, moved
 from earwitness.metrics import Units, cllr
+from earwitness.training.model_folder import read_model_info, revise_model
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
+from tiny_models import make_detector
 
 QUICK = JudgeOptions(n_resamples=40)
 DOCS = Path(__file__).parents[2] / "docs"
@@ -379,6 +382,21 @@ class TestPolarityProbe:
             refuse_reversed(PolarityProbe(auc=0.1, low=0.05, high=0.4, unit="speaker"), "m")
         refuse_reversed(PolarityProbe(auc=0.4, low=0.2, high=0.6, unit="speaker"), "m")
         refuse_reversed(None, "m")
+
+    def test_a_models_own_dev_is_known_again(self, tmp_path: Path) -> None:
+        """Wherever its files lie: by ids and labels. Reversed there, a model is refused; elsewhere it is said."""
+        folder = make_detector(tmp_path / "model")
+        info = read_model_info(folder)
+        table = pl.read_csv(scores(tmp_path / "s.csv", apart=-2)).with_columns(model=pl.lit(info.reference))
+        table.write_csv(tmp_path / "s.csv")
+        rows = read_labelled("deepfake", tmp_path / "s.csv").checksum
+        probe = PolarityProbe(auc=0.9, low=0.8, high=0.95, unit="speaker", rows=rows)
+        revise_model(folder, info.model_copy(update={"polarity_probe": probe}))
+        request = EvaluateRequest(task="deepfake", scores=tmp_path / "s.csv", model=str(folder), options=QUICK)
+        with pytest.raises(ModelError, match="favour the wrong class on its own dev"):
+            evaluate(request)
+        table.head(100).write_csv(tmp_path / "s.csv")  # other rows
+        assert any("wrong class" in note for note in evaluate(request).judgement.notes)
 
     def test_a_low_auc_is_said(self, tmp_path: Path) -> None:
         found = evaluate(EvaluateRequest(task="deepfake", scores=scores(tmp_path / "s.csv", apart=-2), options=QUICK))

@@ -95,7 +95,7 @@ def model_of(scores: LabelledScores, given: str | Path | None = None) -> Detecto
     Raises `UsageError` where it has to be given, or is another one, `DataError` for scores of several models, and
     `ModelError` where it cannot be loaded.
     """
-    reference = _reference(scores)
+    reference = scores.model
     if given is None:
         shipped = {read_model_info(folder).reference: folder for folder in shipped_models().values()}
         if reference not in shipped:
@@ -109,16 +109,6 @@ def model_of(scores: LabelledScores, given: str | Path | None = None) -> Detecto
     if model.info.task != scores.task:
         raise UsageError(f"answers '{model.info.task}', and the scores are of '{scores.task}'", where=given)
     return model
-
-
-def _reference(scores: LabelledScores) -> str | None:
-    """What the column `model` says in every row; None where there is no such column."""
-    if "model" not in scores.table.columns:
-        return None
-    found = scores.table["model"].drop_nulls().unique(maintain_order=True).to_list()
-    if len(found) > 1:
-        raise DataError(f"the scores are of several models ({found[0]}, {found[1]})", fix="Score with one model.")
-    return str(found[0]) if found else None
 
 
 def recordings_of(scores: LabelledScores) -> int:

@@ -14,17 +14,22 @@ from earwitness.metrics.bootstrap import Interval
 
 
 class PolarityProbe(Config):
-    """AUC on the model's own labelled dev, its 95 % interval, and over which unit."""
+    """AUC on the model's own labelled dev, its 95 % interval, and over which unit.
+
+    `rows` is the checksum of that dev's ids and labels (`corpora.canonical.list_checksum`), by which it is known again
+    wherever its files lie; empty where it was not kept.
+    """
 
     auc: float = Field(ge=0, le=1)
     low: float = Field(ge=0, le=1)
     high: float = Field(ge=0, le=1)
     unit: str
+    rows: str = ""
 
     @classmethod
-    def of(cls, auc: Interval) -> PolarityProbe:
+    def of(cls, auc: Interval, rows: str = "") -> PolarityProbe:
         """From the figure that judging gives."""
-        return cls(auc=auc.value, low=auc.low, high=auc.high, unit=auc.unit)
+        return cls(auc=auc.value, low=auc.low, high=auc.high, unit=auc.unit, rows=rows)
 
     @property
     def reversed(self) -> bool:

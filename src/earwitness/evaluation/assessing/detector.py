@@ -70,7 +70,7 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
     detector = Detector.load(model)
     bench = _Bench(detector, results_folder(run, detector.info), train, dev, test, options or JudgeOptions())
     on_dev = bench.scored("dev", dev, detector)
-    polarity = PolarityProbe.of(judge(on_dev, bench.options).measure("AUC").interval)
+    polarity = PolarityProbe.of(judge(on_dev, bench.options).measure("AUC").interval, on_dev.checksum)
     refuse_reversed(polarity, model)
     threshold = eer(on_dev.positive["score"], on_dev.negative["score"]).threshold
     new = _unseen(train, dev, test)

@@ -172,7 +172,7 @@ def _judged(words: str, condition: str, scored: Path, options: JudgeOptions) -> 
             rows.append(figure(words, EER, measure.interval, trials, path))
         elif condition == "full" and measure.scale in ("bits", "cost") and not measure.name.startswith("actDCF"):
             rows.append(figure(words, measure.name, measure.interval, trials, path))
-    polarity = PolarityProbe.of(judgement.measure("AUC").interval)
+    polarity = PolarityProbe.of(judgement.measure("AUC").interval, scores.checksum)
     return _Part(words, condition, scores, tuple(rows), judgement.measure("EER").interval.high, polarity)
 
 

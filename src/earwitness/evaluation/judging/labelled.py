@@ -15,6 +15,7 @@ import polars as pl
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import TABLE_FORMATS
+from earwitness.corpora.canonical import list_checksum
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
 from earwitness.evaluation.judging.rows import (
@@ -24,10 +25,10 @@ from earwitness.evaluation.judging.rows import (
     require_partners,
     text_column,
 )
+from earwitness.evaluation.judging.sasv_keys import read_sasv_key
 from earwitness.evaluation.judging.score_files import SYSTEM_SCORES, read_score_file
 from earwitness.evaluation.judging.tasks import Task
-from earwitness.evaluation.judging.trial_lists import read_trial_list
-from earwitness.evaluation.scoring.trials import read_trial_list as speaker_trials
+from earwitness.evaluation.scoring.trials import read_trial_list
 
 # the classes of a task, the positive one first, and the words that name each
 _WORDS: dict[Task, dict[str, tuple[str, ...]]] = {
@@ -77,6 +78,26 @@ class LabelledScores:
         """Every row has this number."""
         return column in self.table.columns and self.table[column].null_count() == 0
 
+    @property
+    def checksum(self) -> str:
+        """Of ids and labels in any order: the same rows, wherever their files lie."""
+        return list_checksum(self.table)
+
+    @property
+    def model(self) -> str | None:
+        """Which model made the scores, by its reference; None where they don't say.
+
+        Raises `DataError` for scores of several models.
+        """
+        if "model" not in self.table.columns:
+            return None
+        found = self.table["model"].drop_nulls().unique(maintain_order=True).to_list()
+        if len(found) > 1:
+            raise DataError(
+                f"the scores are of several models ({found[0]}, {found[1]})", fix="Take one model at a time."
+            )
+        return str(found[0]) if found else None
+
     def with_ids(self, ids: Sequence[str]) -> LabelledScores:
         """The rows with these ids, in the order of the ids."""
         order = pl.DataFrame({"id": ids}, schema={"id": pl.String})
@@ -109,9 +130,9 @@ class Key:
 
     @classmethod
     def of_trials(cls, path: str | Path) -> Key:
-        """Trials of three classes in any form that `trial_lists` reads. Raises `DataError`."""
+        """Trials of three classes in any form that `sasv_keys` reads. Raises `DataError`."""
         require_file(path)
-        return cls(read_trial_list(path), str(path), sha256_file(path))
+        return cls(read_sasv_key(path), str(path), sha256_file(path))
 
     @classmethod
     def of_speakers(cls, path: str | Path) -> Key:
@@ -119,7 +140,7 @@ class Key:
         if Path(path).suffix in TABLE_FORMATS:
             return cls.read(path)
         require_file(path)
-        trials = speaker_trials(path)
+        trials = read_trial_list(path)
         sides = {side: [pair[place] for pair in trials.names] for place, side in enumerate(("enrol", "test"))}
         return cls(pl.DataFrame({**sides, "label": trials.labels}), str(path), sha256_file(path))
 
@@ -135,7 +156,7 @@ def read_labelled(task: Task, scores: str | Path, key: str | Path | Manifest | K
     """A score file of any form that `score_files` knows, with the labels of the key where one is given, else its own.
 
     The key is a manifest or any CSV, Parquet or JSONL table with `id` (or `path`) and `label`; for speaker trials with
-    `enrol`, `test` and `label`, or a trial list; for sasv any list that `trial_lists` reads.
+    `enrol`, `test` and `label`, or a trial list; for sasv any list that `sasv_keys` reads.
     Raises `UsageError` for an unknown task, and `DataError` naming the first row for duplicate ids, ids without a
     partner in the other file, unknown labels, and rows with neither score nor error.
     """

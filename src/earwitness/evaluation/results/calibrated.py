@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.evaluation.judging.labelled import NEGATED, LabelledScores
-from earwitness.evaluation.results.calibrating import CalibrationResult, model_of
+from earwitness.evaluation.results.calibrating import CalibrationResult
 from earwitness.evaluation.results.json_form import read_as
 from earwitness.training.calibration import Calibration
 from earwitness.training.model_folder import ModelInfo
@@ -47,7 +47,7 @@ def calibrated(scores: LabelledScores, path: str | Path) -> LabelledScores:
     found = read_calibration(path)
     if found.task != scores.task:
         raise UsageError(f"was made for the task {found.task}", where=path, fix="Choose another calibration.")
-    model = model_of(scores, "the scores")
+    model = scores.model
     if None not in (model, found.model) and model != found.model:
         raise DataError(
             f"was made for scores of {found.model}, not of {model}", where=path, fix="Calibrate this model."

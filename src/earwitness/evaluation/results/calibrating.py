@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from earwitness.core.errors import DataError, MetricError, UsageError
+from earwitness.core.errors import MetricError, UsageError
 from earwitness.core.records import RunRecord
 from earwitness.evaluation.judging.figures import COSTS
 from earwitness.evaluation.judging.judge import Judgement, judge
@@ -100,7 +100,7 @@ def calibrate(request: CalibrateRequest) -> CalibrationResult:
     record.notes.extend([*read_notes, *notes])
     return CalibrationResult(
         task=request.task,
-        model=model_of(scores, request.scores),
+        model=scores.model,
         negated=request.negate,
         calibration=fitted,
         thresholds=tuple(_thresholds(pos, neg, fitted, costs)),
@@ -160,16 +160,6 @@ def _refuse_overlap(judgement: Judgement) -> None:
         what = f"the classes overlap too much to decide: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
         fix = "No threshold is given. Use more trials, or another model for such recordings."
         raise MetricError(what, where="calibration", fix=fix)
-
-
-def model_of(scores: LabelledScores, where: object) -> str | None:
-    """Whose scores these are; None where they don't say. Raises `DataError` for scores of several models."""
-    if "model" not in scores.table.columns:
-        return None
-    models = scores.table["model"].drop_nulls().unique().to_list()
-    if len(models) > 1:
-        raise DataError(f"holds scores of {len(models)} models", where=where, fix="Calibrate one model at a time.")
-    return str(models[0]) if models else None
 
 
 def _thresholds(

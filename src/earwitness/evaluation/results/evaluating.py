@@ -37,7 +37,7 @@ from earwitness.evaluation.results.requests import AUTO, NONE, EvaluateRequest
 from earwitness.metrics.tandem import ASVSPOOF_TANDEM, SasvScores, asv_rates
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
-from earwitness.training.shipped import shipped_models
+from earwitness.training.shipped import find_model, shipped_models
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def evaluate(request: EvaluateRequest, *, workers: int = 1, progress: Callable[[
         scores = calibrated(scores, request.calibration)
     options, asv_inputs, asv_notes = _by_protocol(request, truth)
     judgement = judge(scores, options)
-    _probe_own_dev(judgement, scores)
+    _probe_own_dev(request, judgement, scores)
     control, no_control, control_inputs = _control(request, truth, scores)
     perturbed = _perturbed(request, truth, scores, workers, progress)
     inputs = {**scores.inputs, **asv_inputs, **control_inputs}
@@ -111,13 +111,16 @@ def _by_protocol(request: EvaluateRequest, truth: Truth) -> tuple[JudgeOptions, 
     return replace(options, tandem=tandem), {"asv": sha256_file(request.asv)}, [note]
 
 
-def _probe_own_dev(judgement: Judgement, scores: LabelledScores) -> None:
-    """Refuse a shipped model whose whole interval of the AUC lies below one half on the dev that it was made with."""
-    models = scores.table["model"].unique().to_list() if "model" in scores.table.columns else []
-    for folder in shipped_models().values():
+def _probe_own_dev(request: EvaluateRequest, judgement: Judgement, scores: LabelledScores) -> None:
+    """Refuse a model whose whole interval of the AUC lies below one half on the very rows of its own dev.
+
+    Looked for among the shipped models, and at `--model`.
+    """
+    given = [] if request.model is None else [find_model(request.model)]
+    for folder in [*given, *shipped_models().values()]:
         info = read_model_info(folder)
-        inputs = info.training.get("inputs")
-        if info.reference in models and isinstance(inputs, dict) and inputs.get("dev") == scores.inputs.get("key"):
+        probe = info.polarity_probe
+        if info.reference == scores.model and probe is not None and probe.rows == scores.checksum:
             refuse_reversed(PolarityProbe.of(judgement.measure("AUC").interval), info.reference)
 
 

@@ -22,7 +22,7 @@ from earwitness.metrics.tandem import TdcfForm
 class Protocol:
     """One benchmark.
 
-    `reader` is None where the key is a list of trials (`trial_lists`), which is no manifest; `subset` is the value of
+    `reader` is None where the key is a list of trials (`sasv_keys`), which is no manifest; `subset` is the value of
     the key's column `subset` that its tables report; `without` are (column, value) pairs whose rows its tables leave
     out; `tdcf` the form of its t-DCF, for which the scores of a verifier are needed.
     """

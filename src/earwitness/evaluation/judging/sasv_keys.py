@@ -24,7 +24,7 @@ _PACKAGE = {"spk": "enrol", "filename": "test", "asv-label": "label"}
 _TRACK2 = {"speaker": "enrol"}
 
 
-def read_trial_list(path: str | Path) -> pl.DataFrame:
+def read_sasv_key(path: str | Path) -> pl.DataFrame:
     """A key with `enrol`, `test`, `label`, and whatever else it knows of a trial (`system`, `sex`, ...).
 
     `label` is as the file says; in lists of ASVspoof 5 `enrol` is the claimed speaker. Raises `DataError` naming the
