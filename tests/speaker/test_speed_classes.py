@@ -90,4 +90,4 @@ def test_a_model_is_trained_with_three_times_the_classes(
     monkeypatch.setattr(training, "_trainee", watched)
     changed = SpeakerRecipe.model_validate({**recipe.model_dump(), "speeds": SPEEDS})
     train_embedder(changed, tmp_path)
-    assert built[0].margin.n_classes == 3 * 4  # four speakers to train on
+    assert built[0][0].head.n_classes == 3 * 4  # four speakers to train on

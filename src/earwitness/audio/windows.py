@@ -4,7 +4,7 @@
     first 4 s          the first 4 s; a shorter recording stays short
     tile 4.0375 s      the first 4.0375 s (64 600 samples at 16 kHz: ASVspoof), a shorter recording repeated to that
     sliding 4 s / 2 s  4 s every 2 s until everything is heard, the last window aligned to the end; a recording
-                       shorter than a window is repeated to its length
+                       shorter than a window is repeated to its length (`repeat: false`: it stays short)
 
 `cut` works on samples in memory and `stream_windows` on a file of any length; both give the same windows.
 """
@@ -85,11 +85,15 @@ class Tile(Config):
 
 
 class Sliding(Config):
-    """`length_s` every `hop_s` until everything is heard; the last window ends with the recording."""
+    """`length_s` every `hop_s` until everything is heard; the last window ends with the recording.
+
+    A recording shorter than a window is repeated to its length, or stays short where `repeat` is off.
+    """
 
     kind: Literal["sliding"] = "sliding"
     length_s: float = Field(default=4.0, gt=0, allow_inf_nan=False)
     hop_s: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    repeat: bool = True
 
     @model_validator(mode="after")
     def _leaves_no_gap(self) -> Sliding:
@@ -100,7 +104,7 @@ class Sliding(Config):
     @property
     def name(self) -> str:
         """As written into scores."""
-        return f"sliding {self.length_s:g} s / {self.hop_s:g} s"
+        return f"sliding {self.length_s:g} s / {self.hop_s:g} s{'' if self.repeat else ', not repeated'}"
 
     def spans(self, duration_samples: int, rate: int) -> list[Span]:
         """The stretches of real audio, one a window."""
@@ -194,7 +198,7 @@ def _length(seconds: float, rate: int) -> int:
 def _window(samples: Samples, start: int, rate: int, policy: WindowPolicy, offset_s: float) -> Window:
     """One window; `start` is its first sample, `offset_s` where sample 0 lies in the file."""
     start_s, end_s = offset_s + start / rate, offset_s + (start + len(samples)) / rate
-    if isinstance(policy, Tile | Sliding):
+    if isinstance(policy, Tile) or (isinstance(policy, Sliding) and policy.repeat):
         samples = np.resize(samples, _length(policy.length_s, rate))  # repeats a shorter one
     return Window(samples, start_s, end_s)
 

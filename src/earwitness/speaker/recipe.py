@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from earwitness.audio.windows import Sliding, WindowPolicy
 from earwitness.corpora.splits import SpeakerSplit
 from earwitness.nn.losses import MarginLossConfig
+from earwitness.speaker.distillation import DistillationConfig
 from earwitness.training.recipe import UtteranceRecipe
 
 
 class SpeakerRecipe(UtteranceRecipe):
     """`start_from` names published weights that the network begins with (see `speaker.published`), or none.
+
+    What is learnt: to tell the training speakers apart by a `margin` loss, or by `distillation` to hear through bad
+    channels what the published weights hear without. One of the two is given.
 
     `cohort_top` is how many of the nearest training speakers AS-norm uses on each side; 0 scores by the plain cosine.
     `speeds` are those at which training utterances are played, equally likely, pitch included: N speakers at 1.0, 0.9
@@ -23,7 +27,8 @@ class SpeakerRecipe(UtteranceRecipe):
 
     task: Literal["speaker"]
     split: SpeakerSplit = SpeakerSplit()
-    margin: MarginLossConfig
+    margin: MarginLossConfig | None = None
+    distillation: DistillationConfig | None = None
     windows: WindowPolicy = Sliding(length_s=1.6, hop_s=0.8)
     cohort_top: int = Field(100, ge=0)
     speeds: tuple[float, ...] = (1.0,)
@@ -38,3 +43,13 @@ class SpeakerRecipe(UtteranceRecipe):
         if not all(0.25 <= speed <= 4 for speed in speeds):
             raise ValueError("a speed lies between 0.25 and 4")
         return speeds
+
+    @model_validator(mode="after")
+    def _one_way_to_learn(self) -> SpeakerRecipe:
+        if (self.margin is None) == (self.distillation is None):
+            raise ValueError("give either `margin` or `distillation`")
+        if self.distillation is not None and self.start_from == "none":
+            raise ValueError("distillation needs a teacher; give `start_from`")
+        if self.distillation is not None and self.audio.crop_s is None:
+            raise ValueError("distillation needs crops; give `audio.crop_s`")
+        return self

@@ -1,4 +1,4 @@
-"""How a speaker embedder is trained and judged: a margin loss over training speakers; EER over dev pairs."""
+"""How a speaker embedder is trained with a margin loss over training speakers, and judged: EER over dev pairs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from earwitness.training.task import Losses, Metrics
 
 
 class SpeakerTrainee(nn.Module):
-    """What is trained: the embedding network, and the classifier of the margin loss, which is then thrown away."""
+    """What is trained: the embedding network, and the head that makes its loss, which is then thrown away."""
 
-    def __init__(self, network: Network, margin: nn.Module) -> None:
+    def __init__(self, network: Network, head: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.margin = margin
+        self.head = head
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
         """Embeddings [B, D]."""
@@ -33,10 +33,15 @@ class SpeakerTask:
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """One term, `margin`. Raises `DataError` for a batch without speakers."""
+        classes = self.classes(batch)
+        embeddings = model(batch.waveforms, batch.lengths)
+        return Losses({"margin": model.head(embeddings, classes)})  # type: ignore[operator]
+
+    def classes(self, batch: Batch) -> Tensor:
+        """The speakers' classes [B]. Raises `DataError` for a batch without speakers."""
         if batch.targets.speaker is None or bool((batch.targets.speaker < 0).any()):
             raise DataError("a speaker model is trained on rows with a speaker only", fix="Give every row a speaker.")
-        embeddings = model(batch.waveforms, batch.lengths)
-        return Losses({"margin": model.margin(embeddings, batch.targets.speaker)})  # type: ignore[operator]
+        return batch.targets.speaker
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Metrics:
         """EER (interpolated) of the cosine over all pairs of dev utterances, but for those of one with its own copy."""

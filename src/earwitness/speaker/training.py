@@ -22,6 +22,7 @@ from earwitness.corpora.manifest import Manifest, Row
 from earwitness.metrics.bootstrap import Units
 from earwitness.nn.losses import MarginLoss
 from earwitness.speaker.comparison import Vectors, enrol
+from earwitness.speaker.distillation import DistillationConfig, DistillationTask, Goals, Imitation, draw_back, goals
 from earwitness.speaker.embedder import COHORT_FILE, Embedder, VoicePrint
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
 from earwitness.speaker.published import Published, read_resemblyzer
@@ -30,7 +31,7 @@ from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
 from earwitness.speaker.voices import EXTRA, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
 from earwitness.training.conditions import CONDITIONS, put_under
-from earwitness.training.data import SplitData, dev_batches, read_split, train_batches
+from earwitness.training.data import SplitData, dev_batches, read_split, train_batches, whole_utterances
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import CohortInfo, ModelInfo, load_weights, revise_model, save_model
@@ -59,11 +60,13 @@ def train_embedder(
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     speakers = Vocabulary.of(data.train, "speaker")
-    trainee = _trainee(recipe, data, speakers, published)
+    trainee, task = _trainee(recipe, data, speakers, published)
     train = train_batches(recipe, data.train, speakers, recipe.speeds)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
-    result = fit(trainee, SpeakerTask(), train, dev, recipe, folder / "fit", resume=resume)
+    result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
+    if recipe.distillation is not None and published is not None:
+        draw_back(trainee, published.state, recipe.distillation.keep)
     info = _describe(recipe, data, result.metrics, published)
     model = folder / "model"
     save_model(model, info, trainee.network.trainable_state(), half=True)
@@ -123,16 +126,38 @@ def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
 
 def _trainee(
     recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None
-) -> SpeakerTrainee:
-    """Network and classifier; from published weights each class begins at its speaker's mean embedding."""
+) -> tuple[SpeakerTrainee, SpeakerTask]:
+    """Network and head; from published weights each class of a margin loss begins at its speaker's mean embedding."""
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
-    margin = recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds))
     if published is not None:
         published.start(recipe.network, network)
-        embedder = Embedder(network, _describe(recipe, data, {}, published))
-        start_classes(margin, speakers, speaker_means(embedder, data.train))
-    return SpeakerTrainee(network, margin)
+    beginning = Embedder(network, _describe(recipe, data, {}, published))
+    if recipe.distillation is not None:
+        aims = _goals(recipe, recipe.distillation, beginning, data.train, speakers)
+        return SpeakerTrainee(network, Imitation(recipe.distillation, aims)), DistillationTask()
+    assert recipe.margin is not None
+    margin = recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds))
+    if published is not None:
+        start_classes(margin, speakers, speaker_means(beginning, data.train))
+    return SpeakerTrainee(network, margin), SpeakerTask()
+
+
+def _goals(
+    recipe: SpeakerRecipe, config: DistillationConfig, teacher: Embedder, train: Manifest, speakers: Vocabulary
+) -> Goals:
+    """What the teacher hears in every training utterance, whole, clean and trimmed as in training, at every speed."""
+    speaker_of = {row.id: speakers.index(row.speaker) for row in train.rows()}
+    heard: list[dict[str, Vectors]] = []
+    for speed in recipe.speeds:
+        prints = {}
+        for item in whole_utterances(recipe, train, speed):
+            try:
+                prints[item.id] = teacher.embed(item.samples.numpy(), item.rate).vector
+            except AudioError:  # too short a sound to be heard alone
+                continue
+        heard.append(prints)
+    return goals(heard, speaker_of, config)
 
 
 @torch.no_grad()

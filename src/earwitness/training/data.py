@@ -14,7 +14,7 @@ from earwitness.audio.perturb.chain import SeriesConfig
 from earwitness.audio.speech import SileroRule
 from earwitness.core.errors import DataError
 from earwitness.corpora.batch import Batch
-from earwitness.corpora.batches import UtteranceDataset, UtteranceOptions, Vocabulary, collate
+from earwitness.corpora.batches import Utterance, UtteranceDataset, UtteranceOptions, Vocabulary, collate
 from earwitness.corpora.leaks import Guarded, audio_hashes, require_no_leaks
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers import read_corpus
@@ -103,6 +103,13 @@ def train_batches(
     dataset = UtteranceDataset(train, replace(_options(recipe), speeds=speeds), speakers)
     order = BalancedSampler(train, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
     return EpochBatches(dataset, order, recipe.loop.workers)
+
+
+def whole_utterances(recipe: UtteranceRecipe, side: Manifest, speed: float = 1.0) -> Iterator[Utterance]:
+    """Every row once, in order, trimmed as the recipe trims, played at a speed; neither cut nor perturbed."""
+    whole = replace(_options(recipe), crop_s=None, perturbation=None, speeds=(speed,), keep_in_memory=False)
+    dataset = UtteranceDataset(side, whole)
+    return (dataset[place] for place in range(len(dataset)))
 
 
 def dev_batches(recipe: UtteranceRecipe, dev: Manifest, speakers: Vocabulary | None = None) -> FixedBatches:
