@@ -20,20 +20,22 @@ import numpy as np
 import polars as pl
 import torch
 import yaml
-from judging import Prints, Scores, against, corpus_of, groups_of, pairs_of, scored
-from material import CONDITIONS, RATE, Clip, Conditions, human_rows, read_clips, tested
+from judging import Scores, against, corpus_of, groups_of, pairs_of, scored
+from material import CONDITIONS, Clip, Conditions, human_rows, read_clips, tested
 
 from earwitness.audio.perturb.base import item_rng
+from earwitness.core.errors import DataError
 from earwitness.core.records import RunRecord
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest
-from earwitness.metrics.scores import Floats
-from earwitness.speaker.comparison import Cohort
+from earwitness.speaker.batched import prints_of
+from earwitness.speaker.comparison import Cohort, Vectors
 from earwitness.speaker.embedder import Embedder
-from earwitness.speaker.published import NETWORK, read_resemblyzer
+from earwitness.speaker.published import read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
-from earwitness.speaker.training import speaker_means, train_embedder
-from earwitness.training.model_folder import ModelInfo
+from earwitness.speaker.training import cohort_means, train_embedder
+from earwitness.training.data import read_split
+from earwitness.training.describing import describe
 from earwitness.training.recipe import read_recipe
 
 HERE = Path(__file__).resolve().parent
@@ -53,12 +55,14 @@ class Candidate:
     changes: tuple[str, ...]
     seeds: tuple[int, ...]
     folds: tuple[str, ...]
+    learns: bool  # or is the published network, heard as the recipe has it
 
     @classmethod
     def of(cls, name: str, given: dict[str, Any]) -> Candidate:
         """From its entry in candidates.yaml."""
         seeds, folds = tuple(given.get("seeds", (1,))), tuple(given.get("folds", FOLDS))
-        return cls(name, given["says"], tuple(given.get("changes", ())), seeds, folds)
+        learns = bool(given.get("learns", True))
+        return cls(name, given["says"], tuple(given.get("changes", ())), seeds, folds, learns)
 
 
 @dataclass(frozen=True)
@@ -96,55 +100,72 @@ class Test:
         return sorted({clip.speaker for clip in self.clips})
 
 
-def trained(candidate: Candidate, test: Test, seed: int, data: Path, runs: Path) -> Embedder:
-    """The candidate's model of this fold and seed; a finished one is loaded."""
-    folder = runs / test.name.replace(" ", "-") / f"{candidate.name.replace(' ', '-')}-{seed}"
-    if not (folder / "done").exists():
-        split = runs / test.name.replace(" ", "-") / "split.csv"
-        test.write_split(split)
-        changes = (f"seed={seed}", f"data.manifests=[{data}]", f"data.split_file={split.resolve()}", *candidate.changes)
-        recipe: SpeakerRecipe = read_recipe(RECIPE, SpeakerRecipe, changes)
-        train_embedder(recipe, folder, resume=True)
-        (folder / "done").touch()
-    return Embedder.load(folder / "model")
+class Fold:
+    """One fold's models and scores, kept under `folder`: what is there already is read again."""
+
+    def __init__(self, test: Test, data: Path, runs: Path) -> None:
+        self.test = test
+        self.pairs = pairs_of(test.clips)
+        self._data = data
+        self._conditions = Conditions(data)
+        self._folder = runs / test.name.replace(" ", "-")
+
+    def scores(self, candidate: Candidate, seed: int) -> Scores:
+        """Scores of the fold's trials under all conditions."""
+        name = f"{candidate.name.replace(' ', '-')}-{seed}"
+        kept = self._folder / f"{name}.npz"
+        if not kept.exists():
+            recipe = self._recipe(candidate, seed)
+            embedder = self._trained(recipe, name) if candidate.learns else self._published(recipe)
+            np.savez(kept, **scored(self._heard(embedder), self.pairs, embedder.comparator))  # type: ignore[arg-type]
+            print(f"{self.test.name}: {name}", file=sys.stderr, flush=True)
+        with np.load(kept) as stored:
+            return {condition: stored[condition] for condition in CONDITIONS}
+
+    def _recipe(self, candidate: Candidate, seed: int) -> SpeakerRecipe:
+        split = self._folder / "split.csv"
+        if not split.exists():
+            self.test.write_split(split)
+        own = (f"seed={seed}", f"data.manifests=[{self._data}]", f"data.split_file={split.resolve()}")
+        recipe: SpeakerRecipe = read_recipe(RECIPE, SpeakerRecipe, (*own, *candidate.changes))
+        return recipe
+
+    def _trained(self, recipe: SpeakerRecipe, name: str) -> Embedder:
+        """The candidate's model; a finished one is loaded."""
+        if not (self._folder / name / "done").exists():
+            train_embedder(recipe, self._folder / name, resume=True)
+            (self._folder / name / "done").touch()
+        return Embedder.load(self._folder / name / "model")
+
+    def _published(self, recipe: SpeakerRecipe) -> Embedder:
+        """The published network as the recipe hears recordings, with a cohort of the same training speakers."""
+        data = read_split(recipe.data, recipe.split, "speaker")
+        network, published = recipe.network.build(), read_resemblyzer()
+        published.start(recipe.network, network)
+        info = describe(recipe, data, {}, "higher = same speaker")
+        means = cohort_means(Embedder(network, info), data)
+        return Embedder(network, info, Cohort(np.stack(list(means.values())), recipe.cohort_top))
+
+    def _heard(self, embedder: Embedder) -> dict[str, Vectors]:
+        """Voice prints of all clips under all conditions."""
+        found: dict[str, Vectors] = {}
+        for condition in CONDITIONS:
+            prints = prints_of(embedder, (self._conditions.put(clip, condition) for clip in self.test.clips))
+            found[condition] = np.stack([print_ for print_ in prints if print_ is not None])
+            if len(found[condition]) < len(prints):
+                raise DataError("a tested recording holds too little sound", where=condition)
+        return found
 
 
-def peer(info: ModelInfo, rows: Manifest) -> Embedder:
-    """The published network, heard by the same windows, with the cohort of the same training speakers."""
-    network = NETWORK.build()
-    read_resemblyzer().start(NETWORK, network)
-    alone = Embedder(network, info.model_copy(update={"calibration": None}))
-    means = speaker_means(alone, rows)
-    assert info.cohort is not None
-    return Embedder(network, alone.info, Cohort(np.stack(list(means.values())), info.cohort.top))
-
-
-def heard(embedder: Embedder, clips: list[Clip], conditions: Conditions) -> Prints:
-    """Voice prints of all clips under all conditions."""
-    return {
-        name: np.stack([embedder.embed(conditions.put(clip, name), RATE).vector for clip in clips])
-        for name in CONDITIONS
-    }
-
-
-def scores_of(embedder: Embedder, test: Test, conditions: Conditions, kept: Path) -> Scores:
-    """Scores of the fold's trials under all conditions, from `kept` where they are there."""
-    if not kept.exists():
-        found = scored(heard(embedder, test.clips, conditions), pairs_of(test.clips), embedder.comparator)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, **found)  # type: ignore[arg-type]
-    with np.load(kept) as stored:
-        return {name: stored[name] for name in CONDITIONS}
-
-
-def compared(candidate: Candidate, test: Test, seeds: list[Scores], peers: Scores) -> list[dict[str, object]]:
+def compared(candidate: Candidate, fold: Fold, peer: Scores) -> list[dict[str, object]]:
     """Rows of the result: one a condition and group."""
-    pairs = pairs_of(test.clips)
+    test, pairs = fold.test, fold.pairs
+    seeds = [fold.scores(candidate, seed) for seed in candidate.seeds]
     rows: list[dict[str, object]] = []
     for group, members in groups_of(test.clips, pairs).items():
         for condition in CONDITIONS:
-            ours: list[Floats] = [scores[condition] for scores in seeds]
-            found = against(test.clips, pairs, members, ours, peers[condition])
+            ours = [scores[condition] for scores in seeds]
+            found = against(test.clips, pairs, members, ours, peer[condition])
             place = {"candidate": candidate.name, "fold": test.name, "group": group, "condition": condition}
             counts = {"same": int((members & pairs.same).sum()), "different": int((members & ~pairs.same).sum())}
             figures = {name: asdict(interval) for name, interval in vars(found).items()}
@@ -162,44 +183,22 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     entries = yaml.safe_load((HERE / "candidates.yaml").read_text(encoding="utf-8"))
-    chosen = arguments.candidates or list(entries)
-    candidates = [Candidate.of(name, entries[name]) for name in chosen]
+    candidates = {name: Candidate.of(name, given) for name, given in entries.items()}
+    chosen = arguments.candidates or [name for name in candidates if name != PEER]
     data: Path = arguments.data.resolve()
-    rows, conditions = human_rows(data), Conditions(data)
+    rows = human_rows(data)
     clips = tested(read_clips(rows))
     result: list[dict[str, object]] = []
     for name in FOLDS:
-        test = Test.of(name, rows, clips)
-        result += judge_fold(test, [c for c in candidates if name in c.folds], data, arguments.runs, conditions)
-    says = {candidate.name: candidate.says for candidate in candidates}
+        fold = Fold(Test.of(name, rows, clips), data, arguments.runs)
+        peer = fold.scores(candidates[PEER], 1)
+        for candidate in (candidates[name] for name in chosen):
+            if fold.test.name in candidate.folds:
+                result += compared(candidate, fold, peer)
+    says = {name: candidate.says for name, candidate in candidates.items()}
     record = RunRecord.make("python benchmarks/left_out_speaker", {}).plain()
     document = {"result": {"says": says, "rows": result}, "record": record}
     write_atomically(arguments.output, json.dumps(document, indent=1) + "\n")
-
-
-def judge_fold(
-    test: Test, candidates: list[Candidate], data: Path, runs: Path, conditions: Conditions
-) -> list[dict[str, object]]:
-    """All candidates of one fold."""
-    folder = runs / test.name.replace(" ", "-")
-    result: list[dict[str, object]] = []
-    for candidate in candidates:
-        ours = []
-        for seed in candidate.seeds:
-            embedder = trained(candidate, test, seed, data, runs)
-            kept = folder / f"{candidate.name.replace(' ', '-')}-{seed}.npz"
-            ours.append(scores_of(embedder, test, conditions, kept))
-            print(f"{test.name}: {candidate.name}, seed {seed}", file=sys.stderr, flush=True)
-        windows = embedder.info.windows.name
-        kept = folder / f"{PEER}, {windows}.npz".replace(" ", "-").replace("/", "per")
-        if not kept.exists():
-            split = pl.read_csv(folder / "split.csv").filter(pl.col("split") == "train")
-            published = peer(embedder.info, test.rows.filter(pl.col("id").is_in(split["id"].to_list())))
-            scores_of(published, test, conditions, kept)
-        result += compared(candidate, test, ours, scores_of(embedder, test, conditions, kept))
-        for row in result[-6:]:
-            print(row["group"], row["condition"], row["candidate"], file=sys.stderr)
-    return result
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ CONDITIONS = ("full", "3 s", "2 s", "1 s", "telephone", "across")
 INFERRED = ("klettres_letters", "game_dialogue")  # their speakers are inferred
 TOO_SHORT = ("fsdd",)  # single digits: heard in training and cohort, not tested
 SHORTEST_S = 1.2  # of a tested recording once it is trimmed
-MOST_PER_SPEAKER = 4
+MOST_PER_SPEAKER = 3
 CHILD_YEARS = 13.0
 
 
@@ -73,7 +73,7 @@ def _clip(manifest: Manifest, row: Row, corpus: str) -> Clip:
 
 
 def tested(clips: Sequence[Clip]) -> list[Clip]:
-    """At most four recordings a speaker, the same at every call; too short ones are left out."""
+    """At most three recordings a speaker, the same at every call; too short ones are left out."""
     found: list[Clip] = []
     counts: dict[str, int] = {}
     for clip in sorted(clips, key=lambda clip: float(item_rng(0, 0, clip.id).random())):

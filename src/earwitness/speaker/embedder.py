@@ -86,7 +86,7 @@ class Embedder:
             end_s = max(end_s, group[-1].end_s)
             audible = [window for window in group if is_audible(window.samples)]
             if audible:
-                vectors.append(self._forward(audible))
+                vectors.append(self.forward(audible))
                 spans.extend(Segment(window.start_s, window.end_s) for window in audible)
         used = heard_seconds(spans)
         if used < SHORTEST_S:
@@ -101,7 +101,8 @@ class Embedder:
         return float(self.comparator.pairs(model[None], test.vector[None])[0])
 
     @torch.inference_mode()
-    def _forward(self, windows: list[Window]) -> Vectors:
+    def forward(self, windows: list[Window]) -> Vectors:
+        """Unit embeddings [W, D] of windows of equal length, in one batch."""
         waveforms = torch.stack([torch.from_numpy(window.samples) for window in windows])
         vectors = torch.nn.functional.normalize(self.network.embed(waveforms, None).mean, dim=1)
         return np.asarray(vectors.numpy(), np.float32)

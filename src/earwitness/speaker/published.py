@@ -52,8 +52,11 @@ class Published:
     notice: str = NOTICE
 
     def start(self, config: NetworkConfig, network: Network) -> None:
-        """Put the weights into a network. Raises `RecipeError` where `config` is not the published network."""
-        if config != NETWORK:
+        """Put the weights into a network. Raises `RecipeError` where `config` is not the published network.
+
+        A lead before each window needs no weights of its own.
+        """
+        if _without_lead(config) != NETWORK:
             raise RecipeError(
                 "the published weights fit the published network only",
                 where="network",
@@ -103,6 +106,17 @@ def renamed(tensors: dict[str, Any], where: object = None) -> dict[str, Tensor]:
             raise ModelError(f"holds '{name}', which has no place in the network", where=where)
         state[place] = value
     return state
+
+
+def _without_lead(config: NetworkConfig) -> NetworkConfig:
+    """The configuration with LSTMs that hear no zeros first."""
+    branches = [
+        branch.model_copy(update={"encoder": branch.encoder.model_copy(update={"lead": 0})})
+        if isinstance(branch.encoder, LstmConfig)
+        else branch
+        for branch in config.branches
+    ]
+    return config.model_copy(update={"branches": branches})
 
 
 def _tensors(file: Path) -> dict[str, Any]:

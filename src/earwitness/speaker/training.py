@@ -21,6 +21,7 @@ from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.metrics.bootstrap import Units
 from earwitness.nn.losses import MarginLoss
+from earwitness.speaker.batched import prints_of
 from earwitness.speaker.comparison import Vectors, enrol
 from earwitness.speaker.distillation import DistillationConfig, DistillationTask, Goals, Imitation, draw_back, goals
 from earwitness.speaker.embedder import COHORT_FILE, Embedder, VoicePrint
@@ -38,6 +39,7 @@ from earwitness.training.model_folder import CohortInfo, ModelInfo, load_weights
 from earwitness.training.tensors import as_half, tensor_bytes
 
 DIFFERENT_TRIALS = 20_000  # at most, drawn by seed; all same-speaker trials count
+MOST_IN_COHORT = 10  # recordings a speaker whose mean stands in the cohort; more hardly move it
 CLASS_WEIGHT_LENGTH = 0.1  # a cosine does not see it, but so short a vector turns ten times as fast as one of length 1
 LIMITS = (
     "proof of identity: a score says how much better two recordings fit one voice than two",
@@ -81,13 +83,9 @@ def _without(side: Manifest, corpora: Sequence[str]) -> Manifest:
 
 
 def add_cohort(model: Path, data: SplitData, top: int) -> None:
-    """Write the cohort of AS-norm into a model folder: the mean unit embedding of every training speaker.
-
-    A speaker who stands on another side too (a leak allowed by name) is left out.
-    """
+    """Write the cohort of AS-norm into a model folder."""
     embedder = Embedder.load(model)
-    others = pl.concat([data.dev.table["speaker"], data.test.table["speaker"]]).drop_nulls().unique()
-    means = speaker_means(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list())))
+    means = cohort_means(embedder, data)
     if not means:
         raise DataError("no training speaker can be heard, so there is no cohort", fix="Set cohort_top: 0.")
     vectors = torch.from_numpy(np.stack(list(means.values())))
@@ -95,6 +93,16 @@ def add_cohort(model: Path, data: SplitData, top: int) -> None:
     info = embedder.info.model_copy(update={"cohort": CohortInfo(speakers=len(means), top=top), "extra": extra})
     files = {COHORT_FILE: tensor_bytes(*as_half({"cohort": vectors}))}
     save_model(model, info, load_weights(model), half=True, files=files)
+
+
+def cohort_means(embedder: Embedder, data: SplitData) -> dict[str, Vectors]:
+    """The mean unit embedding [D] of every training speaker, over at most ten recordings.
+
+    A speaker who stands on another side too (a leak allowed by name) is left out.
+    """
+    others = pl.concat([data.dev.table["speaker"], data.test.table["speaker"]]).drop_nulls().unique()
+    few = pl.int_range(pl.len()).over("speaker") < MOST_IN_COHORT
+    return speaker_means(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list()) & few))
 
 
 def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
@@ -117,10 +125,13 @@ def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
 
 def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
     """Each speaker's unit mean of the unit voice prints of the rows; who cannot be heard in any row is not in it."""
+    rows = [row for row in manifest.rows() if row.speaker is not None]
+    rate = embedder.info.rate
+    samples = (load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples for row in rows)
     found: dict[str, list[Vectors]] = {}
-    for row, heard in _heard(embedder, manifest, "clean"):
-        if row.speaker is not None:
-            found.setdefault(row.speaker, []).append(heard.vector)
+    for row, print_ in zip(rows, prints_of(embedder, samples), strict=True):
+        if print_ is not None:
+            found.setdefault(str(row.speaker), []).append(print_)
     return {speaker: enrol(np.stack(vectors)) for speaker, vectors in sorted(found.items())}
 
 
@@ -150,13 +161,9 @@ def _goals(
     speaker_of = {row.id: speakers.index(row.speaker) for row in train.rows()}
     heard: list[dict[str, Vectors]] = []
     for speed in recipe.speeds:
-        prints = {}
-        for item in whole_utterances(recipe, train, speed):
-            try:
-                prints[item.id] = teacher.embed(item.samples.numpy(), item.rate).vector
-            except AudioError:  # too short a sound to be heard alone
-                continue
-        heard.append(prints)
+        prints = prints_of(teacher, (item.samples.numpy() for item in whole_utterances(recipe, train, speed)))
+        named = zip(speaker_of, prints, strict=True)
+        heard.append({name: print_ for name, print_ in named if print_ is not None})
     return goals(heard, speaker_of, config)
 
 

@@ -1,10 +1,13 @@
-"""The tests of a speaker embedder after its training: pairs of held-out recordings, whole, short and over telephone.
+"""The tests of a speaker embedder after its training: pairs of held-out recordings, whole, short and over telephone;
+the whole ones also by age and corpus.
 
     SIDE.trials.txt              all pairs of one speaker, and of two as many as fit: enrolment, test, target|nontarget
     SIDE.CONDITION.scores.csv    the trials scored; `earwitness evaluate speaker` reads it
     SIDE.CONDITION.json          its figures
+    SIDE.full.GROUP.*            the same of the trials of one group (`trial_groups`)
 
-CONDITION is full, short (both recordings cut to 2 s), telephone (300-3400 Hz), or plain (full, without the cohort).
+CONDITION is full, short or second (both recordings cut to 2 or 1 s), telephone (300-3400 Hz), or plain (full, without
+the cohort).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from earwitness.evaluation.assessing.outcome import (
     read_side,
     results_folder,
 )
+from earwitness.evaluation.assessing.trial_groups import group_tables
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.results.evaluating import evaluate
@@ -48,13 +52,14 @@ from earwitness.training.conditions import put_under
 from earwitness.training.model_folder import ModelInfo, TestedRanges
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
 
-SHORT_S = 2.0
+CUTS_S = {"short": 2.0, "second": 1.0}
 TELEPHONE_HZ = 3_400.0
 MOST_NONTARGETS = 30_000
 SIDES = {"dev": "dev side (used to choose epochs and to fit the calibration)", "test": "test side"}
 CONDITIONS = {
     "full": "whole recordings",
     "short": "both cut to 2 s",
+    "second": "both cut to 1 s",
     "telephone": "both in a telephone band (300-3400 Hz)",
 }
 PLAIN = "whole recordings, without score normalisation"
@@ -130,8 +135,8 @@ class _Altered(Embedder):
 def _put_under(condition: str, samples: Samples, rate: int) -> Samples:
     if condition == "telephone":
         return put_under("narrow_band", samples, rate, item_rng(0, 0, "telephone"))
-    if condition == "short":
-        length = round(SHORT_S * rate)
+    if condition in CUTS_S:
+        length = round(CUTS_S[condition] * rate)
         start = max(0, (len(samples) - length) // 2)
         return samples[start : start + length]
     return samples
@@ -152,6 +157,9 @@ def _parts(name: str, side: Manifest, embedder: Embedder, results: Path, options
         # a leak between the sides was refused, or allowed by name, when they were drawn; the card says so
         score_trials(side, trials, listener, output, allow_leak=True, resume=True)
         yield _judged(f"{SIDES[name]}, {words[condition]}", condition, output, options)
+        if condition == "full":
+            for group, table in group_tables(side, output):
+                yield _judged(f"{SIDES[name]}, {words[condition]}, {group}", "group", table, options)
 
 
 def _uncalibrated(info: ModelInfo) -> ModelInfo:
@@ -210,7 +218,7 @@ def _ranges(sides: list[Manifest], train: Manifest | None) -> TestedRanges:
     """What the held-out recordings covered, beside what training had."""
     languages = pl.concat([side.table["language"] for side in sides]).drop_nulls().unique().sort()
     return TestedRanges(
-        min_speech_s=SHORT_S,
+        min_speech_s=min(CUTS_S.values()),
         min_bandwidth_hz=TELEPHONE_HZ,
         languages=tuple(languages),
         notes=(_amount("tested on", sides), *([_amount("trained on", [train])] if train else [])),
