@@ -87,6 +87,8 @@ def test_sliding_hears_everything() -> None:
     (short,) = cut(np.arange(10_000, dtype=np.float32), RATE, Sliding(length_s=1, hop_s=0.5))
     assert np.array_equal(short.samples, np.tile(np.arange(10_000), 2)[:16_000])
     assert short.end_s == 10_000 / RATE
+    (as_it_is,) = cut(np.arange(10_000, dtype=np.float32), RATE, Sliding(length_s=1, hop_s=0.5, repeat=False))
+    assert np.array_equal(as_it_is.samples, np.arange(10_000))
 
 
 @given(count=st.integers(1, 3000), length=st.integers(1, 400), hop=st.integers(1, 400))

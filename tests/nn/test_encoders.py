@@ -145,6 +145,14 @@ def test_the_d_vector_network_can_be_hosted() -> None:
     torch.testing.assert_close(ours, by_hand)
 
 
+def test_a_lead_is_zeros_heard_first_and_not_given_back() -> None:
+    plain, led = LstmConfig(hidden=4, layers=2).build(3), LstmConfig(hidden=4, layers=2, lead=5).build(3)
+    led.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 7, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(led(Frames(x)).values, plain(Frames(F.pad(x, (0, 0, 5, 0)))).values[:, 5:])
+
+
 def test_identity_returns_its_frames() -> None:
     frames = Frames(torch.randn(1, 2, 3))
     assert IdentityConfig().build(3)(frames) is frames
