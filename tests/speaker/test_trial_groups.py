@@ -19,7 +19,7 @@ def side(corpus_of: dict[str, str]) -> Manifest:
         for name, age in AGES.items()
         for part in (1, 2)
     ]
-    return Manifest(pl.DataFrame(rows, infer_schema_length=None), Path("."))
+    return Manifest(pl.DataFrame(rows, infer_schema_length=None), Path())
 
 
 def table(path: Path, manifest: Manifest) -> Path:
