@@ -118,11 +118,12 @@ def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_
     }
     left_behind = {name: torch.zeros(1) for name in LOSS_PARAMETERS}
     torch.save({"model_state": {**theirs, **left_behind}}, tmp_path / "published.pt")
-    plain = {**recipe.model_dump(), "margin": None, "distillation": {"shortest_s": 0.4, "keep": 0.5}}
+    plain = {**recipe.model_dump(), "margin": None, "distillation": {"shortest_s": 0.4, "keep": 0.5, "first_layers": 1}}
     plain |= {"network": NETWORK.model_dump(), "speeds": (1.0, 0.9)}
     plain |= {"start_from": "resemblyzer", "start_file": tmp_path / "published.pt"}
     model = train_embedder(SpeakerRecipe.model_validate(plain), tmp_path / "run")
     weights = load_weights(model)
-    moved = {name: float((weights[name] - weight).abs().max()) for name, weight in network.state_dict().items()}
+    moved = {name: float((weights[name] - weight.half()).abs().max()) for name, weight in network.state_dict().items()}
     assert 0 < max(moved.values()) < 0.1
+    assert {name for name, distance in moved.items() if distance} == {name for name in moved if name.endswith("_l0")}
     assert read_model_info(model).extra["started_from"]["weights"] == "published.pt"  # type: ignore[index]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from earwitness.core.config import Config
 from earwitness.core.errors import DataError
 from earwitness.corpora.batch import Batch
+from earwitness.nn.network import Network
 from earwitness.speaker.comparison import Vectors, enrol, unit
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
 from earwitness.training.task import Losses
@@ -32,7 +33,8 @@ class DistillationConfig(Config):
 
     A goal is the unit vector of (1 - `speaker_share`) x the utterance's print + `speaker_share` x its speaker's mean.
     Crops of a batch are cut to a length drawn between `shortest_s` and the recipe's `crop_s`. What is kept at the end
-    is `keep` x the learnt weights + (1 - `keep`) x the published ones.
+    is `keep` x the learnt weights + (1 - `keep`) x the published ones. `first_layers`: only so many LSTM layers learn,
+    from the input on (None: the whole network); what a channel does to sound, it does before that is a voice.
     """
 
     speaker_share: float = Field(0.5, ge=0, le=1)
@@ -40,6 +42,7 @@ class DistillationConfig(Config):
     scale: float = Field(20.0, gt=0)
     shortest_s: float = Field(1.0, gt=0)
     keep: float = Field(1.0, gt=0, le=1)
+    first_layers: int | None = Field(None, ge=1)
 
 
 @dataclass(frozen=True)
@@ -129,3 +132,10 @@ def draw_back(trainee: SpeakerTrainee, start: Mapping[str, Tensor], keep: float)
     """Move the network's weights to `keep` x themselves + (1 - `keep`) x those it started from."""
     for name, weight in trainee.network.named_parameters():
         weight.lerp_(start[name].to(weight), 1 - keep)
+
+
+def freeze_all_but(network: Network, layers: int) -> None:
+    """Let nothing learn but the first `layers` LSTM layers of each branch."""
+    learning = tuple(f"_l{layer}" for layer in range(layers))
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(".lstm." in name and name.endswith(learning))

@@ -23,7 +23,15 @@ from earwitness.metrics.bootstrap import Units
 from earwitness.nn.losses import MarginLoss
 from earwitness.speaker.batched import prints_of
 from earwitness.speaker.comparison import Vectors, enrol
-from earwitness.speaker.distillation import DistillationConfig, DistillationTask, Goals, Imitation, draw_back, goals
+from earwitness.speaker.distillation import (
+    DistillationConfig,
+    DistillationTask,
+    Goals,
+    Imitation,
+    draw_back,
+    freeze_all_but,
+    goals,
+)
 from earwitness.speaker.embedder import COHORT_FILE, Embedder, VoicePrint
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
 from earwitness.speaker.published import Published, read_resemblyzer
@@ -146,6 +154,8 @@ def _trainee(
     beginning = Embedder(network, _describe(recipe, data, {}, published))
     if recipe.distillation is not None:
         aims = _goals(recipe, recipe.distillation, beginning, data.train, speakers)
+        if recipe.distillation.first_layers is not None:
+            freeze_all_but(network, recipe.distillation.first_layers)
         return SpeakerTrainee(network, Imitation(recipe.distillation, aims)), DistillationTask()
     assert recipe.margin is not None
     margin = recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds))
