@@ -90,10 +90,10 @@ def groups_of(clips: Sequence[Clip], pairs: Pairs) -> dict[str, NDArray[np.bool_
 
 @dataclass(frozen=True)
 class Against:
-    """EERs in % with 95 % intervals: a candidate (mean of its seeds), its peer, and candidate minus peer."""
+    """EERs in % with 95 % intervals: a candidate's (mean of its seeds), its peer's, and candidate minus peer."""
 
-    candidate: Interval
-    peer: Interval
+    eer: Interval
+    peer_eer: Interval
     difference: Interval
 
 
