@@ -13,13 +13,15 @@ class Targets:
     """What a task learns from, [B] each; None where the task did not ask for it.
 
     `label` is int64, 1 bona fide and 0 spoof (-1 unknown); `speaker` an int64 class index (-1 unknown); `age` float32
-    years (NaN unknown); `emotion` an int64 class index (-1 unknown).
+    years (NaN unknown); `emotion` an int64 class index (-1 unknown); `members` bool [B, M], which members of a
+    committee learn from the utterance.
     """
 
     label: Tensor | None = None
     speaker: Tensor | None = None
     age: Tensor | None = None
     emotion: Tensor | None = None
+    members: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""

@@ -8,6 +8,8 @@ from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
 from earwitness.core.errors import AudioError, DataError
 from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.splits import FoldSplit
+from earwitness.deepfake.committee import train_committee
 from earwitness.deepfake.detector import Detector
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.task import DetectionTask
@@ -28,6 +30,8 @@ def train_detector(
     Gives the model's folder. Raises `DataError`, `LeakError`, `RecipeError` and `UsageError` as the steps do.
     """
     folder = Path(folder)
+    if isinstance(recipe.split, FoldSplit):
+        return train_committee(recipe, folder, resume=resume)
     data = read_split(recipe.data, recipe.split, "detection", recipe.split.shared_voices, allow_leak)
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from earwitness.core.config import Config
@@ -20,6 +20,7 @@ from earwitness.nn.layers.frozen import frozen_keys, keep_frozen_in_eval
 from earwitness.nn.layers.grouping import run_by_length
 from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig
 from earwitness.nn.types import Embedding, Frames
+from earwitness.nn.votes import VotesConfig
 
 
 class BranchConfig(Config):
@@ -51,12 +52,19 @@ class EmbeddingConfig(Config):
 
 class NetworkConfig(Config):
     """Branches' vectors are concatenated. `outputs`: logits, or None for a network that embeds alone. `dropout` stands
-    before the classifier."""
+    before the classifier, which is linear, or `votes`: small classifiers on each branch alone."""
 
     branches: list[BranchConfig] = Field(min_length=1)
     embedding: EmbeddingConfig | None = None
     outputs: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    votes: VotesConfig | None = None
+
+    @model_validator(mode="after")
+    def _votes_stand_alone(self) -> NetworkConfig:
+        if self.votes is not None and (self.embedding is not None or self.outputs is None):
+            raise ValueError("votes need `outputs`, and read the branches' own vectors: leave `embedding` out")
+        return self
 
     def build(self) -> Network:
         """With random weights (pretrained front-ends bring theirs). Raises `RecipeError` where sizes don't fit."""
@@ -64,8 +72,14 @@ class NetworkConfig(Config):
         pooled = sum(branch.dim for branch in branches)
         embedding = None if self.embedding is None else self.embedding.build(pooled)
         dim = pooled if embedding is None else embedding.dim
-        classifier = None if self.outputs is None else nn.Linear(dim, self.outputs)
+        classifier = self._classifier([branch.dim for branch in branches], dim)
         return Network(branches, embedding, classifier, self.dropout)
+
+    def _classifier(self, dims: list[int], dim: int) -> nn.Module | None:
+        """From the branches' dims, or from the embedding's."""
+        if self.outputs is None:
+            return None
+        return nn.Linear(dim, self.outputs) if self.votes is None else self.votes.build(dims, self.outputs)
 
 
 class Branch(nn.Module):
@@ -112,7 +126,7 @@ class Network(nn.Module):
         self,
         branches: Sequence[Branch],
         embedding: EmbeddingLayer | None,
-        classifier: nn.Linear | None,
+        classifier: nn.Module | None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -133,6 +147,10 @@ class Network(nn.Module):
             raise ModelError(f"{len(features)} feature set(s) for {len(self.branches)} branch(es)")
         return self._project(self._joined(features))
 
+    def classify_pooled(self, vectors: Tensor) -> Tensor:
+        """Joined vectors of the branches, computed before, [B, sum of dims] -> logits [B, outputs]."""
+        return self.classify(self._project(Embedding(vectors)))
+
     def classify(self, embedding: Embedding) -> Tensor:
         """Embedding [B, dim] -> logits [B, outputs]. Raises `ModelError` where the network has no classifier."""
         if self.classifier is None:
@@ -146,7 +164,7 @@ class Network(nn.Module):
     def back_end(self) -> BackEnd:
         """Encoder, pooling and classifier, sharing this network's weights. Raises `RecipeError` where there is not one
         branch, or no classifier, or an embedding layer between."""
-        if len(self.branches) != 1 or self.embedding is not None or self.classifier is None:
+        if len(self.branches) != 1 or self.embedding is not None or not isinstance(self.classifier, nn.Linear):
             raise RecipeError("a back-end is one branch with a classifier and no embedding layer")
         branch = self.branches[0]
         return BackEnd(branch.encoder, branch.pooling, self.classifier)  # type: ignore[arg-type]

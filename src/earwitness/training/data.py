@@ -100,28 +100,29 @@ def train_batches(
     recipe: UtteranceRecipe, train: Manifest, speakers: Vocabulary | None = None, speeds: tuple[float, ...] = (1.0,)
 ) -> EpochBatches:
     """The training side by the recipe's crops, perturbations and balance; at every speed a speaker is another class."""
-    dataset = UtteranceDataset(train, replace(_options(recipe), speeds=speeds), speakers)
+    dataset = UtteranceDataset(train, replace(utterance_options(recipe), speeds=speeds), speakers)
     order = BalancedSampler(train, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
     return EpochBatches(dataset, order, recipe.loop.workers)
 
 
 def whole_utterances(recipe: UtteranceRecipe, side: Manifest, speed: float = 1.0) -> Iterator[Utterance]:
     """Every row once, in order, trimmed as the recipe trims, played at a speed; neither cut nor perturbed."""
-    whole = replace(_options(recipe), crop_s=None, perturbation=None, speeds=(speed,), keep_in_memory=False)
+    whole = replace(utterance_options(recipe), crop_s=None, perturbation=None, speeds=(speed,), keep_in_memory=False)
     dataset = UtteranceDataset(side, whole)
     return (dataset[place] for place in range(len(dataset)))
 
 
 def dev_batches(recipe: UtteranceRecipe, dev: Manifest, speakers: Vocabulary | None = None) -> FixedBatches:
     """Dev rows clean and perturbed, each once, from their start: epochs are chosen by both together."""
-    perturbed = replace(_options(recipe), crop_from="start")
+    perturbed = replace(utterance_options(recipe), crop_from="start")
     clean = replace(perturbed, perturbation=None)
     kinds = (clean, perturbed) if recipe.perturbations else (clean,)
     datasets = [UtteranceDataset(dev, options, speakers) for options in kinds]
     return FixedBatches(datasets, recipe.loop.batch_size, recipe.loop.workers)
 
 
-def _options(recipe: UtteranceRecipe) -> UtteranceOptions:
+def utterance_options(recipe: UtteranceRecipe) -> UtteranceOptions:
+    """How a recipe's training rows become samples."""
     return UtteranceOptions(
         rate=recipe.audio.rate,
         crop_s=recipe.audio.crop_s,
@@ -139,7 +140,7 @@ class EpochBatches:
         self._data = data
         self._order = order
         self._chosen = _Chosen()
-        self._loader = _loader(data, self._chosen, workers)
+        self._loader = batch_loader(data, self._chosen, workers)
 
     def count(self, epoch: int) -> int:
         """Batches in this epoch."""
@@ -157,7 +158,7 @@ class FixedBatches:
     """All rows of some data sets once, in order, the same each time: dev data for `fit`."""
 
     def __init__(self, datasets: Sequence[UtteranceDataset], batch_size: int, workers: int = 0) -> None:
-        self._loaders = [_loader(data, _Chosen(_in_order(len(data), batch_size)), workers) for data in datasets]
+        self._loaders = [batch_loader(data, _Chosen(in_order(len(data), batch_size)), workers) for data in datasets]
 
     def __len__(self) -> int:
         return sum(len(loader) for loader in self._loaders)
@@ -180,11 +181,15 @@ class _Chosen:
         return iter(self.batches)
 
 
-def _in_order(rows: int, size: int) -> list[list[int]]:
+def in_order(rows: int, size: int) -> list[list[int]]:
+    """The places 0 to `rows` - 1 in batches of `size`."""
     return [list(range(start, min(start + size, rows))) for start in range(0, rows, size)]
 
 
-def _loader(data: UtteranceDataset, chosen: _Chosen, workers: int) -> DataLoader[Batch]:
+def batch_loader(
+    data: UtteranceDataset, chosen: _Chosen | list[list[int]], workers: int
+) -> DataLoader[Batch]:
+    """The batches of these rows, in this order."""
     return DataLoader(
         data,  # type: ignore[arg-type]  # collate makes batches of utterances
         batch_sampler=chosen,

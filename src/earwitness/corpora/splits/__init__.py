@@ -3,6 +3,7 @@
     split(manifest, DetectionSplit(test_families=("istftnet",), shared_voices=("lj",)))
 
 A rule is one file here and one line in `SplitConfig`. All rules are deterministic: the draw is a hash of seed and name.
+`FoldSplit` is no such rule: it puts rows into folds instead of on sides.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import Field
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.splits.by_column import ByColumn
 from earwitness.corpora.splits.detection import DetectionSplit
+from earwitness.corpora.splits.folds import Folds, FoldSplit
 from earwitness.corpora.splits.grouping import NON_COMMERCIAL, exclude_licences
 from earwitness.corpora.splits.speaker import SpeakerSplit
 
@@ -25,4 +27,14 @@ def split(manifest: Manifest, config: ByColumn | DetectionSplit | SpeakerSplit) 
     return config.split(manifest)
 
 
-__all__ = ["NON_COMMERCIAL", "ByColumn", "DetectionSplit", "SpeakerSplit", "SplitConfig", "exclude_licences", "split"]
+__all__ = [
+    "NON_COMMERCIAL",
+    "ByColumn",
+    "DetectionSplit",
+    "FoldSplit",
+    "Folds",
+    "SpeakerSplit",
+    "SplitConfig",
+    "exclude_licences",
+    "split",
+]

@@ -89,14 +89,14 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
         tested=_ranges(whole.scores, train, test),
         thresholds={DEV_THRESHOLD: threshold},
         limits=(EVIDENCE,),
-        known_failures=tuple(_failures([*rows, *alarms])),
-        inconclusive=(*leaks_of(detector.info), *_unproven(unseen, twins)),
+        known_failures=tuple(failures([*rows, *alarms])),
+        inconclusive=(*leaks_of(detector.info), *unproven(unseen, twins)),
         polarity=polarity,
     )
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One stretch of the test side, judged; `comparison` is with the control, or `unmatched` says why there is none."""
 
     words: str
@@ -134,20 +134,20 @@ class _Bench:
             trivial_scores(self.train, self.test, self.options.seed).write(path)
         return path
 
-    def part_of(self, whole: _Part, name: str, words: str, manifest: Manifest) -> _Part | None:
+    def part_of(self, whole: Part, name: str, words: str, manifest: Manifest) -> Part | None:
         """A part of the test side from the scores that are there; the side itself where it is all of it; None where one
         class is missing."""
         if manifest.table["label"].drop_nulls().n_unique() < 2:
             return None
         if len(manifest) == len(self.test):
-            return _Part(words, whole.scores, (), whole.comparison, whole.unmatched)
+            return Part(words, whole.scores, (), whole.comparison, whole.unmatched)
         manifest.write(self.results / f"{name}.csv")
         table = read_table(self.results / "test.scores.csv")
         ids = manifest.table["id"].implode()
         write_table(table.filter(pl.col("id").is_in(ids)), self.results / f"{name}.scores.csv")
         return self.judged(name, words, control=True)
 
-    def judged(self, name: str, words: str, control: bool = False) -> _Part:
+    def judged(self, name: str, words: str, control: bool = False) -> Part:
         """Figures of a part, beside the control where it is asked for; `NAME.json` can be reproduced."""
         path, scores = self.results / f"{name}.json", self.read(name)
         by = tuple(column for column in ("family", "language") if column in scores.table.columns)
@@ -160,11 +160,11 @@ class _Bench:
         )
         found = evaluate(request)
         write_result_file(path, found)
-        rows = list(_figures(words, found.judgement, path, name == "test"))
+        rows = list(figures(words, found.judgement, path, "test side" if name == "test" else None))
         comparison = None if found.control is None else found.control.comparison
         if comparison is not None:
-            rows.extend(_against(words, comparison, path))
-        return _Part(words, scores, tuple(rows), comparison, found.no_control)
+            rows.extend(against(words, comparison, path))
+        return Part(words, scores, tuple(rows), comparison, found.no_control)
 
 
 class _OverTelephone(Detector):
@@ -182,21 +182,21 @@ class _OverTelephone(Detector):
         return self.score(recording.samples, recording.rate)
 
 
-def _figures(words: str, judgement: Judgement, path: Path, everything: bool) -> Iterator[ResultRow]:
-    """The pooled EER; for the whole side further measures, families and systems."""
+def figures(words: str, judgement: Judgement, path: Path, side: str | None) -> Iterator[ResultRow]:
+    """The pooled EER; for a whole `side`, called so, further measures, families and systems."""
     files = judgement.positives + judgement.negatives
     for measure in judgement.measures:
         if measure.name == "EER":
             yield figure(words, EER, measure.interval, files, path)
-        elif everything and measure.scale in ("bits", "cost") and not measure.name.startswith("actDCF"):
+        elif side and measure.scale in ("bits", "cost") and not measure.name.startswith("actDCF"):
             yield figure(words, measure.name, measure.interval, files, path)
-    for group in judgement.groups if everything else ():
+    for group in judgement.groups if side else ():
         if group.eer is not None and group.column in ("family", "system"):
-            data = f"test side, {group.column} {group.value} against all real speech"
+            data = f"{side}, {group.column} {group.value} against all real speech"
             yield figure(data, EER, group.eer, group.positives + group.negatives, path)
 
 
-def _against(words: str, found: Comparison, path: Path) -> Iterator[ResultRow]:
+def against(words: str, found: Comparison, path: Path) -> Iterator[ResultRow]:
     yield figure(f"{words}: the {NAME}", EER, found.eer.second, found.rows, path)
     yield figure(f"{words}: model minus {NAME}", EER, found.eer.difference, found.rows, path)
 
@@ -231,14 +231,14 @@ def _false_alarms(bench: _Bench, scores: LabelledScores, threshold: float) -> It
         names = sorted(spoken["language"])
         groups += [(f"real speech, language {name}", real.filter(pl.col("language") == name)) for name in names]
     rows = [
-        figure(words, FALSE_ALARMS, _share_below(group, threshold, bench.options), group.height, path)
+        figure(words, FALSE_ALARMS, share_below(group, threshold, bench.options), group.height, path)
         for words, group in groups
     ]
     write_result(path, "earwitness model card .", rows, threshold=threshold, threshold_from=DEV_THRESHOLD)
     yield from rows
 
 
-def _share_below(rows: pl.DataFrame, threshold: float, options: JudgeOptions) -> Interval:
+def share_below(rows: pl.DataFrame, threshold: float, options: JudgeOptions) -> Interval:
     """The share of scores below the threshold: over speakers where there are several, else exact over files."""
     below = (rows["score"] < threshold).to_numpy().astype(np.float64)
     if "speaker" in rows.columns and not rows["speaker"].null_count() and rows["speaker"].n_unique() > 1:
@@ -264,7 +264,7 @@ def _ranges(scores: LabelledScores, train: Manifest, test: Manifest) -> TestedRa
         min_speech_s=None if shortest is None else round(float(shortest), 1),
         min_bandwidth_hz=TELEPHONE_HZ,
         languages=tuple(languages),
-        notes=(_amount("tested on", test), _amount("trained on", train), *_unjudged(scores)),
+        notes=(amount("tested on", test), amount("trained on", train), *_unjudged(scores)),
     )
 
 
@@ -274,7 +274,7 @@ def _unjudged(scores: LabelledScores) -> list[str]:
     return [f"{len(scores.failed)} file(s) of the test side could not be judged and are in no figure"]
 
 
-def _amount(use: str, side: Manifest) -> str:
+def amount(use: str, side: Manifest) -> str:
     """How much speech of how many systems a side holds, in words."""
     spoof = side.table.filter(pl.col("label") == "spoof")
     systems, families = (spoof[column].drop_nulls().n_unique() for column in ("system", "family"))
@@ -283,7 +283,7 @@ def _amount(use: str, side: Manifest) -> str:
     return f"{use} {minutes(side):.0f} minutes: {real} real files, {made}"
 
 
-def _failures(rows: list[ResultRow]) -> Iterator[str]:
+def failures(rows: list[ResultRow]) -> Iterator[str]:
     """In words, what the figures say goes wrong; the control's own failures are not the model's."""
     for row in rows:
         if words := misleading(row):
@@ -296,7 +296,7 @@ def _failures(rows: list[ResultRow]) -> Iterator[str]:
             yield f"{row.data}: {row.value:.0f} % of {row.files} files lie below the threshold of equal dev errors"
 
 
-def _unproven(unseen: _Part | None, twins: _Part | None) -> Iterator[str]:
+def unproven(unseen: Part | None, twins: Part | None) -> Iterator[str]:
     """Why it is not shown to know more than how its corpora were made."""
     for part, words in ((unseen, "families never heard before"), (twins, "twins of real recordings")):
         if part is None:

@@ -9,8 +9,10 @@ from typing import Annotated
 from pydantic import Field
 
 from earwitness.core.errors import ModelError
+from earwitness.deepfake.committee import ROWS
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.training import train_detector
+from earwitness.evaluation.assessing.committee import assess_committee
 from earwitness.evaluation.assessing.detector import assess_detector
 from earwitness.evaluation.assessing.embedder import assess_embedder
 from earwitness.evaluation.assessing.outcome import write_card
@@ -47,7 +49,8 @@ def assess_run(folder: str | Path, options: JudgeOptions | None = None) -> Model
     model = folder / "model"
     info = verify_model(model)
     if info.task == "deepfake":
-        return write_card(model, assess_detector(model, folder, options))
+        assess = assess_committee if (folder / ROWS).is_file() else assess_detector
+        return write_card(model, assess(model, folder, options))
     if info.task == "speaker":
         return write_card(model, assess_embedder(model, folder, options))
     raise ModelError(f"no room of this version tests '{info.task}'", where=model)

@@ -104,6 +104,23 @@ def cross_validated_scores(test: Manifest, seed: int = 0) -> ControlScores:
     return ControlScores(_table(rows, scores, errors), len(readable), unread)
 
 
+def left_out_scores(
+    rows: Manifest, fold: NDArray[np.int64], heard: NDArray[np.bool_], judged: NDArray[np.bool_], seed: int = 0
+) -> ControlScores:
+    """Scores of the judged rows, those of fold k by a control that learnt from the rows with `heard[:, k]`; all [R]."""
+    labels, everything = _training_rows(rows)
+    features, errors = trivial_features(rows, everything)
+    readable = np.array([not error for error in errors])
+    scores = np.full(len(everything), np.nan)
+    for k in np.unique(fold[judged]):
+        learn, held_out = readable & heard[:, k], readable & judged & (fold == k)
+        scores[held_out] = _fit(features[learn], labels[learn], seed)(features[held_out])
+    places = np.flatnonzero(judged)
+    table = _table([everything[i] for i in places], scores[places], [errors[i] for i in places])
+    unread = tuple(row.id for row, error in zip(everything, errors, strict=True) if error)
+    return ControlScores(table, int(readable.sum()), unread)
+
+
 def _groups(rows: list[Row]) -> NDArray[np.str_]:
     """What must stay in one fold: the speaker of a bona fide row, the system of a spoof; by itself where not known."""
     names = [row.speaker if row.label == "bonafide" else row.system for row in rows]

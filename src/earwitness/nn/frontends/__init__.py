@@ -7,6 +7,7 @@ from pydantic import Field
 from earwitness.nn.frontends.base import Frontend
 from earwitness.nn.frontends.encoder import EncoderFrontend, run_together
 from earwitness.nn.frontends.fbank import FbankConfig
+from earwitness.nn.frontends.fine_structure import FineStructureConfig
 from earwitness.nn.frontends.lfcc import LFCCConfig
 from earwitness.nn.frontends.log_mel import DVECTOR_MEL, LogMelConfig
 from earwitness.nn.frontends.pretrained import PretrainedConfig
@@ -14,7 +15,7 @@ from earwitness.nn.frontends.waveform import WaveformConfig
 from earwitness.nn.frontends.whisper import WhisperConfig
 
 FrontendConfig = Annotated[
-    LFCCConfig | LogMelConfig | FbankConfig | WaveformConfig | PretrainedConfig | WhisperConfig,
+    LFCCConfig | LogMelConfig | FbankConfig | FineStructureConfig | WaveformConfig | PretrainedConfig | WhisperConfig,
     Field(discriminator="kind"),
 ]
 
@@ -22,6 +23,7 @@ __all__ = [
     "DVECTOR_MEL",
     "EncoderFrontend",
     "FbankConfig",
+    "FineStructureConfig",
     "Frontend",
     "FrontendConfig",
     "LFCCConfig",

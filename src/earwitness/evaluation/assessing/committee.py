@@ -1,0 +1,245 @@
+"""The tests of a committee: what each member left out, beside a control that left out the same.
+
+    left-out.*        all judged rows but the copies of `corpus expand --twins`: pooled, by family, length and language
+    twins.*           human recordings with judged copies, and these copies
+    narrow-band.*     the first in a telephone band
+    false_alarms.json human speech below the threshold of equal left-out errors: by voice, corpus and language
+    abstention.json   errors among all, and among those whose ratio is far enough from even
+    control.scores.csv
+
+A committee that is not shown to be better than the control, on what is left out and on twins, does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.tables import read_table, write_table
+from earwitness.deepfake.committee import JUDGED, ROWS
+from earwitness.evaluation.assessing.detector import (
+    FALSE_ALARMS,
+    FEWEST_OF_A_LANGUAGE,
+    TELEPHONE_HZ,
+    Part,
+    against,
+    amount,
+    failures,
+    figures,
+    share_below,
+    unproven,
+)
+from earwitness.evaluation.assessing.outcome import EER, EVIDENCE, Outcome, figure, results_folder, write_result
+from earwitness.evaluation.judging.judge import JudgeOptions, judge
+from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
+from earwitness.evaluation.judging.trivial import left_out_scores
+from earwitness.evaluation.results.evaluating import evaluate
+from earwitness.evaluation.results.files import write_result_file
+from earwitness.evaluation.results.requests import NONE, EvaluateRequest
+from earwitness.metrics.bootstrap import Interval, Units, bootstrap
+from earwitness.metrics.detection import eer
+from earwitness.training.card import ResultRow
+from earwitness.training.model_folder import TestedRanges, read_model_info
+from earwitness.training.polarity import PolarityProbe
+
+THRESHOLD = "left-out EER"
+ABSTAIN = "abstain below |llr|"
+ANSWERED = 0.85  # of the other folds' recordings, by which the limit of abstention is set
+OWN_COPIES = "twin-"  # how systems of `corpus expand --twins` are named
+MEAN = "EER (interpolated), mean over systems with 10 files or more, %"
+FEWEST_FILES = 10  # of a system, to count in the mean
+SHORT_S, LONG_S = 2.0, 4.0
+
+
+def assess_committee(model: str | Path, run: str | Path, options: JudgeOptions | None = None) -> Outcome:
+    """Judge the left-out scores of a run; writes into `run/results`. Raises `DataError` for changed tables."""
+    run, info = Path(run), read_model_info(model)
+    bench = _Bench(run, results_folder(run, info), Manifest.read(run / ROWS), options or JudgeOptions())
+    judged = bench.rows.filter(pl.col("judged") == JUDGED)
+    own = pl.col("system").str.starts_with(OWN_COPIES).fill_null(False)
+    rest = judged.filter(~own)
+    whole = bench.judged("left-out", "left out, all synthesis of families never heard", rest, control=True)
+    twins = bench.judged("twins", "twins (left-out recordings and copies of them)", _twins(judged), control=True)
+    narrow = bench.judged("narrow-band", "left out, in a telephone band (300-3400 Hz)", rest, "narrow_band")
+    threshold = eer(whole.scores.positive["score"], whole.scores.negative["score"]).threshold
+    alarms = list(_false_alarms(bench, whole.scores, threshold))
+    limit, abstention = _abstention(bench, whole.scores)
+    parts = [part for part in (whole, twins, narrow) if part is not None]
+    rows = [*(row for part in parts for row in part.rows), *_mean_over_systems(bench, whole.scores), *alarms]
+    return Outcome(
+        rows=(*rows, *abstention),
+        tested=_ranges(rest),
+        thresholds={THRESHOLD: threshold, ABSTAIN: limit},
+        limits=(EVIDENCE,),
+        known_failures=tuple(failures(rows)),
+        inconclusive=tuple(unproven(whole, twins)),
+        polarity=PolarityProbe.of(judge(whole.scores, bench.options).measure("AUC").interval, whole.scores.checksum),
+    )
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A committee's run; `rows` are those of `rows.parquet`, and `results` is where everything is written."""
+
+    run: Path
+    results: Path
+    rows: Manifest
+    options: JudgeOptions
+
+    def judged(self, name: str, words: str, rows: Manifest, condition: str = "clean", control: bool = False) -> Part:
+        """Figures of some rows from the left-out scores of a condition; `NAME.json` can be reproduced."""
+        table = read_table(self.run / f"left-out-{condition}.scores.csv")
+        rows = rows.filter(pl.col("id").is_in(table["id"].implode()))  # some conditions were tried on some rows only
+        _with_lengths(rows).write(self.results / f"{name}.csv")
+        write_table(table.filter(pl.col("id").is_in(rows.table["id"].implode())), self.results / f"{name}.scores.csv")
+        scores, path = self.read(name), self.results / f"{name}.json"
+        by = tuple(column for column in ("family", "length", "language") if column in scores.table.columns)
+        request = EvaluateRequest(
+            task="deepfake",
+            scores=self.results / f"{name}.scores.csv",
+            key=self.results / f"{name}.csv",
+            control=str(self.control()) if control else NONE,
+            options=replace(self.options, by=by),
+        )
+        found = evaluate(request)
+        write_result_file(path, found)
+        shown = list(figures(words, found.judgement, path, "left out" if name == "left-out" else None))
+        shown += [
+            figure(f"left out, {group.column} {group.value}", EER, group.eer, group.positives + group.negatives, path)
+            for group in found.judgement.groups
+            if name == "left-out" and group.eer is not None and group.column in ("length", "language")
+        ]
+        comparison = None if found.control is None else found.control.comparison
+        if comparison is not None:
+            shown.extend(against(words, comparison, path))
+        return Part(words, scores, tuple(shown), comparison, found.no_control)
+
+    def read(self, name: str) -> LabelledScores:
+        """What `judged` wrote."""
+        return read_labelled("deepfake", self.results / f"{name}.scores.csv", self.results / f"{name}.csv")
+
+    def control(self) -> Path:
+        """Scores of the trivial control, each fold's by one that learnt from what the committee's member did."""
+        path = self.results / "control.scores.csv"
+        if not path.is_file():
+            table = self.rows.table
+            heard = np.array([[flag == "x" for flag in flags] for flags in table["heard"]], bool)
+            left_out_scores(
+                self.rows,
+                table["fold"].cast(pl.Int64).to_numpy(),
+                heard,
+                (table["judged"] == JUDGED).to_numpy(),
+                self.options.seed,
+            ).write(path)
+        return path
+
+
+def _with_lengths(rows: Manifest) -> Manifest:
+    """With `length`, a column to judge by."""
+    seconds = pl.col("duration_s")
+    length = (
+        pl.when(seconds < SHORT_S)
+        .then(pl.lit(f"under {SHORT_S:g} s"))
+        .when(seconds < LONG_S)
+        .then(pl.lit(f"{SHORT_S:g} to {LONG_S:g} s"))
+        .when(seconds >= LONG_S)
+        .then(pl.lit(f"{LONG_S:g} s and more"))
+    )
+    return rows.with_table(rows.table.with_columns(length=length))
+
+
+def _twins(judged: Manifest) -> Manifest:
+    """Judged copies whose human recording is judged too, and these recordings."""
+    table = judged.table
+    human = table.filter(pl.col("label") == "bonafide").select(pl.coalesce("source_recording", "id")).to_series()
+    copies = table.filter((pl.col("label") == "spoof") & pl.col("source_recording").is_in(human.implode()))
+    sources = copies["source_recording"].implode()
+    behind = (pl.col("label") == "bonafide") & pl.coalesce("source_recording", "id").is_in(sources)
+    return judged.filter(behind | pl.col("id").is_in(copies["id"].implode()))
+
+
+def _mean_over_systems(bench: _Bench, scores: LabelledScores) -> Iterator[ResultRow]:
+    """The mean EER over systems with enough files; the interval resamples speakers and systems."""
+    real, spoof = scores.positive, scores.negative
+    counts = spoof["system"].drop_nulls().value_counts().filter(pl.col("count") >= FEWEST_FILES)
+    names = sorted(counts["system"])
+    if not names:
+        return
+    of_system = [spoof.filter(pl.col("system") == name)["score"].to_numpy() for name in names]
+    human = real["score"].to_numpy()
+    speakers = Units.of(real.select(pl.coalesce("speaker", "id")).to_series().to_list(), "speaker")
+    units = Units.stacked(speakers, Units.of(names, "system"))
+
+    def mean(counts: np.ndarray) -> list[float]:
+        weights = units.weights(counts)
+        heard = np.repeat(human, weights[: len(human)].astype(int))
+        drawn = weights[len(human) :]
+        return [float(np.average([eer(heard, system).value for system in of_system], weights=drawn))]
+
+    interval = bootstrap(mean, units, min(200, bench.options.n_resamples), bench.options.seed)[0]
+    files = real.height + sum(map(len, of_system))
+    yield figure(f"left out, {len(names)} systems", MEAN, interval, files, bench.results / "left-out.json")
+
+
+def _false_alarms(bench: _Bench, scores: LabelledScores, threshold: float) -> Iterator[ResultRow]:
+    """Human speech below the threshold: all, voices that are also synthetic, corpora and languages."""
+    path, real = bench.results / "false_alarms.json", scores.positive
+    spoken = set(bench.rows.table.filter(pl.col("label") == "spoof")["speaker"].drop_nulls())
+    groups = [("left-out real speech", real)]
+    for column, words in (("speaker", "voice"), ("corpus", "corpus"), ("language", "language")):
+        if column not in real.columns:
+            continue
+        counts = real[column].drop_nulls().value_counts().filter(pl.col("count") >= FEWEST_OF_A_LANGUAGE)
+        names = [name for name in sorted(counts[column]) if column != "speaker" or name in spoken]
+        groups += [(f"left-out real speech, {words} {name}", real.filter(pl.col(column) == name)) for name in names]
+    rows = [
+        figure(words, FALSE_ALARMS, share_below(group, threshold, bench.options), group.height, path)
+        for words, group in groups
+    ]
+    write_result(path, "earwitness model card .", rows, threshold=threshold, threshold_from=THRESHOLD)
+    yield from rows
+
+
+def _abstention(bench: _Bench, scores: LabelledScores) -> tuple[float, list[ResultRow]]:
+    """The limit of |llr| that the model ships, and what limits set on the other folds do to each fold."""
+    table = scores.table.filter(pl.col("llr").is_not_null())
+    llr, fold = table["llr"].cast(pl.Float64).to_numpy(), table["fold"].cast(pl.Int64).to_numpy()
+    human = (table["label"] == "bonafide").to_numpy()
+    answered = np.zeros(len(llr), bool)
+    for k in np.unique(fold):
+        limit = float(np.quantile(np.abs(llr[fold != k]), 1 - ANSWERED))
+        answered[fold == k] = np.abs(llr[fold == k]) >= limit
+    wrong = (llr > 0) != human
+    path = bench.results / "abstention.json"
+    rows = []
+    for words, kept in (("all answered", np.ones(len(llr), bool)), (f"told to answer {ANSWERED:.0%}", answered)):
+        value = (wrong[kept & human].mean() + wrong[kept & ~human].mean()) / 2
+        share = Interval(float(value), float("nan"), float("nan"), int(kept.sum()), "file", 0)
+        rows.append(
+            figure(f"left out, {words}", "wrong answers, mean of both classes, %", share, int(kept.sum()), path)
+        )
+    by_corpus = table.with_columns(answered=pl.Series(answered)).group_by("corpus").agg(pl.col("answered").mean())
+    least = by_corpus.sort("answered").row(0)
+    share = Interval(float(least[1]), float("nan"), float("nan"), len(llr), "file", 0)
+    rows.append(figure(f"left out, least answered corpus ({least[0]})", "answered, %", share, len(llr), path))
+    limit = float(np.quantile(np.abs(llr), 1 - ANSWERED))
+    write_result(path, "earwitness model card .", rows, limit=limit)
+    return limit, rows
+
+
+def _ranges(judged: Manifest) -> TestedRanges:
+    """What was left out and judged."""
+    table = judged.table
+    real = table.filter(pl.col("label") == "bonafide")
+    shortest = table["duration_s"].quantile(0.05)
+    return TestedRanges(
+        min_speech_s=None if shortest is None else round(float(shortest), 1),
+        min_bandwidth_hz=TELEPHONE_HZ,
+        languages=tuple(real["language"].drop_nulls().unique().sort().to_list()),
+        notes=(amount("left out and judged", judged), "the first 4 s of each file, after its silence"),
+    )

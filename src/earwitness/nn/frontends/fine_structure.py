@@ -1,0 +1,103 @@
+"""Views of the short-time spectrum that show how sound was made: its level, its detail, the advance of its phase.
+
+A recording's channel is a slowly changing filter. It moves the level of each frequency; it hardly moves what stands out
+from the neighbouring frequencies of one frame, and it cancels in the phase between two frames. The views are ours; the
+instantaneous frequency is that of Flanagan and Golden's phase vocoder (1966).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from earwitness.nn.frontends import spectrum
+from earwitness.nn.frontends.base import FrontendConfigBase, SpectralFrontend, full_precision
+from earwitness.nn.types import Frames
+
+FLOOR = 1e-9  # of power
+
+
+class FineStructureConfig(FrontendConfigBase):
+    """`view` of frames of `n_fft` samples (a Hann window of `window` samples in their middle), every `hop` samples.
+
+    level    log power above the utterance's mean, and its absolute change since the last frame: F = n_fft + 2
+    detail   log power above the mean of the `smooth` frequencies around it, and its absolute change: F = n_fft + 2
+    phase    cosine of the phase's advance since the last frame, less that of the frequency's middle: F = n_fft / 2 + 1
+
+    Only frames louder than the utterance's mean (of log power) count: the others are masked.
+    """
+
+    kind: Literal["fine_structure"] = "fine_structure"
+    view: Literal["level", "detail", "phase"] = "level"
+    n_fft: int = Field(512, ge=2, multiple_of=2)
+    window: int = Field(400, ge=2)
+    hop: int = Field(160, ge=1)
+    smooth: int = Field(17, ge=1)
+    rate: int = Field(16_000, gt=0)
+
+    def build(self) -> FineStructure:
+        """A new front-end."""
+        return FineStructure(self)
+
+
+class FineStructure(SpectralFrontend):
+    """[B, N] -> [B, T, F], T = (N - n_fft) // hop, one frame less than fit; see `FineStructureConfig`."""
+
+    window: Tensor
+
+    def __init__(self, config: FineStructureConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.bins = config.n_fft // 2 + 1
+        self.dim = self.bins if config.view == "phase" else 2 * self.bins
+        self.frames_per_second = config.rate / config.hop
+        self.shortest = config.n_fft + config.hop
+        window = spectrum.centre_in(torch.hann_window(config.window), config.n_fft)
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Frames:
+        """Frames with their mask; raises as every front-end does."""
+        self.check(waveforms, lengths)
+        with full_precision(waveforms.device.type):
+            real, imaginary = self._spectrum(waveforms.float())
+            power = (real.square() + imaginary.square() + FLOOR).log()
+            level = power[:, 1:].mean(dim=2)
+            mask = level >= level.mean(dim=1, keepdim=True)
+            if self.config.view == "phase":
+                return Frames(self._advance(real, imaginary), mask)
+            return Frames(_with_change(self._above(power)), mask)
+
+    def _spectrum(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of [B, N], [B, T + 1, bins] each."""
+        frames = spectrum.frame(waveforms, self.config.n_fft, self.config.hop) * self.window
+        found: Tensor = torch.fft.rfft(frames)
+        return found.real, found.imag
+
+    def _above(self, power: Tensor) -> Tensor:
+        """Log power above the utterance's mean, or above its neighbouring frequencies."""
+        if self.config.view == "level":
+            return power - power.mean(dim=(1, 2), keepdim=True)
+        smooth = self.config.smooth
+        around = F.avg_pool1d(power, smooth, 1, smooth // 2, count_include_pad=False)
+        return power - around[..., : power.shape[2]]
+
+    def _advance(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """cos(phase[t] - phase[t - 1] - 2 pi k hop / n_fft), [B, T, bins]."""
+        now, before = (real[:, 1:], imaginary[:, 1:]), (real[:, :-1], imaginary[:, :-1])
+        in_phase = now[0] * before[0] + now[1] * before[1]
+        ahead = now[1] * before[0] - now[0] * before[1]
+        steps = torch.arange(self.bins, device=real.device) * self.config.hop % self.config.n_fft
+        expected = steps * (2 * math.pi / self.config.n_fft)
+        size = (in_phase.square() + ahead.square() + FLOOR**2).sqrt()
+        advance: Tensor = (in_phase * expected.cos() + ahead * expected.sin()) / size
+        return advance
+
+
+def _with_change(values: Tensor) -> Tensor:
+    """[B, T + 1, K] -> the values and their absolute change since the frame before, [B, T, 2 K]."""
+    return torch.cat([values[:, 1:], (values[:, 1:] - values[:, :-1]).abs()], dim=2)

@@ -1,0 +1,72 @@
+"""Many small classifiers that vote: several on each branch's vector, each learning alone, their logits averaged.
+
+A joint classifier on several views leans on the view that is easiest on the training data; members with losses of their
+own keep what each view knows (deep ensembles, arXiv 1612.01474).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from earwitness.core.config import Config
+
+
+class VotesConfig(Config):
+    """`copies` members a branch, each with one hidden layer; in training `drop_features` of a branch's values are
+    hidden from a whole batch, and `dropout` of the hidden units from each row."""
+
+    hidden: int = Field(default=64, ge=1)
+    copies: int = Field(default=3, ge=1)
+    drop_features: float = Field(default=0.3, ge=0, lt=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+
+    def build(self, dims: Sequence[int], outputs: int) -> Votes:
+        """Members for branches of these dims."""
+        return Votes(self, dims, outputs)
+
+
+class Votes(nn.Module):
+    """Joined vectors of the branches [B, sum of dims] -> logits [B, outputs]: the mean over branches and copies."""
+
+    def __init__(self, config: VotesConfig, dims: Sequence[int], outputs: int) -> None:
+        super().__init__()
+        self.dims = tuple(dims)
+        self.copies = config.copies
+        self.members = nn.ModuleList(_Members(config, dim, outputs) for dim in dims)
+
+    def forward(self, joined: Tensor) -> Tensor:
+        """[B, sum of dims] -> [B, outputs]."""
+        return self.each(joined).mean(dim=(1, 2))
+
+    def each(self, joined: Tensor) -> Tensor:
+        """The votes one by one: [B, sum of dims] -> [B, branches, copies, outputs]."""
+        parts = torch.split(joined, list(self.dims), dim=1)
+        return torch.stack([members(part) for members, part in zip(self.members, parts, strict=True)], dim=1)
+
+
+class _Members(nn.Module):
+    """The members of one branch: [B, dim] -> [B, copies, outputs]. Inputs are brought to unit variance."""
+
+    def __init__(self, config: VotesConfig, dim: int, outputs: int) -> None:
+        super().__init__()
+        self.copies, self.hidden = config.copies, config.hidden
+        self.drop_features = config.drop_features
+        self.norm = nn.BatchNorm1d(dim, affine=False)
+        self.first = nn.Linear(dim, config.copies * config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        bound = config.hidden**-0.5
+        self.weight = nn.Parameter(torch.empty(config.copies, config.hidden, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(config.copies, outputs))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[B, dim] -> [B, copies, outputs]."""
+        x: Tensor = self.norm(vectors)
+        if self.training and self.drop_features:
+            kept = (torch.rand(x.shape[1], device=x.device) >= self.drop_features).to(x.dtype)
+            x = x * (kept / (1 - self.drop_features))
+        hidden = nn.functional.gelu(self.first(x)).view(-1, self.copies, self.hidden)
+        return torch.einsum("bch,cho->bco", self.dropout(hidden), self.weight) + self.bias
