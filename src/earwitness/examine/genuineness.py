@@ -13,6 +13,7 @@ from earwitness.deepfake.detector import DetectionScore, Detector, WindowScore
 from earwitness.examine.finding import Finding, ModelCredit, Track
 from earwitness.examine.strength import Sides, outside, tested_on, weighed, withheld
 from earwitness.training.conditions import conditions_of
+from earwitness.training.model_folder import ABSTAIN
 
 QUESTION = "Is the voice genuine or synthetic?"
 HYPOTHESES = ("the voice is genuine", "the voice is synthetic")
@@ -53,7 +54,7 @@ def judge_genuineness(
         window_policy=result.window_policy,
         model=credit,
     )
-    return weighed(finding, ratio, SIDES)
+    return weighed(finding, ratio, SIDES, info.thresholds.get(ABSTAIN, 0.0))
 
 
 def _track(windows: Sequence[WindowScore], detector: Detector, *, calibrated: bool) -> Track:

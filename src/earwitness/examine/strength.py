@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from earwitness.audio.facts import SignalFacts
 from earwitness.examine.finding import Finding
 from earwitness.metrics.calibration import VERBAL_SCALE, verbal_scale
-from earwitness.training.calibration import ConditionName, Ratio
+from earwitness.training.calibration import LEAST_LLR, ConditionName, Ratio
 from earwitness.training.conditions import NARROW_HZ, NOISY_DB, SHORT_S
 from earwitness.training.model_folder import ModelInfo
-
-LEAST_LLR = math.log(2)  # below a ratio of 2 the verbal scale knows no support
 
 _CLIPPED = 0.001  # of all samples
 
@@ -27,8 +24,11 @@ class Sides:
     unsettled: str
 
 
-def weighed(finding: Finding, ratio: Ratio | None, sides: Sides) -> Finding:
-    """The finding with its ratio, its verdict and the words for both; inconclusive where there is no ratio."""
+def weighed(finding: Finding, ratio: Ratio | None, sides: Sides, least_llr: float = LEAST_LLR) -> Finding:
+    """The finding with its ratio, its verdict and the words for both; inconclusive where there is no ratio.
+
+    `least_llr` is the model's own limit, where it was tested with one; a ratio under 2 is never an answer.
+    """
     if ratio is None:
         return replace(finding, verdict="inconclusive", answer=sides.unsettled, tone="caution")
     words = verbal_scale(ratio.llr)
@@ -41,16 +41,16 @@ def weighed(finding: Finding, ratio: Ratio | None, sides: Sides) -> Finding:
         scale_name=VERBAL_SCALE,
         scale_words=words,
     )
-    if not settles(ratio):
+    if not settles(ratio, max(least_llr, LEAST_LLR)):
         return replace(finding, verdict="inconclusive", answer=sides.unsettled, tone="caution")
     side = sides.positive if ratio.llr > 0 else sides.negative
     answer = f"The measurements fit {side} better: {words}."
     return replace(finding, verdict="answer", answer=answer, tone="good" if ratio.llr > 0 else "bad")
 
 
-def settles(ratio: Ratio) -> bool:
+def settles(ratio: Ratio, least_llr: float = LEAST_LLR) -> bool:
     """Whether the ratio and its whole interval favour one side."""
-    return abs(ratio.llr) >= LEAST_LLR and (ratio.low > 0 or ratio.high < 0)
+    return abs(ratio.llr) >= least_llr and (ratio.low > 0 or ratio.high < 0)
 
 
 def withheld(info: ModelInfo) -> tuple[str, ...]:

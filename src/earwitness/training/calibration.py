@@ -8,6 +8,7 @@ evidence from poor audio widens and weakens by measurement, not by taste. Bounds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,7 @@ from earwitness.metrics.scores import Floats
 
 ConditionName = Literal["clean", "short", "narrow_band", "noisy"]
 RESAMPLES = 200
+LEAST_LLR = math.log(2)  # below a ratio of 2 the verbal scale knows no support
 
 
 class ConditionCalibration(Config):

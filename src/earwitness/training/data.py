@@ -186,9 +186,7 @@ def in_order(rows: int, size: int) -> list[list[int]]:
     return [list(range(start, min(start + size, rows))) for start in range(0, rows, size)]
 
 
-def batch_loader(
-    data: UtteranceDataset, chosen: _Chosen | list[list[int]], workers: int
-) -> DataLoader[Batch]:
+def batch_loader(data: UtteranceDataset, chosen: _Chosen | list[list[int]], workers: int) -> DataLoader[Batch]:
     """The batches of these rows, in this order."""
     return DataLoader(
         data,  # type: ignore[arg-type]  # collate makes batches of utterances

@@ -29,6 +29,7 @@ from earwitness.training.calibration import Calibration
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
 from earwitness.training.tensors import as_half, load_trained_state, read_tensors, restored, tensor_bytes
 
+ABSTAIN = "abstain below |llr|"  # the threshold of a model that was tested with a limit below which it gives no answer
 DESCRIPTION, WEIGHTS, CARD = "model.json", "weights.safetensors", "CARD.md"
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from scipy.stats import binomtest
 
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table, write_table
@@ -43,15 +44,17 @@ from earwitness.evaluation.results.files import write_result_file
 from earwitness.evaluation.results.requests import NONE, EvaluateRequest
 from earwitness.metrics.bootstrap import Interval, Units, bootstrap
 from earwitness.metrics.detection import eer
+from earwitness.metrics.scores import Floats
+from earwitness.training.calibration import LEAST_LLR
 from earwitness.training.card import ResultRow
-from earwitness.training.model_folder import TestedRanges, read_model_info
+from earwitness.training.model_folder import ABSTAIN, TestedRanges, read_model_info
 from earwitness.training.polarity import PolarityProbe
 
 THRESHOLD = "left-out EER"
-ABSTAIN = "abstain below |llr|"
 ANSWERED = 0.85  # of the other folds' recordings, by which the limit of abstention is set
 OWN_COPIES = "twin-"  # how systems of `corpus expand --twins` are named
 MEAN = "EER (interpolated), mean over systems with 10 files or more, %"
+WRONG, SHARE = "wrong answers, mean of both classes, %", "answered, %"
 FEWEST_FILES = 10  # of a system, to count in the mean
 SHORT_S, LONG_S = 2.0, 4.0
 
@@ -175,7 +178,7 @@ def _mean_over_systems(bench: _Bench, scores: LabelledScores) -> Iterator[Result
     speakers = Units.of(real.select(pl.coalesce("speaker", "id")).to_series().to_list(), "speaker")
     units = Units.stacked(speakers, Units.of(names, "system"))
 
-    def mean(counts: np.ndarray) -> list[float]:
+    def mean(counts: Floats) -> list[float]:
         weights = units.weights(counts)
         heard = np.repeat(human, weights[: len(human)].astype(int))
         drawn = weights[len(human) :]
@@ -207,29 +210,47 @@ def _false_alarms(bench: _Bench, scores: LabelledScores, threshold: float) -> It
 
 def _abstention(bench: _Bench, scores: LabelledScores) -> tuple[float, list[ResultRow]]:
     """The limit of |llr| that the model ships, and what limits set on the other folds do to each fold."""
-    table = scores.table.filter(pl.col("llr").is_not_null())
+    table = pl.concat([scores.positive, scores.negative]).filter(pl.col("llr").is_not_null())
     llr, fold = table["llr"].cast(pl.Float64).to_numpy(), table["fold"].cast(pl.Int64).to_numpy()
-    human = (table["label"] == "bonafide").to_numpy()
     answered = np.zeros(len(llr), bool)
     for k in np.unique(fold):
         limit = float(np.quantile(np.abs(llr[fold != k]), 1 - ANSWERED))
         answered[fold == k] = np.abs(llr[fold == k]) >= limit
-    wrong = (llr > 0) != human
+    rules = (
+        ("all answered", np.ones(len(llr), bool)),
+        (f"told to answer {ANSWERED:.0%}", answered),
+        ("a ratio of 2 or more, as `examine` answers", np.abs(llr) >= LEAST_LLR),
+    )
     path = bench.results / "abstention.json"
     rows = []
-    for words, kept in (("all answered", np.ones(len(llr), bool)), (f"told to answer {ANSWERED:.0%}", answered)):
-        value = (wrong[kept & human].mean() + wrong[kept & ~human].mean()) / 2
-        share = Interval(float(value), float("nan"), float("nan"), int(kept.sum()), "file", 0)
-        rows.append(
-            figure(f"left out, {words}", "wrong answers, mean of both classes, %", share, int(kept.sum()), path)
-        )
-    by_corpus = table.with_columns(answered=pl.Series(answered)).group_by("corpus").agg(pl.col("answered").mean())
-    least = by_corpus.sort("answered").row(0)
-    share = Interval(float(least[1]), float("nan"), float("nan"), len(llr), "file", 0)
-    rows.append(figure(f"left out, least answered corpus ({least[0]})", "answered, %", share, len(llr), path))
+    for words, kept in rules:
+        part = table.filter(pl.Series(kept))
+        rows.append(figure(f"left out, {words}", WRONG, _wrong(part, bench.options), part.height, path))
+        of_corpus = table.with_columns(kept=pl.Series(kept)).group_by("corpus").agg(pl.col("kept").mean(), pl.len())
+        corpus, least, files = of_corpus.filter(pl.col("len") >= FEWEST_FILES).sort("kept", "corpus").row(0)
+        exact = binomtest(round(least * files), files).proportion_ci()
+        share = Interval(least, float(exact.low), float(exact.high), files, "file", 0)
+        rows.append(figure(f"left out, {words}: least answered corpus ({corpus})", SHARE, share, files, path))
     limit = float(np.quantile(np.abs(llr), 1 - ANSWERED))
     write_result(path, "earwitness model card .", rows, limit=limit)
     return limit, rows
+
+
+def _wrong(table: pl.DataFrame, options: JudgeOptions) -> Interval:
+    """The share of ratios on the wrong side, mean of both classes; human rows come first."""
+    human = (table["label"] == "bonafide").to_numpy()
+    wrong = (table["llr"].cast(pl.Float64).to_numpy() > 0) != human
+    names = table.select(pl.coalesce("speaker", "id").alias("speaker"), pl.coalesce("system", "id").alias("system"))
+    units = Units.stacked(
+        Units.of(names.filter(pl.Series(human))["speaker"].to_list(), "speaker"),
+        Units.of(names.filter(pl.Series(~human))["system"].to_list(), "system"),
+    )
+
+    def share(counts: Floats) -> list[float]:
+        weights = units.weights(counts)
+        return [float(np.mean([np.average(wrong[side], weights=weights[side]) for side in (human, ~human)]))]
+
+    return bootstrap(share, units, options.n_resamples, options.seed)[0]
 
 
 def _ranges(judged: Manifest) -> TestedRanges:
