@@ -14,6 +14,9 @@ from earwitness.deepfake.committee import ROWS, cross_fitted, left_out_scores, n
 from earwitness.deepfake.detector import Detector
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.training import train_detector
+from earwitness.evaluation.assessing.runs import assess_run
+from earwitness.evaluation.judging.judge import JudgeOptions
+from earwitness.training.model_folder import ABSTAIN
 from earwitness.training.pooled import pooled_vectors, require_frozen
 
 
@@ -106,3 +109,17 @@ def test_folds_need_as_many_members(plan: DetectionRecipe) -> None:
     content["network"]["votes"]["copies"] = 2
     with pytest.raises(ValueError, match="3 folds needs"):
         DetectionRecipe.model_validate(content)
+
+
+def test_its_card_is_made_of_what_was_left_out(committee: Path) -> None:
+    info = assess_run(committee, JudgeOptions(n_resamples=20))
+    results = info.extra["results"]
+    assert isinstance(results, list)
+    shares = [row for row in results if isinstance(row, dict) and str(row["metric"]).endswith("%")]
+    value = {str(row["data"]): row["value"] for row in shares}
+    assert value["left out, all synthesis of families never heard"] == 0
+    assert value["left-out real speech"] == 0
+    assert value["left out, all answered"] == 0
+    assert set(info.thresholds) == {"left-out EER", ABSTAIN}
+    assert info.extra["inconclusive"] is True
+    assert any("no twins" in reason or "not shown to be better" in reason for reason in info.known_failures)

@@ -67,7 +67,9 @@ def assess_committee(model: str | Path, run: str | Path, options: JudgeOptions |
     own = pl.col("system").str.starts_with(OWN_COPIES).fill_null(False)
     rest = judged.filter(~own)
     whole = bench.judged("left-out", "left out, all synthesis of families never heard", rest, control=True)
-    twins = bench.judged("twins", "twins (left-out recordings and copies of them)", _twins(judged), control=True)
+    copied = _twins(judged)
+    words = "twins (left-out recordings and copies of them)"
+    twins = bench.judged("twins", words, copied, control=True) if len(copied) else None
     narrow = bench.judged("narrow-band", "left out, in a telephone band (300-3400 Hz)", rest, "narrow_band")
     threshold = eer(whole.scores.positive["score"], whole.scores.negative["score"]).threshold
     alarms = list(_false_alarms(bench, whole.scores, threshold))
