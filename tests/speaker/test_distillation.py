@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from earwitness.core.errors import DataError, RecipeError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.speaker.comparison import Vectors
-from earwitness.speaker.distillation import DistillationConfig, DistillationTask, Imitation, draw_back, goals
-from earwitness.speaker.published import LOSS_PARAMETERS, NETWORK
+from earwitness.speaker.distillation import DistillationConfig, DistillationTask, Imitation, goals
+from earwitness.speaker.published import LOSS_PARAMETERS, NETWORK, Published
 from earwitness.speaker.recipe import SpeakerRecipe
-from earwitness.speaker.task import SpeakerTrainee
 from earwitness.speaker.training import train_embedder
 from earwitness.training.model_folder import load_weights, read_model_info
 
@@ -91,7 +90,7 @@ def test_weights_are_drawn_back_to_where_they_began() -> None:
     with torch.no_grad():
         for weight in network.parameters():
             weight += 1
-    draw_back(SpeakerTrainee(network, torch.nn.Identity()), start, keep=0.25)
+    Published(start, "a test", "0" * 64).draw_back(network, keep=0.25)
     for name, weight in network.named_parameters():
         assert torch.allclose(weight, start[name] + 0.25, atol=1e-6)
 
@@ -102,6 +101,7 @@ def test_weights_are_drawn_back_to_where_they_began() -> None:
         ({"distillation": {}}, "either `margin` or `distillation`"),
         ({"margin": None}, "either `margin` or `distillation`"),
         ({"margin": None, "distillation": {}}, "needs a teacher"),
+        ({"keep": 0.5}, "draws back to published weights"),
     ],
 )
 def test_a_recipe_says_one_way_to_learn(recipe: SpeakerRecipe, changes: dict[str, object], says: str) -> None:
@@ -118,8 +118,8 @@ def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_
     }
     left_behind = {name: torch.zeros(1) for name in LOSS_PARAMETERS}
     torch.save({"model_state": {**theirs, **left_behind}}, tmp_path / "published.pt")
-    plain = {**recipe.model_dump(), "margin": None, "distillation": {"shortest_s": 0.4, "keep": 0.5, "first_layers": 1}}
-    plain |= {"network": NETWORK.model_dump(), "speeds": (1.0, 0.9)}
+    plain = {**recipe.model_dump(), "margin": None, "distillation": {"shortest_s": 0.4, "first_layers": 1}}
+    plain |= {"network": NETWORK.model_dump(), "speeds": (1.0, 0.9), "keep": 0.5}
     plain |= {"start_from": "resemblyzer", "start_file": tmp_path / "published.pt"}
     model = train_embedder(SpeakerRecipe.model_validate(plain), tmp_path / "run")
     weights = load_weights(model)

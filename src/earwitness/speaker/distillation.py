@@ -4,8 +4,7 @@ The teacher is the network as it began (published weights). It hears each traini
 voice print, drawn towards the mean of the speaker's prints, is the goal. The learner hears a short crop, perturbed; it
 is rewarded for the cosine with the goal and for picking its speaker among all training speakers' mean prints. These
 means do not learn, so that a few hundred speakers cannot bend the space of voices to themselves, as class weights of a
-margin loss do. Teacher and learner: arXiv 1503.02531. After training the weights may be drawn back towards the
-teacher's, as arXiv 2109.01903 does to keep what the old weights knew of other data.
+margin loss do. Teacher and learner: arXiv 1503.02531.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from earwitness.core.errors import DataError
 from earwitness.corpora.batch import Batch
 from earwitness.nn.network import Network
 from earwitness.speaker.comparison import Vectors, enrol, unit
-from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
+from earwitness.speaker.task import SpeakerTask
 from earwitness.training.task import Losses
 
 
@@ -32,16 +31,15 @@ class DistillationConfig(Config):
     """Loss: 1 - cosine with the goal + `contrast` x cross-entropy over training speakers (cosines x `scale`).
 
     A goal is the unit vector of (1 - `speaker_share`) x the utterance's print + `speaker_share` x its speaker's mean.
-    Crops of a batch are cut to a length drawn between `shortest_s` and the recipe's `crop_s`. What is kept at the end
-    is `keep` x the learnt weights + (1 - `keep`) x the published ones. `first_layers`: only so many LSTM layers learn,
-    from the input on (None: the whole network); what a channel does to sound, it does before that is a voice.
+    Crops of a batch are cut to a length drawn between `shortest_s` and the recipe's `crop_s`. `first_layers`: only so
+    many LSTM layers learn, from the input on (None: the whole network); what a channel does to sound, it does before
+    that is a voice.
     """
 
     speaker_share: float = Field(0.5, ge=0, le=1)
     contrast: float = Field(0.5, ge=0)
     scale: float = Field(20.0, gt=0)
     shortest_s: float = Field(1.0, gt=0)
-    keep: float = Field(1.0, gt=0, le=1)
     first_layers: int | None = Field(None, ge=1)
 
 
@@ -125,13 +123,6 @@ class DistillationTask(SpeakerTask):
         length = int(torch.randint(shortest, longest + 1, ()))
         embeddings = model(batch.waveforms[:, :length], batch.lengths.clamp(max=length))
         return Losses(head(embeddings, batch.ids, classes))
-
-
-@torch.no_grad()
-def draw_back(trainee: SpeakerTrainee, start: Mapping[str, Tensor], keep: float) -> None:
-    """Move the network's weights to `keep` x themselves + (1 - `keep`) x those it started from."""
-    for name, weight in trainee.network.named_parameters():
-        weight.lerp_(start[name].to(weight), 1 - keep)
 
 
 def freeze_all_but(network: Network, layers: int) -> None:

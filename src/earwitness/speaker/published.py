@@ -64,6 +64,16 @@ class Published:
             )
         load_trained_state(network, self.state, where=self.source)
 
+    @torch.no_grad()
+    def draw_back(self, network: Network, keep: float) -> None:
+        """Make each weight of a network that began here `keep` x itself + (1 - `keep`) x the published one.
+
+        What was learnt from few voices is kept in part, and what the published weights knew of many others comes back
+        (arXiv 2109.01903).
+        """
+        for name, weight in network.named_parameters():
+            weight.lerp_(self.state[name].to(weight), 1 - keep)
+
     def plain(self) -> dict[str, str]:
         """What a model's description says of its origin."""
         return {"weights": self.source, "sha256": self.sha256, "licence": self.licence, "notice": self.notice}

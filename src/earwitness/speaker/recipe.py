@@ -17,6 +17,8 @@ from earwitness.training.recipe import UtteranceRecipe
 class SpeakerRecipe(UtteranceRecipe):
     """`start_from` names published weights that the network begins with (see `speaker.published`), or none.
 
+    `keep`: the final weights are `keep` x the learnt ones + (1 - `keep`) x the published ones.
+
     What is learnt: to tell the training speakers apart by a `margin` loss, or by `distillation` to hear through bad
     channels what the published weights hear without. One of the two is given.
 
@@ -33,6 +35,9 @@ class SpeakerRecipe(UtteranceRecipe):
     cohort_top: int = Field(100, ge=0)
     speeds: tuple[float, ...] = (1.0,)
     start_from: Literal["none", "resemblyzer"] = "none"
+    keep: float = Field(
+        1.0, gt=0, le=1
+    )  # of what was learnt; the rest of the way back to the published weights is gone
     start_file: Path | None = None  # where the published weights lie; None: in their installed package
 
     @field_validator("speeds")
@@ -48,6 +53,8 @@ class SpeakerRecipe(UtteranceRecipe):
     def _one_way_to_learn(self) -> SpeakerRecipe:
         if (self.margin is None) == (self.distillation is None):
             raise ValueError("give either `margin` or `distillation`")
+        if self.keep < 1 and self.start_from == "none":
+            raise ValueError("keep draws back to published weights; give `start_from`")
         if self.distillation is not None and self.start_from == "none":
             raise ValueError("distillation needs a teacher; give `start_from`")
         if self.distillation is not None and self.audio.crop_s is None:

@@ -28,7 +28,6 @@ from earwitness.speaker.distillation import (
     DistillationTask,
     Goals,
     Imitation,
-    draw_back,
     freeze_all_but,
     goals,
 )
@@ -75,8 +74,8 @@ def train_embedder(
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
     result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
-    if recipe.distillation is not None and published is not None:
-        draw_back(trainee, published.state, recipe.distillation.keep)
+    if published is not None:
+        published.draw_back(trainee.network, recipe.keep)
     info = _describe(recipe, data, result.metrics, published)
     model = folder / "model"
     save_model(model, info, trainee.network.trainable_state(), half=True)
