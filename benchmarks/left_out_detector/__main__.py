@@ -16,26 +16,23 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from judging import Judged, figures
 
 from earwitness.core.records import RunRecord
 from earwitness.core.writing import write_atomically
-from earwitness.deepfake.committee import (
-    AT_MOST,
-    Prepared,
-    cross_fitted,
-    fit_members,
-    labels_of,
-    left_out_scores,
-    prepare,
-)
+from earwitness.corpora.leaks import audio_hashes
+from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.splits import FoldSplit
+from earwitness.deepfake.committee import Prepared, cross_fitted, fit_members, labels_of, left_out_scores, prepare
 from earwitness.deepfake.recipe import DetectionRecipe
-from earwitness.training.pooled import pooled_vectors
+from earwitness.training.pooled import Vectors, pooled_vectors
 from earwitness.training.recipe import read_recipe
 
 HERE = Path(__file__).resolve().parent
+TELEPHONE_ROWS = 1200  # drawn, to be heard in a telephone band
 OUTPUT = HERE.parent / "results" / "left_out_detector.json"
 
 
@@ -51,6 +48,38 @@ class Candidate:
     corpora: bool = False
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What all candidates choose from: the recipe's rows with hashes, and vectors of all views [R, V, D].
+
+    `narrow` [some, D] are those of the judged rows `some` in a telephone band.
+    """
+
+    recipe: DetectionRecipe
+    rows: Manifest
+    hashes: list[str]
+    vectors: Vectors
+    narrow: NDArray[np.float16]
+    some: NDArray[np.int64]
+
+    @classmethod
+    def by(cls, recipe: DetectionRecipe, work: Path) -> Heard:
+        """Everything that the recipe itself hears."""
+        prepared = prepare(recipe, work / "pooled")
+        rows = prepared.rows
+        some = np.sort(np.random.default_rng(0).permutation(len(rows))[:TELEPHONE_ROWS])
+        part = rows.with_table(rows.table[some])
+        narrow = pooled_vectors(recipe.network.build(), recipe, part, ["narrow_band"], work / "pooled")[:, 0]
+        return cls(recipe, rows, audio_hashes(rows), prepared.vectors, narrow, some)
+
+    def columns(self, branches: list[int]) -> NDArray[np.int64]:
+        """Where the vectors of these branches stand."""
+        dims = [branch.dim for branch in self.recipe.network.build().branches]
+        starts = np.cumsum([0, *dims])
+        chosen = branches or range(len(dims))
+        return np.concatenate([np.arange(starts[place], starts[place + 1]) for place in chosen])
+
+
 def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:
     """The candidate's recipe."""
     overrides = list(candidate.set)
@@ -63,27 +92,27 @@ def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:
     return recipe
 
 
-def judged_with(recipe: DetectionRecipe, seeds: list[int], work: Path, name: str) -> Judged:
+def judged_with(heard: Heard, recipe: DetectionRecipe, branches: list[int], fits: Path, seeds: list[int]) -> Judged:
     """Train with every seed; the left-out scores of all."""
-    prepared = prepare(recipe, work / "pooled")
-    rows, folds = prepared.rows, prepared.folds
+    assert isinstance(recipe.split, FoldSplit)
+    folds = recipe.split.assign(heard.rows, heard.hashes)
+    columns = heard.columns(branches)
+    views = [heard.recipe.views.index(view) for view in recipe.views]
+    prepared = Prepared(heard.rows, folds, heard.vectors[:, views][:, :, columns])
     places = np.flatnonzero(folds.judged)
-    some = np.sort(np.random.default_rng(0).permutation(len(places))[:AT_MOST])
-    part = rows.with_table(rows.table[places[some]])
-    narrow = pooled_vectors(recipe.network.build(), recipe, part, ["narrow_band"], work / "pooled")[:, 0]
-    labels, fold = labels_of(rows)[places], folds.fold[places]
-    scores, llrs, narrowed = [], [], []
+    in_both = np.isin(heard.some, places)
+    labels, fold = labels_of(heard.rows)[places], folds.fold[places]
+    scores, llrs, narrow = [], [], []
     for seed in seeds:
-        network = trained(recipe.model_copy(update={"seed": seed}), prepared, work / "fit" / f"{name}-{seed}")
+        folder = Path(f"{fits}-{seed}")
+        seeded = recipe.model_copy(update={"seed": seed})
+        network = fit_members(seeded, prepared, folder, resume=folder.exists())
         scores.append(left_out_scores(network, prepared.vectors[places, 0], fold))
         llrs.append(cross_fitted(scores[-1], labels, fold))
-        narrowed.append(left_out_scores(network, narrow, fold[some]))
-    return Judged(rows.table[places], np.stack(scores), np.stack(llrs), np.stack(narrowed), some)
-
-
-def trained(recipe: DetectionRecipe, prepared: Prepared, folder: Path) -> Any:
-    """The network of one run, also where it was begun before."""
-    return fit_members(recipe, prepared, folder, resume=folder.exists())
+        some = heard.some[in_both]
+        narrow.append(left_out_scores(network, heard.narrow[in_both][:, columns], folds.fold[some]))
+    some = np.searchsorted(places, heard.some[in_both])
+    return Judged(heard.rows.table[places], np.stack(scores), np.stack(llrs), np.stack(narrow), some)
 
 
 def main() -> None:
@@ -97,12 +126,14 @@ def main() -> None:
     candidates = [Candidate(**entry) for entry in plan["candidates"]]
     seeds = plan["protocol"]["seeds"]
     done = json.loads(options.output.read_text(encoding="utf-8"))["candidates"] if options.output.is_file() else {}
+    heard = Heard.by(recipe_of(candidates[0], plan), options.work)
     reference: Judged | None = None
     for candidate in candidates:
         wanted = candidate.name not in done and (not options.names or candidate.name in options.names)
         if not wanted and candidate.row != "reference":
             continue
-        judged = judged_with(recipe_of(candidate, plan), seeds, options.work, candidate.name)
+        recipe = recipe_of(candidate, plan)
+        judged = judged_with(heard, recipe, candidate.branches, options.work / "fit" / candidate.name, seeds)
         if candidate.row == "reference":
             reference = judged
         if not wanted:

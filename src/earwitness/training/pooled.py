@@ -100,6 +100,7 @@ class _Store:
         perturbed = [part.model_dump(mode="json") for part in recipe.perturbations]
         self._heard = (sha256_data(heard), sha256_data([*heard, perturbed]))
         self._branches = [branch.model_dump(mode="json") for branch in recipe.network.branches]
+        self._named: dict[tuple[int, View], list[Path]] = {}
 
     def has(self, place: int, view: View) -> bool:
         """Whether all branches' vectors are there."""
@@ -118,6 +119,11 @@ class _Store:
             write_atomically(path, buffer.getvalue())
 
     def _paths(self, place: int, view: View) -> list[Path]:
+        if (place, view) not in self._named:
+            self._named[place, view] = self._name(place, view)
+        return self._named[place, view]
+
+    def _name(self, place: int, view: View) -> list[Path]:
         row = self.rows[place]
         source = self.manifest.resolve(row)
         known = [row.id, source.name, source.stat().st_size, row.channel, row.start, row.end]
