@@ -87,8 +87,12 @@ def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:
         overrides.append(f"split.corpora={json.dumps(plan['corpora'])}")
     recipe: DetectionRecipe = read_recipe(plan["protocol"]["recipe"], DetectionRecipe, overrides)
     if candidate.branches:
+        votes = recipe.network.votes
+        assert votes is not None
+        weights = tuple(votes.weights[place] for place in candidate.branches) if votes.weights else ()
         branches = [recipe.network.branches[place] for place in candidate.branches]
-        recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update={"branches": branches})})
+        changed = {"branches": branches, "votes": votes.model_copy(update={"weights": weights})}
+        recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=changed)})
     return recipe
 
 

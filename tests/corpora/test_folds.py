@@ -82,6 +82,18 @@ def test_what_is_judged_only_is_learnt_by_nobody() -> None:
     assert not folds.heard[twins].any()
 
 
+def test_nothing_is_judged_on_what_is_learnt_only() -> None:
+    rows = corpus()
+    table = rows.table.with_columns(
+        corpus=pl.when(pl.col("family") == "a").then(pl.lit("own-a")).otherwise(pl.lit("x"))
+    )
+    rule = RULE.model_copy(update={"learnt_only": ("own-",)})
+    folds = rule.assign(rows.with_table(table), table["id"].to_list())
+    made = (table["corpus"] == "own-a").to_numpy()
+    assert not folds.judged[made].any()
+    assert folds.heard[made].any()
+
+
 def test_equal_audio_is_kin() -> None:
     rows = corpus()
     hashes = rows.table["id"].to_list()

@@ -28,6 +28,15 @@ def test_the_answer_is_the_mean_of_all_votes() -> None:
     torch.testing.assert_close(votes(joined), each.mean(dim=(1, 2)))
 
 
+def test_weights_of_branches_weigh_their_votes() -> None:
+    votes = VotesConfig(hidden=4, copies=3, weights=(3.0, 1.0)).build([5, 7], 2).eval()
+    joined = torch.randn(6, 12)
+    of_branch = votes.each(joined).mean(dim=2)
+    torch.testing.assert_close(votes(joined), 0.75 * of_branch[:, 0] + 0.25 * of_branch[:, 1])
+    with pytest.raises(RecipeError, match=r"2 branch\(es\)"):
+        VotesConfig(weights=(1.0,)).build([5, 7], 2)
+
+
 def test_a_member_hears_its_own_branch_only() -> None:
     votes = VotesConfig(hidden=4, copies=2).build([5, 7], 2).eval()
     joined = torch.randn(6, 12)

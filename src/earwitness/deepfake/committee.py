@@ -199,10 +199,11 @@ def calibrate_committee(folder: Path, recipe: DetectionRecipe, prepared: Prepare
 
 @torch.inference_mode()
 def left_out_scores(network: Network, vectors: NDArray[np.float16], fold: NDArray[np.int64]) -> Floats:
-    """The score of each row [R] by the member that left out its fold: the mean of that member's branches."""
-    votes = votes_of(network).each(torch.from_numpy(vectors.astype(np.float32)))
+    """The score of each row [R] by the member that left out its fold: over that member's branches."""
+    committee = votes_of(network)
+    votes = committee.each(torch.from_numpy(vectors.astype(np.float32)))
     own = votes[torch.arange(len(votes)), :, torch.tensor(fold)]
-    return np.asarray(bona_fide_score(own.mean(dim=1)).numpy(), np.float64)
+    return np.asarray(bona_fide_score(committee.over_branches(own)).numpy(), np.float64)
 
 
 def cross_fitted(scores: Floats, labels: NDArray[np.int64], fold: NDArray[np.int64]) -> Floats:

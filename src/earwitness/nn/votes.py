@@ -13,34 +13,49 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from earwitness.core.config import Config
+from earwitness.core.errors import RecipeError
 
 
 class VotesConfig(Config):
-    """`copies` members a branch, each with one hidden layer; in training `drop_features` of a branch's values are
-    hidden from a whole batch, and `dropout` of the hidden units from each row."""
+    """`copies` members a branch, each with one hidden layer; `weights` of the branches in the mean, all alike without.
+
+    In training `drop_features` of a branch's values are hidden from a whole batch, and `dropout` of the hidden units
+    from each row.
+    """
 
     hidden: int = Field(default=64, ge=1)
     copies: int = Field(default=3, ge=1)
     drop_features: float = Field(default=0.3, ge=0, lt=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
+    weights: tuple[float, ...] = ()
 
     def build(self, dims: Sequence[int], outputs: int) -> Votes:
-        """Members for branches of these dims."""
+        """Members for branches of these dims. Raises `RecipeError` for weights that do not fit them."""
+        if self.weights and (len(self.weights) != len(dims) or min(self.weights) < 0 or not sum(self.weights)):
+            raise RecipeError(f"votes.weights: {len(dims)} branch(es) need as many weights, not negative")
         return Votes(self, dims, outputs)
 
 
 class Votes(nn.Module):
     """Joined vectors of the branches [B, sum of dims] -> logits [B, outputs]: the mean over branches and copies."""
 
+    weights: Tensor
+
     def __init__(self, config: VotesConfig, dims: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.dims = tuple(dims)
+        weights = torch.tensor(config.weights or [1.0] * len(dims))
+        self.register_buffer("weights", weights / weights.sum(), persistent=False)
         self.copies = config.copies
         self.members = nn.ModuleList(_Members(config, dim, outputs) for dim in dims)
 
     def forward(self, joined: Tensor) -> Tensor:
         """[B, sum of dims] -> [B, outputs]."""
-        return self.each(joined).mean(dim=(1, 2))
+        return self.over_branches(self.each(joined).mean(dim=2))
+
+    def over_branches(self, votes: Tensor) -> Tensor:
+        """The weighted mean over branches: [B, branches, outputs] -> [B, outputs]."""
+        return torch.einsum("bso,s->bo", votes, self.weights)
 
     def each(self, joined: Tensor) -> Tensor:
         """The votes one by one: [B, sum of dims] -> [B, branches, copies, outputs]."""

@@ -45,6 +45,7 @@ class FoldSplit(Config):
     corpora: tuple[tuple[str, ...], ...] = ()
     shared_voices: tuple[str, ...] = ()
     judged_only: tuple[str, ...] = ()  # systems (regular expressions) that no member learns from
+    learnt_only: tuple[str, ...] = ()  # corpora (regular expressions) that nothing is judged on
     seed: int = 0
 
     @model_validator(mode="after")
@@ -70,6 +71,8 @@ class FoldSplit(Config):
         fold = np.where(human, self._of_humans(table), self._of_families(table))
         of_source = _folds_of_sources(table, fold, human)
         judged = (fold != NO_FOLD) & (human | (of_source == NO_FOLD) | (of_source == fold))
+        if self.learnt_only:
+            judged &= ~_matches(table["corpus"], self.learnt_only)
         kin = _kin(table, hashes)
         learnt = ~_matches(table["system"], self.judged_only)
         heard = np.ones((len(fold), self.count), bool)

@@ -194,7 +194,8 @@ def _mean_over_systems(bench: _Bench, scores: LabelledScores) -> Iterator[Result
 def _false_alarms(bench: _Bench, scores: LabelledScores, threshold: float) -> Iterator[ResultRow]:
     """Human speech below the threshold: all, voices that are also synthetic, corpora and languages."""
     path, real = bench.results / "false_alarms.json", scores.positive
-    spoken = set(bench.rows.table.filter(pl.col("label") == "spoof")["speaker"].drop_nulls())
+    own = pl.col("system").str.starts_with(OWN_COPIES).fill_null(False)
+    spoken = set(bench.rows.table.filter((pl.col("label") == "spoof") & ~own)["speaker"].drop_nulls())
     groups = [("left-out real speech", real)]
     for column, words in (("speaker", "voice"), ("corpus", "corpus"), ("language", "language")):
         if column not in real.columns:
