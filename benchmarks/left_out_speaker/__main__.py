@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 import torch
 import yaml
-from judging import Scores, against, corpus_of, groups_of, pairs_of, scored
-from material import CONDITIONS, Clip, Conditions, human_rows, read_clips, tested
+from judging import Scores, against, groups_of, pairs_of, scored
+from material import CONDITIONS, MOST_PER_SPEAKER, Clip, Conditions, human_rows, read_clips, tested
 
 from earwitness.audio.perturb.base import item_rng
 from earwitness.core.errors import DataError
@@ -43,7 +43,8 @@ RECIPE = HERE.parent.parent / "recipes" / "default" / "speaker.yaml"
 RESULT = HERE.parent / "results" / "left_out_speaker.json"
 PEER = "published weights"
 DEV_SPEAKERS = 6  # of the training side, since a recipe needs a dev side; nothing is chosen on them
-FOLDS = ("without speechocean762", "without the others")
+FOLDS = ("without speechocean762", "without the others", "the recipe's own sides")
+MOST_OF_FEW = 5  # recordings a speaker where few speakers are held out
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,15 @@ class Candidate:
     seeds: tuple[int, ...]
     folds: tuple[str, ...]
     learns: bool  # or is the published network, heard as the recipe has it
+    recipe: Path
 
     @classmethod
     def of(cls, name: str, given: dict[str, Any]) -> Candidate:
         """From its entry in candidates.yaml."""
         seeds, folds = tuple(given.get("seeds", (1,))), tuple(given.get("folds", FOLDS))
         learns = bool(given.get("learns", True))
-        return cls(name, given["says"], tuple(given.get("changes", ())), seeds, folds, learns)
+        recipe = HERE / given["recipe"] if "recipe" in given else RECIPE
+        return cls(name, given["says"], tuple(given.get("changes", ())), seeds, folds, learns, recipe)
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,17 @@ class Test:
     clips: list[Clip]
 
     @classmethod
-    def of(cls, name: str, rows: Manifest, clips: list[Clip]) -> Test:
-        """The fold's test side: the corpus that its name leaves out, or all others."""
-        alone = name == FOLDS[0]
-        return cls(name, rows, [clip for clip in clips if (corpus_of(clip) == "speechocean762") == alone])
+    def of(cls, name: str, rows: Manifest, data: Path) -> Test:
+        """The fold's test side: the corpus that its name leaves out, or all others, or what the recipe holds out."""
+        if name == FOLDS[2]:
+            recipe: SpeakerRecipe = read_recipe(RECIPE, SpeakerRecipe, (f"data.manifests=[{data}]",))
+            held_out = read_split(recipe.data, recipe.split, "speaker")
+            ids = [*held_out.dev.table["id"], *held_out.test.table["id"]]
+            return cls(name, rows, tested(read_clips(rows.filter(pl.col("id").is_in(ids))), MOST_OF_FEW))
+        of_one = pl.col("corpus").is_in(["speechocean762", "speechocean762_more"])
+        return cls(
+            name, rows, tested(read_clips(rows.filter(of_one if name == FOLDS[0] else ~of_one)), MOST_PER_SPEAKER)
+        )
 
     def write_split(self, path: Path) -> None:
         """The table of sides for a recipe: train, a few dev speakers of the same corpora, test."""
@@ -117,17 +127,20 @@ class Fold:
         if not kept.exists():
             recipe = self._recipe(candidate, seed)
             embedder = self._trained(recipe, name) if candidate.learns else self._published(recipe)
+            kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(kept, **scored(self._heard(embedder), self.pairs, embedder.comparator))  # type: ignore[arg-type]
             print(f"{self.test.name}: {name}", file=sys.stderr, flush=True)
         with np.load(kept) as stored:
             return {condition: stored[condition] for condition in CONDITIONS}
 
     def _recipe(self, candidate: Candidate, seed: int) -> SpeakerRecipe:
-        split = self._folder / "split.csv"
-        if not split.exists():
-            self.test.write_split(split)
-        own = (f"seed={seed}", f"data.manifests=[{self._data}]", f"data.split_file={split.resolve()}")
-        recipe: SpeakerRecipe = read_recipe(RECIPE, SpeakerRecipe, (*own, *candidate.changes))
+        own = [f"seed={seed}", f"data.manifests=[{self._data}]"]
+        if self.test.name != FOLDS[2]:
+            split = self._folder / "split.csv"
+            if not split.exists():
+                self.test.write_split(split)
+            own.append(f"data.split_file={split.resolve()}")
+        recipe: SpeakerRecipe = read_recipe(candidate.recipe, SpeakerRecipe, (*own, *candidate.changes))
         return recipe
 
     def _trained(self, recipe: SpeakerRecipe, name: str) -> Embedder:
@@ -187,10 +200,9 @@ def main() -> None:
     chosen = arguments.candidates or [name for name in candidates if name != PEER]
     data: Path = arguments.data.resolve()
     rows = human_rows(data)
-    clips = tested(read_clips(rows))
     result: list[dict[str, object]] = []
     for name in FOLDS:
-        fold = Fold(Test.of(name, rows, clips), data, arguments.runs)
+        fold = Fold(Test.of(name, rows, data), data, arguments.runs)
         peer = fold.scores(candidates[PEER], 1)
         for candidate in (candidates[name] for name in chosen):
             if fold.test.name in candidate.folds:

@@ -72,13 +72,13 @@ def _clip(manifest: Manifest, row: Row, corpus: str) -> Clip:
     return Clip(row.id, str(row.speaker), corpus, row.sex, row.age, row.source_recording, samples)
 
 
-def tested(clips: Sequence[Clip]) -> list[Clip]:
-    """At most three recordings a speaker, the same at every call; too short ones are left out."""
+def tested(clips: Sequence[Clip], most: int) -> list[Clip]:
+    """At most `most` recordings a speaker, the same at every call; too short ones are left out."""
     found: list[Clip] = []
     counts: dict[str, int] = {}
     for clip in sorted(clips, key=lambda clip: float(item_rng(0, 0, clip.id).random())):
         usable = clip.corpus not in TOO_SHORT and len(clip.samples) >= SHORTEST_S * RATE
-        if usable and counts.get(clip.speaker, 0) < MOST_PER_SPEAKER:
+        if usable and counts.get(clip.speaker, 0) < most:
             counts[clip.speaker] = counts.get(clip.speaker, 0) + 1
             found.append(clip)
     return sorted(found, key=lambda clip: clip.id)
