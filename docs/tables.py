@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.writing import write_atomically
@@ -102,11 +103,43 @@ def coverage() -> str:
     return table(heads, rows)
 
 
+def left_out_speakers() -> str:
+    """Every speaker candidate on what it did not learn from: EER, and its difference to the published weights'."""
+    result = json.loads((BENCHMARKS / "results" / "left_out_speaker.json").read_text(encoding="utf-8"))["result"]
+    conditions = list(dict.fromkeys(row["condition"] for row in result["rows"]))
+    return table(("candidate", "fold", "trials of", "seeds", *conditions), _left_out_rows(result["rows"], conditions))
+
+
+def _left_out_rows(rows: list[dict[str, Any]], conditions: list[str]) -> Iterator[tuple[object, ...]]:
+    shown = [row for row in rows if row["candidate"] == SHIPPED_SPEAKER or row["group"] in ("all", "children")]
+    places = dict.fromkeys((row["candidate"], row["fold"], row["group"], row["seeds"]) for row in shown)
+    for place in places:
+        found = {row["condition"]: row for row in rows if place[:3] == (row["candidate"], row["fold"], row["group"])}
+        yield (*place, *(_beside_peer(found[condition]) for condition in conditions))
+
+
+def _beside_peer(row: dict[str, Any]) -> str:
+    difference = row["difference"]
+    shift = f"{difference['value']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}]"
+    return f"{row['eer']['value']:.1f} ({shift})"
+
+
+def speaker_first_looks() -> str:
+    """What was tried once for voices before the left-out test, without intervals."""
+    path = BENCHMARKS / "results" / "left_out_speaker_first_looks.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["result"]["rows"]
+    conditions = list(dict.fromkeys(condition for row in rows for condition in row["eer"]))
+    cells = ((row["kind"], row["tried"], *(row["eer"].get(name, "-") for name in conditions)) for row in rows)
+    return table(("what", "tried", *conditions), cells)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "shipped-models": shipped,
     "published-scores": published_scores,
     "speeds": speeds,
     "interval-coverage": coverage,
+    "left-out-speakers": left_out_speakers,
+    "speaker-first-looks": speaker_first_looks,
 }
 
 
