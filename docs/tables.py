@@ -51,8 +51,8 @@ def _shipped_rows() -> Iterator[tuple[object, ...]]:
         for row in results if isinstance(results, list) else []:
             if not isinstance(row, dict) or not str(row["metric"]).startswith("EER"):
                 continue
-            if re.search(r"\b(family|system) ", str(row["data"])) and "against all" in str(row["data"]):
-                continue  # single families and systems stand on the card
+            if re.search(r"\b(family|system|language) ", str(row["data"])):
+                continue  # single families, systems and languages stand on the card
             interval = f"{row['value']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
             yield name, row["data"], interval, row["files"], row["unit"]
 
@@ -133,7 +133,28 @@ def speaker_first_looks() -> str:
     return table(("what", "tried", *conditions), cells)
 
 
+def left_out_detectors() -> str:
+    """Every detector candidate on what its members did not learn from, and its difference to the recipe's."""
+    found = json.loads((BENCHMARKS / "results" / "left_out_detector.json").read_text(encoding="utf-8"))["candidates"]
+    heads = ("candidate", "kind of idea", "what", "EER pooled", "minus recipe", "EER mean over systems", "minus recipe")
+    more = ("EER twins", "minus recipe", "telephone band", "real LJ called synthetic", "Cllr - min Cllr, bits")
+    return table((*heads, *more), (_detector_row(name, entry) for name, entry in found.items()))
+
+
+def _detector_row(name: str, entry: dict[str, Any]) -> Iterator[object]:
+    figures = {figure["name"]: figure for figure in entry["figures"]}
+    yield from (f"`{name}`", entry["row"], entry["words"])
+    for measure in ("EER pooled", "EER mean over systems", "EER twins"):
+        figure, shift = figures[measure], figures[measure]["minus_reference"]
+        yield f"{100 * figure['value']:.1f} [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+        yield "-" if shift is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in shift))
+    yield f"{100 * figures['EER telephone band']['value']:.1f}"
+    yield f"{100 * figures['real LJ called synthetic']['value']:.0f}"
+    yield f"{figures['Cllr minus min Cllr, bits']['value']:.2f}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "left-out-detectors": left_out_detectors,
     "shipped-models": shipped,
     "published-scores": published_scores,
     "speeds": speeds,

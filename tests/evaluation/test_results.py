@@ -64,9 +64,9 @@ def test_twins_share_a_recording_across_the_labels() -> None:
 
 def test_the_share_below_a_threshold_is_over_speakers_where_there_are_several() -> None:
     rows = pl.DataFrame({"score": [0.0, 1.0, 2.0, 3.0], "speaker": ["a", "a", "b", "b"]})
-    several = tested._share_below(rows, 1.5, JudgeOptions(n_resamples=200))
+    several = tested.share_below(rows, 1.5, JudgeOptions(n_resamples=200))
     assert (several.value, several.low, several.high, several.unit) == (0.5, 0.0, 1.0, "speaker")
-    one = tested._share_below(rows.with_columns(speaker=pl.lit("lj")), 1.5, JudgeOptions())
+    one = tested.share_below(rows.with_columns(speaker=pl.lit("lj")), 1.5, JudgeOptions())
     assert (one.value, one.unit) == (0.5, "file")
     assert (round(one.low, 3), round(one.high, 3)) == (0.068, 0.932)  # Clopper-Pearson, 2 of 4
 
@@ -91,7 +91,7 @@ def test_failures_are_the_high_errors_of_the_model_alone() -> None:
         row("test side", "Cllr", 0.7),
         row("twins", "Cllr", 1.2),
     ]
-    assert list(tested._failures(rows)) == [
+    assert list(tested.failures(rows)) == [
         "test side, family world: EER 41 % (20 files)",
         "real speech, voice lj: 80 % of 20 files lie below the threshold of equal dev errors",
         "twins: the likelihood ratios cost more than not listening (Cllr 1.20; 20 tested)",
@@ -104,13 +104,13 @@ def test_what_could_not_be_judged_is_counted() -> None:
     assert tested._unjudged(LabelledScores("deepfake", nothing, ("a", "b"), (), {}))[0].startswith("2 file(s)")
 
 
-def part(high: float) -> tested._Part:
+def part(high: float) -> tested.Part:
     def interval(value: float, low: float, high: float) -> Interval:
         return Interval(value, low, high, 12, "speaker", 100)
 
     paired = Paired(interval(0.2, 0.1, 0.3), interval(0.4, 0.3, 0.5), interval(-0.2, -0.3, high))
     nothing = LabelledScores("deepfake", pl.DataFrame(), (), (), {})
-    return tested._Part(
+    return tested.Part(
         "x", nothing, (), Comparison("model", "control", (PairedMeasure("EER", paired, "", "share"),), 40, 0)
     )
 
@@ -127,7 +127,7 @@ def part(high: float) -> tested._Part:
 def test_a_detector_must_beat_the_control_on_unseen_families_and_on_twins(
     unseen: float | None, twins: float, said: list[str]
 ) -> None:
-    found = list(tested._unproven(None if unseen is None else part(unseen), part(twins)))
+    found = list(tested.unproven(None if unseen is None else part(unseen), part(twins)))
     assert len(found) == len(said)
     assert all(words in sentence for words, sentence in zip(said, found, strict=True))
 
