@@ -50,6 +50,14 @@ DVECTOR = {
     ],
     "embedding": {"dim": 6, "batch_norm": False, "activation": "relu", "unit_length": True},
 }
+COMMITTEE = {
+    "branches": [
+        {"frontend": {"kind": "fine_structure", "view": view}, "pooling": {"kind": "statistics"}}
+        for view in ("level", "detail", "phase")
+    ],
+    "outputs": 2,
+    "votes": {"hidden": 4, "copies": 2, "weights": [2, 1, 1]},
+}
 ENCODER = {
     "branches": [
         {
@@ -91,6 +99,14 @@ def test_the_graph_answers_as_the_network_does(config: dict[str, Any], tmp_path:
     waveforms = 0.3 * torch.randn(5, 8_000)
     assert difference(network, path, waveforms.numpy()) <= 1e-4
     assert np.allclose(np.linalg.norm(answer(path, waveforms.numpy()), axis=1), 1, atol=1e-5)
+
+
+def test_a_committee_on_masked_frames_goes_into_the_graph(tmp_path: Path) -> None:
+    network = build(COMMITTEE)
+    assert export_onnx(network, 0.5, 16_000, tmp_path / "m.onnx") <= 1e-4
+    waveforms = 0.3 * torch.randn(5, 8_000)
+    waveforms[:, :3_000] *= 0.01  # frames that don't count
+    assert difference(network, tmp_path / "m.onnx", waveforms.numpy()) <= 1e-4
 
 
 def test_a_shared_encoder_goes_into_the_graph(tiny_whisper: None, tmp_path: Path) -> None:
