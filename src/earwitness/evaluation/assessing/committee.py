@@ -30,6 +30,7 @@ from earwitness.evaluation.assessing.detector import (
     Part,
     against,
     amount,
+    evaluated,
     failures,
     figures,
     share_below,
@@ -39,9 +40,6 @@ from earwitness.evaluation.assessing.outcome import EER, EVIDENCE, Outcome, figu
 from earwitness.evaluation.judging.judge import JudgeOptions, judge
 from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.judging.trivial import left_out_scores
-from earwitness.evaluation.results.evaluating import evaluate
-from earwitness.evaluation.results.files import write_result_file
-from earwitness.evaluation.results.requests import NONE, EvaluateRequest
 from earwitness.metrics.bootstrap import Interval, Units, bootstrap
 from earwitness.metrics.detection import eer
 from earwitness.metrics.scores import Floats
@@ -104,15 +102,7 @@ class _Bench:
         write_table(table.filter(pl.col("id").is_in(rows.table["id"].implode())), self.results / f"{name}.scores.csv")
         scores, path = self.read(name), self.results / f"{name}.json"
         by = tuple(column for column in ("family", "length", "language") if column in scores.table.columns)
-        request = EvaluateRequest(
-            task="deepfake",
-            scores=self.results / f"{name}.scores.csv",
-            key=self.results / f"{name}.csv",
-            control=str(self.control()) if control else NONE,
-            options=replace(self.options, by=by),
-        )
-        found = evaluate(request)
-        write_result_file(path, found)
+        found = evaluated(self.results, name, self.control() if control else None, replace(self.options, by=by))
         shown = list(figures(words, found.judgement, path, "left out" if name == "left-out" else None))
         shown += [
             figure(f"left out, {group.column} {group.value}", EER, group.eer, group.positives + group.negatives, path)

@@ -41,7 +41,7 @@ from earwitness.evaluation.assessing.outcome import (
 from earwitness.evaluation.judging.judge import Comparison, Judgement, JudgeOptions, judge
 from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.judging.trivial import NAME, trivial_scores
-from earwitness.evaluation.results.evaluating import evaluate
+from earwitness.evaluation.results.evaluating import Evaluation, evaluate
 from earwitness.evaluation.results.files import write_result_file
 from earwitness.evaluation.results.requests import NONE, EvaluateRequest
 from earwitness.evaluation.scoring.scorers import score_detection
@@ -151,20 +151,26 @@ class _Bench:
         """Figures of a part, beside the control where it is asked for; `NAME.json` can be reproduced."""
         path, scores = self.results / f"{name}.json", self.read(name)
         by = tuple(column for column in ("family", "language") if column in scores.table.columns)
-        request = EvaluateRequest(
-            task="deepfake",
-            scores=self.results / f"{name}.scores.csv",
-            key=self.results / f"{name}.csv",
-            control=str(self.control()) if control else NONE,
-            options=replace(self.options, by=by),
-        )
-        found = evaluate(request)
-        write_result_file(path, found)
+        found = evaluated(self.results, name, self.control() if control else None, replace(self.options, by=by))
         rows = list(figures(words, found.judgement, path, "test side" if name == "test" else None))
         comparison = None if found.control is None else found.control.comparison
         if comparison is not None:
             rows.extend(against(words, comparison, path))
         return Part(words, scores, tuple(rows), comparison, found.no_control)
+
+
+def evaluated(results: Path, name: str, control: Path | None, options: JudgeOptions) -> Evaluation:
+    """`NAME.scores.csv` judged by `NAME.csv`, beside the control's scores where there are; written to `NAME.json`."""
+    request = EvaluateRequest(
+        task="deepfake",
+        scores=results / f"{name}.scores.csv",
+        key=results / f"{name}.csv",
+        control=NONE if control is None else str(control),
+        options=options,
+    )
+    found = evaluate(request)
+    write_result_file(results / f"{name}.json", found)
+    return found
 
 
 class _OverTelephone(Detector):

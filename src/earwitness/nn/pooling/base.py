@@ -30,8 +30,8 @@ class PoolingConfigBase(Config):
 
 def require_frames(frames: Frames) -> None:
     """Raises `AudioError` where an utterance has no frame that counts; a graph that is exported cannot ask its mask."""
-    asked = frames.mask is not None and not torch.compiler.is_exporting()
-    if frames.values.shape[1] == 0 or (asked and not bool(frames.mask.any(1).all())):
+    mask = None if torch.compiler.is_exporting() else frames.mask
+    if frames.values.shape[1] == 0 or (mask is not None and not bool(mask.any(1).all())):
         raise AudioError("too short: not one frame to pool", fix="Give a longer recording.")
 
 
