@@ -8,6 +8,7 @@ import torch
 from earwitness.core.config import parse_config
 from earwitness.core.errors import RecipeError
 from earwitness.nn.network import Network, NetworkConfig
+from earwitness.nn.types import Embedding
 from earwitness.nn.votes import VotesConfig
 
 BRANCH = {"frontend": {"kind": "log_mel", "n_mels": 20}, "pooling": {"kind": "statistics"}}
@@ -62,7 +63,7 @@ def test_a_network_with_votes_answers_waveforms_and_kept_vectors_alike() -> None
     judge = network().eval()
     waveforms = torch.randn(3, 8000)
     vectors = torch.cat([branch(branch.frontend(waveforms)).mean for branch in judge.branches], dim=1)
-    torch.testing.assert_close(judge(waveforms), judge.classify_pooled(vectors))
+    torch.testing.assert_close(judge(waveforms), judge.classify(Embedding(vectors)))
 
 
 def test_votes_refuse_an_embedding_layer() -> None:

@@ -3,7 +3,8 @@
 All members of the network's `votes` are trained in one run, each on the rows that `corpora.splits.folds` leaves to it,
 from vectors that are computed once (`training.pooled`). The member that left out a row's fold gives its left-out score.
 Those scores calibrate the committee and are its tests. What ships is the mean over all members, each of which has heard
-nearly everything; the left-out scores are those of single members, which know less.
+nearly everything; the left-out scores are those of single members, which know less. One thing they share: the mean and
+deviation to which inputs are brought come from all rows that anybody learns from, without their labels.
 
     rows.parquet               the rows, with `fold`, `judged`, `stratum`, and `heard`: for each member x or .
     left-out-VIEW.scores.csv   a score of each judged row; `llr` by a calibration fitted on the other folds
@@ -25,9 +26,8 @@ from earwitness.core.errors import DataError, MetricError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.corpora.leaks import audio_hashes
 from earwitness.corpora.manifest import Manifest
-from earwitness.corpora.readers import read_corpus
 from earwitness.corpora.samplers import BalancedSampler
-from earwitness.corpora.splits import Folds, FoldSplit, exclude_licences
+from earwitness.corpora.splits import Folds, FoldSplit
 from earwitness.corpora.tables import write_table
 from earwitness.deepfake.detector import Detector
 from earwitness.deepfake.recipe import DetectionRecipe
@@ -38,7 +38,7 @@ from earwitness.nn.network import Network
 from earwitness.nn.votes import Votes
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
 from earwitness.training.conditions import CONDITIONS
-from earwitness.training.data import SplitData
+from earwitness.training.data import SplitData, read_rows
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
@@ -77,10 +77,12 @@ def train_committee(recipe: DetectionRecipe, folder: Path, *, resume: bool = Fal
 def prepare(recipe: DetectionRecipe, pooled: Path) -> Prepared:
     """Read the recipe's rows, put them into folds, and hear them; vectors are kept in the folder `pooled`."""
     assert isinstance(recipe.split, FoldSplit)
-    rows, notes = read_rows(recipe)
+    rows, notes = read_rows(recipe.data)
     folds = recipe.split.assign(rows, audio_hashes(rows))
     rows = _with_columns(rows, recipe.split, folds)
-    return Prepared(rows, folds, pooled_vectors(recipe.network.build(), recipe, rows, recipe.views, pooled), notes)
+    return Prepared(
+        rows, folds, pooled_vectors(recipe.network.build(), recipe, rows, recipe.views, pooled), tuple(notes)
+    )
 
 
 def fit_members(recipe: DetectionRecipe, prepared: Prepared, folder: Path, *, resume: bool = False) -> Network:
@@ -94,18 +96,6 @@ def fit_members(recipe: DetectionRecipe, prepared: Prepared, folder: Path, *, re
     task = CommitteeTask(recipe.loss.build(recipe.network.outputs or 0, 2))
     fit(Committee(network), task, train, None, recipe, folder, resume=resume)
     return network.eval()
-
-
-def read_rows(recipe: DetectionRecipe) -> tuple[Manifest, tuple[str, ...]]:
-    """The recipe's rows without excluded licences, and what a run record must say of them."""
-    config = recipe.data
-    parts = [read_corpus(config.reader, path) for path in config.manifests]
-    everything = Manifest.concat([part.manifest for part in parts])
-    rows = exclude_licences(everything, config.exclude_licences)
-    notes = [note for part in parts for note in part.notes]
-    if excluded := len(everything) - len(rows):
-        notes.append(f"{excluded} row(s) left out for their licence")
-    return rows, tuple(notes)
 
 
 class Committee(nn.Module):

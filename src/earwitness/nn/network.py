@@ -147,10 +147,6 @@ class Network(nn.Module):
             raise ModelError(f"{len(features)} feature set(s) for {len(self.branches)} branch(es)")
         return self._project(self._joined(features))
 
-    def classify_pooled(self, vectors: Tensor) -> Tensor:
-        """Joined vectors of the branches, computed before, [B, sum of dims] -> logits [B, outputs]."""
-        return self.classify(self._project(Embedding(vectors)))
-
     def classify(self, embedding: Embedding) -> Tensor:
         """Embedding [B, dim] -> logits [B, outputs]. Raises `ModelError` where the network has no classifier."""
         if self.classifier is None:

@@ -46,7 +46,6 @@ class Votes(nn.Module):
         self.dims = tuple(dims)
         weights = torch.tensor(config.weights or [1.0] * len(dims))
         self.register_buffer("weights", weights / weights.sum(), persistent=False)
-        self.copies = config.copies
         self.members = nn.ModuleList(_Members(config, dim, outputs) for dim in dims)
 
     def forward(self, joined: Tensor) -> Tensor:

@@ -55,12 +55,7 @@ def read_split(
     Every file is read once, for its hash: equal audio on two sides is a leak. Raises `LeakError` unless leaks are
     allowed (then they are notes), and `DataError` where data is bad, or nothing is left to train on or to judge by.
     """
-    parts = [read_corpus(config.reader, Path(root) / path) for path in config.manifests]
-    everything = Manifest.concat([part.manifest for part in parts])
-    manifest = exclude_licences(everything, config.exclude_licences)
-    notes = [note for part in parts for note in part.notes]
-    if excluded := len(everything) - len(manifest):
-        notes.append(f"{excluded} row(s) left out for their licence")
+    manifest, notes = read_rows(config, root)
     if config.split_file is None:
         manifest = split(manifest, rule)
     else:
@@ -72,6 +67,17 @@ def read_split(
     leaks = require_no_leaks(manifest, guarded, shared_voices, audio_hashes(manifest), allow_leak)
     notes += [f"leak allowed by name: {leak}" for leak in leaks]
     return SplitData(train, dev, test, (*notes, *_left_out(manifest)))
+
+
+def read_rows(config: DataConfig, root: str | Path = ".") -> tuple[Manifest, list[str]]:
+    """All rows but those under excluded licences, and what a run record must say of them. Raises `DataError`."""
+    parts = [read_corpus(config.reader, Path(root) / path) for path in config.manifests]
+    everything = Manifest.concat([part.manifest for part in parts])
+    rows = exclude_licences(everything, config.exclude_licences)
+    notes = [note for part in parts for note in part.notes]
+    if excluded := len(everything) - len(rows):
+        notes.append(f"{excluded} row(s) left out for their licence")
+    return rows, notes
 
 
 def _left_out(manifest: Manifest) -> list[str]:
