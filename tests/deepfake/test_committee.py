@@ -8,15 +8,30 @@ import numpy as np
 import polars as pl
 import pytest
 
-from earwitness.core.errors import RecipeError
+from earwitness.audio.perturb.suite import NamedPerturbation
+from earwitness.core.errors import MissingPartError, RecipeError
 from earwitness.corpora.manifest import Manifest
-from earwitness.deepfake.committee import ROWS, cross_fitted, left_out_scores, network_of, prepare
+from earwitness.deepfake import left_out
+from earwitness.deepfake.committee import (
+    ROWS,
+    Tried,
+    cross_applied,
+    cross_fitted,
+    drawn,
+    left_out_scores,
+    network_of,
+    prepare,
+    scores_path,
+)
 from earwitness.deepfake.detector import Detector
+from earwitness.deepfake.left_out import Finished, folds_of, recipe_of, score_tested
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.training import train_detector
 from earwitness.evaluation.assessing.runs import assess_run
 from earwitness.evaluation.judging.judge import JudgeOptions
-from earwitness.training.model_folder import ABSTAIN
+from earwitness.evaluation.results.reproducing import reproduce
+from earwitness.training.conditions import TESTED
+from earwitness.training.model_folder import ABSTAIN, read_model_info
 from earwitness.training.pooled import pooled_vectors, require_frozen
 
 
@@ -111,6 +126,74 @@ def test_folds_need_as_many_members(plan: DetectionRecipe) -> None:
         DetectionRecipe.model_validate(content)
 
 
+def test_ratios_of_other_rows_are_those_of_the_calibration_of_their_fold() -> None:
+    rng = np.random.default_rng(1)
+    labels, fold = np.tile([0, 1], 60), np.repeat([0, 1, 2], 40)
+    scores = rng.normal(2.0 * labels, 1)
+    tried = Tried(scores, labels, fold)
+    some = np.array([3, 50, 110])
+    np.testing.assert_array_equal(
+        cross_applied(scores[some], fold[some], tried), cross_fitted(scores, labels, fold)[some]
+    )
+
+
+def test_what_is_drawn_is_judged_and_always_the_same() -> None:
+    judged = np.random.default_rng(2).random(2000) < 0.6
+    places = drawn(judged)
+    assert len(places) == 600
+    assert judged[places].all()
+    assert (np.diff(places) > 0).all()
+    np.testing.assert_array_equal(places, drawn(judged))
+    np.testing.assert_array_equal(drawn(judged[:50]), np.flatnonzero(judged[:50]))
+
+
+def test_a_finished_run_scores_as_its_training_did(committee: Path, plan: DetectionRecipe) -> None:
+    finished = Finished.load(committee / "model", committee)
+    assert finished.recipe == plan == recipe_of(finished.detector.info)
+    known = pl.read_csv(committee / "left-out-short.scores.csv")
+    places = np.array([finished.rows.table["id"].to_list().index(name) for name in known["id"]])
+    np.testing.assert_allclose(finished.scores(places, "short"), known["score"], atol=1e-6)
+    assert set(folds_of(finished.rows)) == {0, 1, 2}
+
+
+def test_perturbed_scores_are_made_once_a_model(committee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = committee / "model"
+    lacking = score_tested(model, committee)
+    paths = {name: scores_path(committee, name) for name in TESTED if name not in lacking}
+    clean = pl.read_csv(scores_path(committee, "clean"))
+    for path in paths.values():
+        table = pl.read_csv(path)
+        assert set(table["id"]) == set(clean["id"])
+        assert set(table["model"]) == {read_model_info(model).reference}
+        assert table["llr"].null_count() == table.height
+    stamps = {path: path.stat().st_mtime_ns for path in paths.values()}
+    gsm, room = paths["gsm"], paths["room"]
+    gsm.write_text(gsm.read_text().replace("tiny 1", "other 1"))  # as if another model had made them
+    room.write_text(room.read_text().rsplit("\n", 2)[0] + "\n")  # as if a row had come since
+    broken = {gsm, room}
+    score_tested(model, committee)
+    assert {path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp} == broken
+    assert "other 1" not in gsm.read_text()
+    with monkeypatch.context() as patched:
+        patched.setattr(Finished, "load", lambda *_: pytest.fail("nothing is missing"))
+        score_tested(model, committee)
+
+
+def test_a_perturbation_that_is_not_to_be_had_is_said(committee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Missing:
+        def build(self) -> None:
+            raise MissingPartError("codec gsm is missing")
+
+    score_tested(committee / "model", committee)
+    gone = NamedPerturbation("gsm", "an old call", Missing())  # type: ignore[arg-type]
+    monkeypatch.setattr(left_out, "TESTED", {**TESTED, "gsm": gone})
+    assert score_tested(committee / "model", committee)["gsm"] == "codec gsm is missing"
+    assert not scores_path(committee, "gsm").exists()
+    info = assess_run(committee, JudgeOptions(n_resamples=20))
+    assert any(note.endswith("codec gsm is missing") for note in info.tested.notes)
+    assert not any("GSM" in str(row) for row in info.extra["results"])  # type: ignore[union-attr]
+
+
 def test_its_card_is_made_of_what_was_left_out(committee: Path) -> None:
     info = assess_run(committee, JudgeOptions(n_resamples=20))
     results = info.extra["results"]
@@ -121,5 +204,13 @@ def test_its_card_is_made_of_what_was_left_out(committee: Path) -> None:
     assert value["left-out real speech"] == 0
     assert value["left out, all answered"] == 0
     assert set(info.thresholds) == {"left-out EER", ABSTAIN}
+    assert value["left out, MP3 at 32 kbit/s"] < 50
+    perturbed = [row for row in shares if str(row["source"]).startswith("results/perturbed-")]  # type: ignore[index]
+    lacking = sum("not tested under" in note for note in info.tested.notes)
+    assert len(perturbed) == 4 + len(TESTED) - lacking  # with the conditions and clean
+    assert {row["files"] for row in perturbed} == {24}
+    assert all("over" in line for line in (committee / "model" / "CARD.md").read_text().splitlines() if "MP3" in line)
+    assert reproduce(committee / "results" / "perturbed-clean.json").same
+    assert "Examples to listen to" not in (committee / "model" / "CARD.md").read_text()  # none may be passed on
     assert info.extra["inconclusive"] is True
     assert any("no twins" in reason or "not shown to be better" in reason for reason in info.known_failures)

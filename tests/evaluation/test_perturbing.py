@@ -11,13 +11,14 @@ import pytest
 import soundfile
 
 from earwitness.audio.perturb import base, item_rng
+from earwitness.audio.perturb.suite import PERTURBATIONS, NamedPerturbation
 from earwitness.core.errors import DataError, MissingPartError, UsageError
 from earwitness.corpora.manifest import Manifest
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation import perturbing
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
-from earwitness.evaluation.perturbation_suite import PERTURBATIONS, NamedPerturbation, parse_names
+from earwitness.evaluation.perturbation_suite import parse_names
 from earwitness.evaluation.perturbing import model_of, perturbation_report, recordings_of
 from earwitness.evaluation.scoring.scorers import score_detection, score_trials
 from earwitness.speaker.embedder import Embedder

@@ -19,7 +19,7 @@ from earwitness.examine.channels import channels_to_examine
 from earwitness.examine.examiner import Examiner, expand
 from earwitness.examine.finding import ModelCredit, Report
 from earwitness.examine.models import Answering
-from earwitness.examine.strength import outside, settles
+from earwitness.examine.strength import outside, settles, untested, widened
 from earwitness.nn.encoders import IdentityConfig
 from earwitness.nn.frontends import LogMelConfig
 from earwitness.nn.network import BranchConfig, EmbeddingConfig, NetworkConfig
@@ -27,6 +27,7 @@ from earwitness.nn.pooling import StatisticsConfig
 from earwitness.speaker.embedder import Embedder
 from earwitness.training.calibration import Calibration, ConditionCalibration, Ratio
 from earwitness.training.model_folder import ModelInfo
+from earwitness.training.model_folder import TestedRanges as Ranges
 
 CREDIT = ModelCredit("tiny", "1", "0" * 64, "CC0-1.0", "# tiny")
 RATE = 16_000
@@ -227,6 +228,61 @@ def test_what_is_outside_of_the_tests_is_said(tone: object) -> None:
     assert any(line.startswith("Narrow band") for line in said)
     assert any(line.startswith("Noisy") for line in said)
     assert any("clipped" in line for line in said)
+
+
+def test_a_widened_ratio_settles_nothing_and_claims_no_more() -> None:
+    for ratio in (Ratio(2.0, 0.5, 3.0, (-5, 5), ()), Ratio(-4.0, -5.0, -3.0, (-5, 0), ()), Ratio(0, 0, 0, (0, 0), ())):
+        wide = widened(ratio)
+        assert not settles(wide)
+        assert wide.low <= ratio.low <= ratio.high <= wide.high
+        assert wide.llr == ratio.llr
+
+
+def test_facts_below_the_tested_range_are_named(tone: object) -> None:
+    facts = signal_facts(tone(1.0, RATE, 200, 0.5), RATE)  # type: ignore[operator]
+    assert facts.bandwidth_hz is not None
+    tested = Ranges(min_speech_s=facts.speech_s + 1, min_bandwidth_hz=facts.bandwidth_hz + 100)
+    speech, band = untested(facts, tested)
+    assert "(speech " in speech
+    assert "(bandwidth " in band
+    assert f"begin at {facts.bandwidth_hz + 100:g} Hz" in band
+    at_the_edge = Ranges(min_speech_s=facts.speech_s, min_bandwidth_hz=facts.bandwidth_hz)
+    assert untested(facts, at_the_edge) == []
+    assert untested(facts, Ranges()) == []
+    silent = signal_facts(np.zeros(RATE, np.float32), RATE)
+    assert len(untested(silent, Ranges(min_speech_s=0.5, min_bandwidth_hz=3_400, min_snr_db=5))) == 1
+
+
+@pytest.mark.parametrize(
+    ("tested", "words"),
+    [(Ranges(min_speech_s=60.0), "60 s"), (Ranges(min_bandwidth_hz=20_000.0), "20000 Hz")],
+)
+@pytest.mark.parametrize("score", [4.0, -4.0])
+def test_outside_of_the_tested_range_no_answer_is_stronger_than_inconclusive(
+    examiner: Examiner, call: Path, tested: Ranges, words: str, score: float
+) -> None:
+    within = only(scripted(examiner, [score]).examine(call)).findings[0]
+    assert within.verdict == "answer"
+    finding = only(scripted(examiner, [score], tested=tested).examine(call)).findings[0]
+    assert (finding.verdict, finding.tone) == ("inconclusive", "caution")
+    assert (finding.llr_low, finding.llr_high) == finding.llr_bound == (-5, 5)
+    assert words in finding.limits[0]
+    assert finding.limits[0].startswith("Outside of what this model was tested on")
+
+
+def test_voices_outside_of_the_tested_range_are_inconclusive_too(examiner: Examiner, call: Path) -> None:
+    embedder = Embedder(examiner.models.embedder.network, info("speaker", tested=Ranges(min_speech_s=60.0)))
+    models = examiner.models
+    strict = Examiner(Answering(models.detector, CREDIT, embedder, CREDIT))
+    finding = only(strict.examine(call, strict.enrol([call]))).findings[1]
+    assert finding.verdict == "inconclusive"
+    assert any("tests begin at 60 s" in limit for limit in finding.limits)
+
+
+def test_the_languages_of_the_tests_are_named(examiner: Examiner, call: Path) -> None:
+    finding = only(scripted(examiner, [4.0], tested=Ranges(languages=("de", "ru"))).examine(call)).findings[0]
+    assert finding.verdict == "answer"  # which language is spoken is not measured
+    assert any("in de, ru, and in no other language" in limit for limit in finding.limits)
 
 
 def test_the_package_can_be_called_by_its_main_job() -> None:

@@ -42,11 +42,11 @@ from earwitness.training.data import SplitData, read_rows
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
-from earwitness.training.pooled import Vectors, pooled_vectors
+from earwitness.training.pooled import Vectors, View, pooled_vectors
 from earwitness.training.task import Losses, Metrics
 
 ROWS, JUDGED = "rows.parquet", "yes"
-AT_MOST = 600  # judged rows that calibrate a condition no view was trained on
+AT_MOST = 600  # judged rows that are heard under what no view was trained on
 Floats = NDArray[np.float64]
 
 
@@ -164,8 +164,7 @@ def calibrate_committee(folder: Path, recipe: DetectionRecipe, prepared: Prepare
     model = folder / "model"
     detector = Detector.load(model)
     network = network_of(detector)
-    judged = np.flatnonzero(folds.judged)
-    some = np.sort(np.random.default_rng(0).permutation(judged)[:AT_MOST])
+    judged, some = np.flatnonzero(folds.judged), drawn(folds.judged)
     fitted = []
     for condition in ("clean", *CONDITIONS):
         if condition in recipe.views:
@@ -177,7 +176,7 @@ def calibrate_committee(folder: Path, recipe: DetectionRecipe, prepared: Prepare
         scores = left_out_scores(network, heard, folds.fold[chosen])
         part = rows.with_table(rows.table[chosen])
         llrs = cross_fitted(scores, labels_of(part), folds.fold[chosen])
-        _write_scores(folder / f"left-out-{condition}.scores.csv", part, scores, llrs, detector.info.reference)
+        write_scores(scores_path(folder, condition), part, scores, llrs, detector.info.reference)
         fitted.append(_fit(condition, part, scores))
     calibration = Calibration(
         fitted_on="left-out scores: of each row by a member that heard neither its maker nor its speaker",
@@ -185,6 +184,16 @@ def calibrate_committee(folder: Path, recipe: DetectionRecipe, prepared: Prepare
     )
     revise_model(model, detector.info.model_copy(update={"calibration": calibration}))
     return model
+
+
+def drawn(judged: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The places of at most `AT_MOST` judged rows, in order: of the same rows always the same."""
+    return np.sort(np.random.default_rng(0).permutation(np.flatnonzero(judged))[:AT_MOST])
+
+
+def scores_path(folder: Path, view: View) -> Path:
+    """Where a run keeps the left-out scores under a condition or a perturbation."""
+    return folder / f"left-out-{view}.scores.csv"
 
 
 @torch.inference_mode()
@@ -199,10 +208,24 @@ def left_out_scores(network: Network, vectors: NDArray[np.float16], fold: NDArra
 def cross_fitted(scores: Floats, labels: NDArray[np.int64], fold: NDArray[np.int64]) -> Floats:
     """Bounded natural-log likelihood ratios [R], each fold's by a calibration fitted on the other folds; NaN where that
     cannot be."""
+    return cross_applied(scores, fold, Tried(scores, labels, fold))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a calibration can be fitted on: scores [R] with their labels (1 bona fide) and folds."""
+
+    scores: Floats
+    labels: NDArray[np.int64]
+    fold: NDArray[np.int64]
+
+
+def cross_applied(scores: Floats, fold: NDArray[np.int64], tried: Tried) -> Floats:
+    """As `cross_fitted`, for scores [R] that need not be among those that were tried."""
     llrs = np.full(len(scores), np.nan)
     for k in np.unique(fold):
-        other = fold != k
-        positive, negative = scores[other & (labels == 1)], scores[other & (labels == 0)]
+        other = tried.fold != k
+        positive, negative = tried.scores[other & (tried.labels == 1)], tried.scores[other & (tried.labels == 0)]
         try:
             fitted = fit_logistic(positive, negative, misleading=1)
         except MetricError:
@@ -252,7 +275,8 @@ def _with_columns(rows: Manifest, split: FoldSplit, folds: Folds) -> Manifest:
     return rows.with_table(table)
 
 
-def _write_scores(path: Path, rows: Manifest, scores: Floats, llrs: Floats, model: str) -> None:
+def write_scores(path: Path, rows: Manifest, scores: Floats, llrs: Floats, model: str) -> None:
+    """A table of left-out scores [R] and natural-log likelihood ratios [R]; a ratio that is NaN is left empty."""
     table = rows.table.select("id", "path", "fold").with_columns(
         score=pl.Series(scores), llr=pl.Series(llrs).fill_nan(None), model=pl.lit(model), error=pl.lit(None, pl.String)
     )

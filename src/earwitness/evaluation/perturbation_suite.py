@@ -1,102 +1,10 @@
-"""The perturbations that `evaluate --perturb` knows, by name and in a fixed order.
-
-Babble is not among them: it needs recordings of other talkers. Noise is white, pink and brown. Which codecs can be run
-depends on how ffmpeg and libsndfile were built.
-"""
+"""Which perturbations of `audio.perturb.suite` a text means: `evaluate --perturb all`, or some by their names."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from earwitness.audio.perturb import PerturbationConfig
-from earwitness.audio.perturb.chain import SeriesConfig
-from earwitness.audio.perturb.codec import CodecConfig, CodecName
-from earwitness.audio.perturb.noise import Colour, ColouredNoiseConfig
-from earwitness.audio.perturb.rawboost import RawBoostConfig
-from earwitness.audio.perturb.reverb import ReverbConfig
-from earwitness.audio.perturb.simple import (
-    ClipConfig,
-    GainConfig,
-    LowPassConfig,
-    ResampleConfig,
-    SpeedConfig,
-    TelephoneBandConfig,
-)
+from earwitness.audio.perturb.suite import BY_NAME, PERTURBATIONS, NamedPerturbation
 from earwitness.core.config import nearest
 from earwitness.core.errors import UsageError
-
-
-@dataclass(frozen=True)
-class NamedPerturbation:
-    """One entry of the suite: its name in reports and files, what it does in words, and how."""
-
-    name: str
-    words: str
-    config: PerturbationConfig
-
-
-def _noise(colour: Colour, snr_db: float) -> NamedPerturbation:
-    config = ColouredNoiseConfig(colours=(colour,), snr_db=(snr_db, snr_db))
-    return NamedPerturbation(f"{colour}-noise-{snr_db:g}db", f"{colour} noise, {snr_db:g} dB below the speech", config)
-
-
-def _codec(name: str, codec: CodecName, words: str, kbps: float | None = None) -> NamedPerturbation:
-    return NamedPerturbation(name, words, CodecConfig(codec=codec, bitrates_kbps=() if kbps is None else (kbps,)))
-
-
-def _low_pass(cutoff_hz: float) -> NamedPerturbation:
-    config = LowPassConfig(cutoff_hz=(cutoff_hz, cutoff_hz))
-    return NamedPerturbation(f"low-pass-{cutoff_hz:g}hz", f"nothing above {cutoff_hz:g} Hz", config)
-
-
-def _room(t60_s: float) -> NamedPerturbation:
-    config = ReverbConfig(t60_s=(t60_s, t60_s), direct_db=(0.0, 0.0))
-    return NamedPerturbation(f"room-{t60_s:g}s", f"synthetic room, reverberation time {t60_s:g} s", config)
-
-
-def _resampled(rate: int) -> NamedPerturbation:
-    return NamedPerturbation(f"resample-{rate}hz", f"resampled to {rate} Hz and back", ResampleConfig(rates=(rate,)))
-
-
-def _speed(factor: float) -> NamedPerturbation:
-    words = f"played at {factor:g} of the speed (pitch and voice change with it)"
-    return NamedPerturbation(f"speed-{factor:g}", words, SpeedConfig(factors=(factor,)))
-
-
-def _rawboost(name: str, algo: int, words: str) -> NamedPerturbation:
-    return NamedPerturbation(f"rawboost-{name}", f"RawBoost, {words}", RawBoostConfig(algo=algo))
-
-
-_AT_PEAK = ClipConfig(below_peak_db=(6.0, 6.0))
-
-PERTURBATIONS: tuple[NamedPerturbation, ...] = (
-    *(_noise(colour, snr_db) for colour in ("white", "pink") for snr_db in (20.0, 10.0, 5.0)),
-    _noise("brown", 10.0),
-    _codec("mp3-64k", "mp3", "MP3 at 64 kbit/s", 64),
-    _codec("mp3-32k", "mp3", "MP3 at 32 kbit/s", 32),
-    _codec("opus-32k", "opus", "Opus at 32 kbit/s", 32),
-    _codec("opus-12k", "opus", "Opus at 12 kbit/s", 12),
-    _codec("aac-32k", "aac", "AAC at 32 kbit/s", 32),
-    _codec("amr-12.2k", "amr_nb", "AMR narrow-band at 12.2 kbit/s, a mobile call", 12.2),
-    _codec("gsm", "gsm", "GSM full rate, an old mobile call"),
-    _codec("mu-law", "mu_law", "G.711 mu-law at 8 kHz, a landline"),
-    *(_low_pass(cutoff_hz) for cutoff_hz in (7_000.0, 4_000.0, 3_400.0)),
-    NamedPerturbation("telephone", "telephone band, 300-3400 Hz", TelephoneBandConfig()),
-    *(_room(t60_s) for t60_s in (0.3, 0.8)),
-    *(_resampled(rate) for rate in (11_025, 8_000)),
-    NamedPerturbation("gain-20db", "20 dB quieter", GainConfig(gain_db=(-20.0, -20.0))),
-    NamedPerturbation(
-        "gain+6db",
-        "6 dB louder, cut at the recording's old peak",
-        SeriesConfig(components=(_AT_PEAK, GainConfig(gain_db=(6.0, 6.0)))),
-    ),
-    NamedPerturbation("clip-12db", "cut 12 dB below its peak", ClipConfig(below_peak_db=(12.0, 12.0))),
-    *(_speed(factor) for factor in (0.9, 1.1)),
-    _rawboost("lnl", 1, "convolutive noise"),
-    _rawboost("isd", 2, "impulsive noise"),
-    _rawboost("ssi", 3, "stationary noise"),
-    _rawboost("series", 4, "all three in series"),
-)
 
 
 def parse_names(text: str) -> tuple[NamedPerturbation, ...]:
@@ -104,16 +12,15 @@ def parse_names(text: str) -> tuple[NamedPerturbation, ...]:
 
     Raises `UsageError` naming the nearest one for an unknown name.
     """
-    known = {perturbation.name: perturbation for perturbation in PERTURBATIONS}
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return PERTURBATIONS
     for name in names:
-        if name not in known:
-            guess = nearest(name, known)
+        if name not in BY_NAME:
+            guess = nearest(name, BY_NAME)
             hint = f"Did you mean '{guess}'? " if guess else ""
-            fix = f"{hint}Use all, or of: {', '.join(known)}."
+            fix = f"{hint}Use all, or of: {', '.join(BY_NAME)}."
             raise UsageError(f"there is no perturbation '{name}'", where="--perturb", fix=fix)
     if not names:
-        raise UsageError("names no perturbation", where="--perturb", fix=f"Use all, or of: {', '.join(known)}.")
-    return tuple(perturbation for name, perturbation in known.items() if name in names)
+        raise UsageError("names no perturbation", where="--perturb", fix=f"Use all, or of: {', '.join(BY_NAME)}.")
+    return tuple(perturbation for name, perturbation in BY_NAME.items() if name in names)

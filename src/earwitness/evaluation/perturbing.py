@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from earwitness.audio.perturb import Perturbation, item_rng
+from earwitness.audio.perturb.suite import PERTURBATIONS, NamedPerturbation
 from earwitness.audio.reading import stream
 from earwitness.audio.recording import Samples
 from earwitness.core.errors import AudioError, DataError, MetricError, MissingPartError, UsageError
@@ -34,7 +35,7 @@ from earwitness.evaluation.judging.judge import JudgeOptions, compare
 from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.evaluation.judging.tasks import Task
 from earwitness.evaluation.loading import load as load_model
-from earwitness.evaluation.perturbation_suite import PERTURBATIONS, NamedPerturbation, parse_names
+from earwitness.evaluation.perturbation_suite import parse_names
 from earwitness.evaluation.scoring.scorers import ahead_of
 from earwitness.evaluation.scoring.trials import read_trials
 from earwitness.metrics.bootstrap import Interval

@@ -11,7 +11,7 @@ from earwitness.audio.recording import Segment
 from earwitness.core.errors import AudioError
 from earwitness.deepfake.detector import DetectionScore, Detector, WindowScore
 from earwitness.examine.finding import Finding, ModelCredit, Track
-from earwitness.examine.strength import Sides, outside, tested_on, weighed, withheld
+from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.training.conditions import conditions_of
 from earwitness.training.model_folder import ABSTAIN
 
@@ -37,6 +37,9 @@ def judge_genuineness(
     info = detector.info
     reasons, conditions = withheld(info), conditions_of(facts)
     ratio = info.calibration.ratio(result.score, conditions) if info.calibration and not reasons else None
+    uncovered = untested(facts, info.tested)
+    if ratio is not None and uncovered:
+        ratio = widened(ratio)
     stretches = _marked(result.windows, detector) if ratio else ()
     finding = Finding(
         question=QUESTION,
@@ -48,7 +51,7 @@ def judge_genuineness(
         evidence=tuple(_evidence(result, stretches)),
         tracks=(_track(result.windows, detector, calibrated=ratio is not None),),
         stretches=stretches,
-        limits=(*reasons, *outside(facts, conditions), *tested_on(info)),
+        limits=(*reasons, *uncovered, *outside(facts, conditions), *tested_on(info)),
         seconds_used=result.seconds_used,
         seconds_total=result.seconds_total,
         window_policy=result.window_policy,

@@ -12,7 +12,7 @@ from earwitness.audio.facts import SignalFacts, file_facts
 from earwitness.core.errors import AudioError
 from earwitness.core.hashing import sha256_file
 from earwitness.examine.finding import Finding, ModelCredit, Track
-from earwitness.examine.strength import Sides, outside, tested_on, weighed, withheld
+from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.voices import several_voices
@@ -78,6 +78,9 @@ def judge_voice(
     reasons, conditions = withheld(info), conditions_of(facts)
     everything = tuple({*conditions, *enrolment.conditions})
     ratio = info.calibration.ratio(score, everything) if info.calibration and not reasons else None
+    uncovered = untested(facts, info.tested)
+    if ratio is not None and uncovered:
+        ratio = widened(ratio)
     limits = [SEVERAL] if several_voices(test, info) else []
     limits += [f"More than one voice is probably heard in the reference {name}." for name in enrolment.mixed]
     finding = Finding(
@@ -92,6 +95,7 @@ def judge_voice(
         limits=(
             *limits,
             *reasons,
+            *uncovered,
             *outside(facts, conditions),
             *_reference_limits(enrolment.conditions),
             *tested_on(info),

@@ -10,7 +10,7 @@ from earwitness.examine.finding import Finding
 from earwitness.metrics.calibration import VERBAL_SCALE, verbal_scale
 from earwitness.training.calibration import LEAST_LLR, ConditionName, Ratio
 from earwitness.training.conditions import NARROW_HZ, NOISY_DB, SHORT_S
-from earwitness.training.model_folder import ModelInfo
+from earwitness.training.model_folder import ModelInfo, TestedRanges
 
 _CLIPPED = 0.001  # of all samples
 
@@ -64,6 +64,12 @@ def withheld(info: ModelInfo) -> tuple[str, ...]:
     return ("This model's own tests don't allow it to answer; its score is shown without a strength.", *texts)
 
 
+def widened(ratio: Ratio) -> Ratio:
+    """The ratio of a recording that is outside of a model's tests: anything within its bounds, so that it settles
+    nothing."""
+    return replace(ratio, low=min(ratio.low, ratio.bounds[0]), high=max(ratio.high, ratio.bounds[1]))
+
+
 def outside(facts: SignalFacts, conditions: Sequence[ConditionName]) -> list[str]:
     """In words, what about this recording lies outside of what models do well on."""
     said = []
@@ -87,9 +93,32 @@ def outside(facts: SignalFacts, conditions: Sequence[ConditionName]) -> list[str
     return said
 
 
+def untested(facts: SignalFacts, tested: TestedRanges) -> list[str]:
+    """In words, why no test of a model covers this recording; empty where its measured facts are within the tests.
+
+    A fact that cannot be measured is outside of nothing: whatever has no bandwidth is silence.
+    """
+    ranges = (
+        ("speech", facts.speech_s, tested.min_speech_s, "s", 2),
+        ("bandwidth", facts.bandwidth_hz, tested.min_bandwidth_hz, "Hz", 0),
+        ("speech above background", facts.snr_db, tested.min_snr_db, "dB", 1),
+    )
+    return [
+        f"Outside of what this model was tested on ({name} {value:.{digits}f} {unit}; its tests begin at {least:g} "
+        f"{unit}): nothing is settled here, whatever the score."
+        for name, value, least, unit, digits in ranges
+        if value is not None and least is not None and value < least
+    ]
+
+
 def tested_on(info: ModelInfo) -> list[str]:
     """The limits that hold for every answer of a model."""
     said = [f"Not for {limit}." for limit in info.limits]
+    if info.tested.languages:
+        said.append(
+            f"Tested on speech in {', '.join(info.tested.languages)}, and in no other language; which one is spoken "
+            "here is not measured."
+        )
     if info.known_failures:
         said.append(f"{len(info.known_failures)} known failure(s) of the model are listed in its card.")
     return said

@@ -29,14 +29,14 @@ class ResultRow:
 def render_card(info: ModelInfo, results: Sequence[ResultRow]) -> str:
     """The card as Markdown. Names that came from files cannot break its tables."""
     parts = [
-        f"# {_text(info.name)} {_text(info.version)}",
-        _text(info.summary),
+        f"# {markdown_text(info.name)} {markdown_text(info.version)}",
+        markdown_text(info.summary),
         _section("What it is", _table(("", ""), _facts(info))),
         _section("Data", _table(("data", "licence", "used for"), [(d.name, d.licence, d.use) for d in info.data])),
         _section("Results", _results(results)),
         _section("Tested range", _list(_tested(info))),
         _section("Not to be used for", _list(info.limits)),
-        _section("Known failures", _list(info.known_failures)),
+        _section("Known failures", _list(_failures(info))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -91,21 +91,26 @@ def _tested(info: ModelInfo) -> list[str]:
     return [*lines, *tested.notes]
 
 
+def _failures(info: ModelInfo) -> list[str]:
+    examples = info.extra.get("examples")
+    return [*info.known_failures, *([f"Examples to listen to: {examples}"] if examples else [])]
+
+
 def _section(title: str, body: str) -> str:
     return f"## {title}\n\n{body}"
 
 
 def _list(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_text(line)}" for line in lines) or "Nothing is stated."
+    return "\n".join(f"- {markdown_text(line)}" for line in lines) or "Nothing is stated."
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return "Nothing is stated."
-    lines = [head, ["---"] * len(head), *([_text(cell) for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([markdown_text(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that is no Markdown table cell break, heading or HTML."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -31,11 +31,11 @@ from earwitness.corpora.manifest import Manifest, Row
 from earwitness.nn.frontends import run_together
 from earwitness.nn.network import Network
 from earwitness.training.calibration import ConditionName
-from earwitness.training.conditions import put_under
+from earwitness.training.conditions import TestedName, put_under
 from earwitness.training.data import batch_loader, in_order, utterance_options
 from earwitness.training.recipe import UtteranceRecipe
 
-View = ConditionName | int  # a condition, or the number of an epoch
+View = ConditionName | TestedName | int  # a condition, a perturbation, or the number of an epoch
 AT_ONCE = 16  # rows a pass
 Vectors = NDArray[np.float16]  # [R, V, D]
 

@@ -3,16 +3,18 @@
     left-out.*        all judged rows but the copies of `corpus expand --twins`: pooled, by family, length and language
     twins.*           human recordings with judged copies, and these copies
     narrow-band.*     the first in a telephone band
+    perturbed-NAME.*  some rows of the first, always the same ones, unperturbed (clean) and made worse in named ways
     false_alarms.json human speech below the threshold of equal left-out errors: by voice, corpus and language
     abstention.json   errors among all, and among those whose ratio is far enough from even
     control.scores.csv
+    examples/         recordings that were answered wrongly, as far as they may be passed on
 
 A committee that is not shown to be better than the control, on what is left out and on twins, does not answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from scipy.stats import binomtest
 
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table, write_table
-from earwitness.deepfake.committee import JUDGED, ROWS
+from earwitness.deepfake.committee import JUDGED, ROWS, drawn, scores_path
+from earwitness.deepfake.left_out import folds_of, judged_of, score_tested
 from earwitness.evaluation.assessing.detector import (
     FALSE_ALARMS,
     FEWEST_OF_A_LANGUAGE,
@@ -36,6 +39,7 @@ from earwitness.evaluation.assessing.detector import (
     share_below,
     unproven,
 )
+from earwitness.evaluation.assessing.examples import write_examples
 from earwitness.evaluation.assessing.outcome import EER, EVIDENCE, Outcome, figure, results_folder, write_result
 from earwitness.evaluation.judging.judge import JudgeOptions, judge
 from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
@@ -43,8 +47,9 @@ from earwitness.evaluation.judging.trivial import left_out_scores
 from earwitness.metrics.bootstrap import Interval, Units, bootstrap
 from earwitness.metrics.detection import eer
 from earwitness.metrics.scores import Floats
-from earwitness.training.calibration import LEAST_LLR
+from earwitness.training.calibration import LEAST_LLR, ConditionName
 from earwitness.training.card import ResultRow
+from earwitness.training.conditions import CONDITION_WORDS, TESTED, TestedName
 from earwitness.training.model_folder import ABSTAIN, TestedRanges, read_model_info
 from earwitness.training.polarity import PolarityProbe
 
@@ -55,11 +60,17 @@ MEAN = "EER (interpolated), mean over systems with 10 files or more, %"
 WRONG, SHARE = "wrong answers, mean of both classes, %", "answered, %"
 FEWEST_FILES = 10  # of a system, to count in the mean
 SHORT_S, LONG_S = 2.0, 4.0
+UNPERTURBED = "unperturbed (the rows of the perturbations below)"
+COLUMNS = ("family", "length", "language")  # to judge by
 
 
 def assess_committee(model: str | Path, run: str | Path, options: JudgeOptions | None = None) -> Outcome:
-    """Judge the left-out scores of a run; writes into `run/results`. Raises `DataError` for changed tables."""
+    """Judge the left-out scores of a run; writes into `run/results`, and what lacks of the scores into `run`.
+
+    Raises `DataError` for changed tables, `ModelError` and `AudioError` where scores are missing and cannot be made.
+    """
     run, info = Path(run), read_model_info(model)
+    lacking = score_tested(model, run)
     bench = _Bench(run, results_folder(run, info), Manifest.read(run / ROWS), options or JudgeOptions())
     judged = bench.rows.filter(pl.col("judged") == JUDGED)
     own = pl.col("system").str.starts_with(OWN_COPIES).fill_null(False)
@@ -73,13 +84,16 @@ def assess_committee(model: str | Path, run: str | Path, options: JudgeOptions |
     alarms = list(_false_alarms(bench, whole.scores, threshold))
     limit, abstention = _abstention(bench, whole.scores)
     parts = [part for part in (whole, twins, narrow) if part is not None]
-    rows = [*(row for part in parts for row in part.rows), *_mean_over_systems(bench, whole.scores), *alarms]
+    perturbed = list(_perturbed(bench, rest, lacking))
+    rows = [*(row for part in parts for row in part.rows), *perturbed]
+    rows += [*_mean_over_systems(bench, whole.scores), *alarms]
     return Outcome(
         rows=(*rows, *abstention),
-        tested=_ranges(rest),
+        tested=_ranges(rest, lacking),
         thresholds={THRESHOLD: threshold, ABSTAIN: limit},
         limits=(EVIDENCE,),
         known_failures=tuple(failures(rows)),
+        examples=bool(write_examples(model, run, bench.results)),
         inconclusive=tuple(unproven(whole, twins)),
         polarity=PolarityProbe.of(judge(whole.scores, bench.options).measure("AUC").interval, whole.scores.checksum),
     )
@@ -94,15 +108,23 @@ class _Bench:
     rows: Manifest
     options: JudgeOptions
 
-    def judged(self, name: str, words: str, rows: Manifest, condition: str = "clean", control: bool = False) -> Part:
-        """Figures of some rows from the left-out scores of a condition; `NAME.json` can be reproduced."""
-        table = read_table(self.run / f"left-out-{condition}.scores.csv")
+    def judged(
+        self,
+        name: str,
+        words: str,
+        rows: Manifest,
+        view: ConditionName | TestedName = "clean",
+        control: bool = False,
+        by: Sequence[str] = COLUMNS,
+    ) -> Part:
+        """Figures of some rows from the left-out scores in a view; `NAME.json` can be reproduced."""
+        table = read_table(scores_path(self.run, view))
         rows = rows.filter(pl.col("id").is_in(table["id"].implode()))  # some conditions were tried on some rows only
         _with_lengths(rows).write(self.results / f"{name}.csv")
         write_table(table.filter(pl.col("id").is_in(rows.table["id"].implode())), self.results / f"{name}.scores.csv")
         scores, path = self.read(name), self.results / f"{name}.json"
-        by = tuple(column for column in ("family", "length", "language") if column in scores.table.columns)
-        found = evaluated(self.results, name, self.control() if control else None, replace(self.options, by=by))
+        options = replace(self.options, by=tuple(column for column in by if column in scores.table.columns))
+        found = evaluated(self.results, name, self.control() if control else None, options)
         shown = list(figures(words, found.judgement, path, "left out" if name == "left-out" else None))
         shown += [
             figure(f"left out, {group.column} {group.value}", EER, group.eer, group.positives + group.negatives, path)
@@ -126,9 +148,9 @@ class _Bench:
             heard = np.array([[flag == "x" for flag in flags] for flags in table["heard"]], bool)
             left_out_scores(
                 self.rows,
-                table["fold"].cast(pl.Int64).to_numpy(),
+                folds_of(self.rows),
                 heard,
-                (table["judged"] == JUDGED).to_numpy(),
+                judged_of(self.rows),
                 self.options.seed,
             ).write(path)
         return path
@@ -156,6 +178,16 @@ def _twins(judged: Manifest) -> Manifest:
     sources = copies["source_recording"].implode()
     behind = (pl.col("label") == "bonafide") & pl.coalesce("source_recording", "id").is_in(sources)
     return judged.filter(behind | pl.col("id").is_in(copies["id"].implode()))
+
+
+def _perturbed(bench: _Bench, rest: Manifest, lacking: Container[str]) -> Iterator[ResultRow]:
+    """The EER of the drawn rows as they are, then under each condition and perturbation."""
+    ids = bench.rows.table["id"][drawn(judged_of(bench.rows))].implode()
+    same = rest.filter(pl.col("id").is_in(ids))
+    conditions = [(name, UNPERTURBED if name == "clean" else words) for name, words in CONDITION_WORDS.items()]
+    tested = [(name, found.words) for name, found in TESTED.items() if name not in lacking]
+    for view, words in (*conditions, *tested):
+        yield from bench.judged(f"perturbed-{view}", f"left out, {words}", same, view, by=()).rows
 
 
 def _mean_over_systems(bench: _Bench, scores: LabelledScores) -> Iterator[ResultRow]:
@@ -246,8 +278,8 @@ def _wrong(table: pl.DataFrame, options: JudgeOptions) -> Interval:
     return bootstrap(share, units, options.n_resamples, options.seed)[0]
 
 
-def _ranges(judged: Manifest) -> TestedRanges:
-    """What was left out and judged."""
+def _ranges(judged: Manifest, lacking: Mapping[TestedName, str]) -> TestedRanges:
+    """What was left out and judged; `lacking` are perturbations that could not be made."""
     table = judged.table
     real = table.filter(pl.col("label") == "bonafide")
     shortest = table["duration_s"].quantile(0.05)
@@ -255,5 +287,9 @@ def _ranges(judged: Manifest) -> TestedRanges:
         min_speech_s=None if shortest is None else round(float(shortest), 1),
         min_bandwidth_hz=TELEPHONE_HZ,
         languages=tuple(real["language"].drop_nulls().unique().sort().to_list()),
-        notes=(amount("left out and judged", judged), "the first 4 s of each file, after its silence"),
+        notes=(
+            amount("left out and judged", judged),
+            "the first 4 s of each file, after its silence",
+            *(f"not tested under {TESTED[name].words}: {why}" for name, why in lacking.items()),
+        ),
     )

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from earwitness.core.hashing import sha256_data
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest
@@ -22,6 +24,7 @@ from earwitness.training.model_folder import ModelInfo, TestedRanges, read_model
 from earwitness.training.polarity import PolarityProbe
 
 RESULTS = "results"
+EXAMPLES = "samples/known-failures/README.md"  # where recordings that shipped models get wrong are put
 EER = "EER (interpolated), %"
 WORTHLESS = 30.0  # an EER or a share of false alarms, in %, from which a card speaks of a known failure
 MISLEADING = 1.0  # bits: a Cllr from which likelihood ratios cost more than not listening
@@ -42,21 +45,25 @@ class Outcome:
     known_failures: tuple[str, ...] = ()
     inconclusive: tuple[str, ...] = ()
     polarity: PolarityProbe | None = None
+    examples: bool = False  # whether recordings of its failures lie beside the results
 
 
 def write_card(model: str | Path, outcome: Outcome) -> ModelInfo:
     """Put an outcome into `model.json`, and write `CARD.md` anew from it.
 
-    `extra` holds it as data: `results` (the rows), `inconclusive` and `inconclusive_because`. Raises `ModelError` where
-    the folder is altered.
+    `extra` holds it as data: `results` (the rows), `inconclusive` and `inconclusive_because`, and where there are any
+    the place of `examples`. Raises `ModelError` where the folder is altered.
     """
     info = read_model_info(model)
     refusals = [f"Answers 'inconclusive' whatever the score: {reason}" for reason in outcome.inconclusive]
-    found = {
+    found: dict[str, JsonValue] = {
         "results": [asdict(row) for row in outcome.rows],
         "inconclusive": bool(outcome.inconclusive),
         "inconclusive_because": list(outcome.inconclusive),
     }
+    if outcome.examples:
+        found["examples"] = EXAMPLES
+    known = {name: value for name, value in info.extra.items() if name != "examples"}
     info = info.model_copy(
         update={
             "tested": outcome.tested,
@@ -64,7 +71,7 @@ def write_card(model: str | Path, outcome: Outcome) -> ModelInfo:
             "thresholds": {**info.thresholds, **outcome.thresholds},
             "limits": tuple(dict.fromkeys((*info.limits, *outcome.limits))),
             "known_failures": (*refusals, *outcome.known_failures),
-            "extra": {**info.extra, **found},
+            "extra": {**known, **found},
         }
     )
     return revise_model(model, info, card=render_card(info, outcome.rows))
