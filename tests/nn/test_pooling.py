@@ -11,6 +11,7 @@ from earwitness.core.errors import AudioError
 from earwitness.nn.pooling import (
     AstpConfig,
     AttentiveStatisticsConfig,
+    DynamicsConfig,
     LastConfig,
     MeanConfig,
     StatisticsConfig,
@@ -21,6 +22,7 @@ from earwitness.nn.types import Frames
 ALL: list[PoolingConfigBase] = [
     MeanConfig(),
     StatisticsConfig(),
+    DynamicsConfig(),
     LastConfig(),
     AstpConfig(bottleneck=8),
     AttentiveStatisticsConfig(bottleneck=8),
@@ -60,6 +62,13 @@ def test_one_frame_and_constant_frames_have_finite_gradients(config: PoolingConf
         pooling(Frames(x)).mean.sum().backward()
         assert x.grad is not None
         assert bool(x.grad.isfinite().all())
+
+
+def test_dynamics_of_known_numbers() -> None:
+    x = torch.tensor([[[0.0, 5.0], [1.0, 5.0], [4.0, 5.0], [4.0, 7.0]]])
+    assert DynamicsConfig().build(2)(Frames(x)).mean[0].tolist() == pytest.approx([4 / 3, 2 / 3, 5 / 2, 1.0])
+    gap = torch.tensor([[True, True, False, True]])  # only the first two are neighbours that count
+    assert DynamicsConfig().build(2)(Frames(x, gap)).mean[0].tolist() == pytest.approx([1.0, 0.0, 0.0, 0.0])
 
 
 def test_mean_statistics_and_last_of_known_numbers() -> None:

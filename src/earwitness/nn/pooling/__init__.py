@@ -8,16 +8,18 @@ from pydantic import Field
 
 from earwitness.nn.pooling.attentive import AstpConfig, AttentiveStatisticsConfig
 from earwitness.nn.pooling.base import Pooling
+from earwitness.nn.pooling.dynamics import DynamicsConfig
 from earwitness.nn.pooling.simple import LastConfig, MeanConfig, StatisticsConfig
 
 PoolingConfig = Annotated[
-    MeanConfig | StatisticsConfig | AttentiveStatisticsConfig | AstpConfig | LastConfig,
+    MeanConfig | StatisticsConfig | AttentiveStatisticsConfig | AstpConfig | DynamicsConfig | LastConfig,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
     "AstpConfig",
     "AttentiveStatisticsConfig",
+    "DynamicsConfig",
     "LastConfig",
     "MeanConfig",
     "Pooling",
