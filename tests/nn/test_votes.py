@@ -1,4 +1,4 @@
-"""A committee's votes: one a branch and copy, each learning alone, averaged."""
+"""A committee's votes: one a branch and copy, each learning alone; then averaged."""
 
 from __future__ import annotations
 
@@ -36,6 +36,20 @@ def test_weights_of_branches_weigh_their_votes() -> None:
     torch.testing.assert_close(votes(joined), 0.75 * of_branch[:, 0] + 0.25 * of_branch[:, 1])
     with pytest.raises(RecipeError, match=r"2 branch\(es\)"):
         VotesConfig(weights=(1.0,)).build([5, 7], 2)
+
+
+def test_one_branch_that_is_sure_outweighs_others_where_odds_are_averaged() -> None:
+    votes = VotesConfig(hidden=4, copies=3, weights=(1.0, 3.0), average="odds").build([5, 7], 2).eval()
+    logits = torch.tensor([[[9.0, 1.0], [0.0, 2.0]], [[0.0, 2.0], [0.0, 2.0]]])  # the first branch is sure of class 0
+    combined = votes.over_branches(logits)
+    odds = 0.25 * torch.tensor([8.0, -2.0]).exp() + 0.75 * torch.tensor([-2.0, -2.0]).exp()
+    torch.testing.assert_close(combined[:, 1] - combined[:, 0], -odds.log())
+    assert combined[0, 1] < combined[0, 0]
+    assert combined[1, 1] - combined[1, 0] == pytest.approx(2.0)
+    silent = VotesConfig(hidden=4, copies=3, weights=(1.0, 0.0), average="odds").build([5, 7], 2)
+    torch.testing.assert_close(
+        silent.over_branches(logits)[0, 1] - silent.over_branches(logits)[0, 0], torch.tensor(-8.0)
+    )
 
 
 def test_a_member_hears_its_own_branch_only() -> None:

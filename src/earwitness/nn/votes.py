@@ -1,12 +1,17 @@
-"""Many small classifiers that vote: several on each branch's vector, each learning alone, their logits averaged.
+"""Many small classifiers that vote: several on each branch's vector, each learning alone, their answers averaged.
 
 A joint classifier on several views leans on the view that is easiest on the training data; members with losses of their
-own keep what each view knows (deep ensembles, arXiv 1612.01474).
+own keep what each view knows (deep ensembles, arXiv 1612.01474). How branches are averaged says what they are held for:
+
+    logits   witnesses of the same thing, whose errors cancel
+    odds     places in which a class may show: what holds against the last class is a mixture over the branches, so that
+             one branch that is sure is enough, and one that sees nothing takes nothing away
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +24,7 @@ from earwitness.core.errors import RecipeError
 class VotesConfig(Config):
     """`copies` members a branch, each with one hidden layer; `weights` of the branches in the mean, all alike without.
 
+    `average`: of the branches' logits, or of their odds against the last class (bona fide, in detection).
     In training `drop_features` of a branch's values are hidden from a whole batch, and `dropout` of the hidden units
     from each row.
     """
@@ -28,6 +34,7 @@ class VotesConfig(Config):
     drop_features: float = Field(default=0.3, ge=0, lt=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     weights: tuple[float, ...] = ()
+    average: Literal["logits", "odds"] = "logits"
 
     def build(self, dims: Sequence[int], outputs: int) -> Votes:
         """Members for branches of these dims. Raises `RecipeError` for weights that do not fit them."""
@@ -37,13 +44,15 @@ class VotesConfig(Config):
 
 
 class Votes(nn.Module):
-    """Joined vectors of the branches [B, sum of dims] -> logits [B, outputs]: the mean over branches and copies."""
+    """Joined vectors of the branches [B, sum of dims] -> logits [B, outputs]: the mean of logits over copies, and over
+    branches that of logits or odds."""
 
     weights: Tensor
 
     def __init__(self, config: VotesConfig, dims: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.dims = tuple(dims)
+        self.average = config.average
         weights = torch.tensor(config.weights or [1.0] * len(dims))
         self.register_buffer("weights", weights / weights.sum(), persistent=False)
         self.members = nn.ModuleList(_Members(config, dim, outputs) for dim in dims)
@@ -53,7 +62,13 @@ class Votes(nn.Module):
         return self.over_branches(self.each(joined).mean(dim=2))
 
     def over_branches(self, votes: Tensor) -> Tensor:
-        """The weighted mean over branches: [B, branches, outputs] -> [B, outputs]."""
+        """The weighted mean over branches: [B, branches, outputs] -> [B, outputs].
+
+        With odds o_c = log sum_s w_s exp(z_sc - z_s,last): o_last = 0.
+        """
+        if self.average == "odds":
+            against_last = votes - votes[..., -1:]
+            return torch.logsumexp(against_last + self.weights.log()[:, None], dim=1)
         return torch.einsum("bso,s->bo", votes, self.weights)
 
     def each(self, joined: Tensor) -> Tensor:
