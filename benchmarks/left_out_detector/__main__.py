@@ -1,8 +1,9 @@
 """Every candidate for the shipped detectors, by what its members left out: `python benchmarks/left_out_detector`.
 
-Candidates and protocol stand in candidates.yaml. Each candidate is trained with every seed at an equal number of steps;
-the recipe itself is the reference of the paired differences. Vectors of what the candidates hear are computed once and
-kept in --work; the data lie in data/ as recipes/default/deepfake.yaml says. Finished candidates are not run again.
+Candidates and protocol stand in a plan: candidates.yaml, or first_round.yaml with `--plan first_round`. Each candidate
+is trained with every seed at an equal number of steps; the recipe itself is the reference of the paired differences.
+Vectors of what the candidates hear are computed once and kept in --work; the data lie in data/ as
+recipes/default/deepfake.yaml says. Finished candidates are not run again.
 """
 
 from __future__ import annotations
@@ -10,134 +11,125 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from adapters import adapted_scores
+from distilling import fit_taught
 from judging import Judged, figures
+from material import Candidate, Heard, recipe_of
 
 from earwitness.core.records import RunRecord
 from earwitness.core.writing import write_atomically
-from earwitness.corpora.leaks import audio_hashes
-from earwitness.corpora.manifest import Manifest
-from earwitness.corpora.splits import FoldSplit
-from earwitness.deepfake.committee import Prepared, cross_fitted, fit_members, labels_of, left_out_scores, prepare
+from earwitness.deepfake.committee import Prepared, cross_fitted, fit_members, labels_of, left_out_scores
 from earwitness.deepfake.recipe import DetectionRecipe
-from earwitness.training.pooled import Vectors, pooled_vectors
-from earwitness.training.recipe import read_recipe
+from earwitness.nn.network import Network
 
 HERE = Path(__file__).resolve().parent
-TELEPHONE_ROWS = 1200  # drawn, to be heard in a telephone band
-OUTPUT = HERE.parent / "results" / "left_out_detector.json"
+RESULTS = HERE.parent / "results"
+PLANS = {"candidates": RESULTS / "left_out_detector.json", "first_round": RESULTS / "left_out_detector_first.json"}
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A change of the recipe: `set` in the form of --set, the `branches` it keeps, whole `corpora` left out."""
+class Scored:
+    """Left-out scores of one seed: of the judged rows, and of those of them that were heard in a telephone band."""
 
-    name: str
-    row: str
-    words: str
-    set: list[str] = field(default_factory=list)
-    branches: list[int] = field(default_factory=list)
-    corpora: bool = False
+    scores: NDArray[np.float64]
+    narrow: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Heard:
-    """What all candidates choose from: the recipe's rows with hashes, and vectors of all views [R, V, D].
+class Bench:
+    """A plan with its candidates by name, and the folder in which its work is kept."""
 
-    `narrow` [some, D] are those of the judged rows `some` in a telephone band.
-    """
+    def __init__(self, plan: dict[str, Any], work: Path) -> None:
+        self.plan, self.work = plan, work
+        self.candidates = {entry["name"]: Candidate(**entry) for entry in plan["candidates"]}
+        self.heard = lru_cache(maxsize=None)(self._heard)
 
-    recipe: DetectionRecipe
-    rows: Manifest
-    hashes: list[str]
-    vectors: Vectors
-    narrow: NDArray[np.float16]
-    some: NDArray[np.int64]
+    def _heard(self, path: str, voice: bool) -> Heard:
+        whole = recipe_of(Candidate("whole", "", "", recipe=path), self.plan)
+        found = Heard.by(whole, self.work)
+        return found.with_voice(self.work) if voice else found
 
-    @classmethod
-    def by(cls, recipe: DetectionRecipe, work: Path) -> Heard:
-        """Everything that the recipe itself hears."""
-        prepared = prepare(recipe, work / "pooled")
-        rows = prepared.rows
-        some = np.sort(np.random.default_rng(0).permutation(len(rows))[:TELEPHONE_ROWS])
-        part = rows.with_table(rows.table[some])
-        narrow = pooled_vectors(recipe.network.build(), recipe, part, ["narrow_band"], work / "pooled")[:, 0]
-        return cls(recipe, rows, audio_hashes(rows), prepared.vectors, narrow, some)
+    def judged(self, candidate: Candidate) -> Judged:
+        """Train with every seed; the left-out scores of all."""
+        recipe = recipe_of(candidate, self.plan)
+        heard = self.heard(candidate.recipe or self.plan["protocol"]["recipe"], candidate.adds == "voice")
+        prepared = heard.prepared(recipe, candidate.branches)
+        places = np.flatnonzero(prepared.folds.judged)
+        labels, fold = labels_of(heard.rows)[places], prepared.folds.fold[places]
+        seeds = [self._seed(candidate, recipe, prepared, seed) for seed in self.plan["protocol"]["seeds"]]
+        llrs = np.stack([cross_fitted(one.scores, labels, fold) for one in seeds])
+        scores, narrow = np.stack([one.scores for one in seeds]), np.stack([one.narrow for one in seeds])
+        some = np.searchsorted(places, self._narrow_rows(heard, prepared))
+        return Judged(heard.rows.table[places], scores, llrs, narrow, some)
 
-    def columns(self, branches: list[int]) -> NDArray[np.int64]:
-        """Where the vectors of these branches stand."""
-        dims = [branch.dim for branch in self.recipe.network.build().branches]
-        starts = np.cumsum([0, *dims])
-        chosen = branches or range(len(dims))
-        return np.concatenate([np.arange(starts[place], starts[place + 1]) for place in chosen])
+    def _seed(self, candidate: Candidate, recipe: DetectionRecipe, prepared: Prepared, seed: int) -> Scored:
+        heard = self.heard(candidate.recipe or self.plan["protocol"]["recipe"], candidate.adds == "voice")
+        network = self._network(candidate, recipe.model_copy(update={"seed": seed}), prepared)
+        columns, fold = heard.columns(candidate.branches), prepared.folds.fold
+        places, some = np.flatnonzero(prepared.folds.judged), self._narrow_rows(heard, prepared)
+        rows_of_narrow = np.isin(heard.some, some)
+        scores = left_out_scores(network, prepared.vectors[places, 0], fold[places])
+        narrow = left_out_scores(network, heard.narrow[rows_of_narrow][:, columns], fold[some])
+        if candidate.adds in ("adapters", "no adapters"):
+            more = adapted_scores(heard, prepared, seed, self.work, adapted=candidate.adds == "adapters")
+            views = len(recipe.network.branches)
+            return Scored(_with_a_view(scores, more[0, places], views), _with_a_view(narrow, more[1, some], views))
+        return Scored(scores, narrow)
+
+    def _network(self, candidate: Candidate, recipe: DetectionRecipe, prepared: Prepared) -> Network:
+        """The trained committee. What only adds scores to the recipe's own shares its training."""
+        shared = candidate.adds in ("adapters", "no adapters")
+        name = self._reference() if shared else candidate.name
+        folder = self.work / "fit" / f"{self.plan['name']}-{name}-{recipe.seed}"
+        if candidate.teacher is None:
+            return fit_members(recipe, prepared, folder, resume=folder.exists())
+        teacher = self.candidates[candidate.teacher]
+        of_teacher = recipe_of(teacher, self.plan).model_copy(update={"seed": recipe.seed})
+        heard = self.heard(self.plan["protocol"]["recipe"], False)
+        everything = heard.prepared(of_teacher, [])
+        told = self._network(teacher, of_teacher, everything)
+        return fit_taught(recipe, everything, heard.columns(candidate.branches), told, folder)
+
+    def _reference(self) -> str:
+        return next(name for name, candidate in self.candidates.items() if candidate.row == "reference")
+
+    def _narrow_rows(self, heard: Heard, prepared: Prepared) -> NDArray[np.int64]:
+        return heard.some[prepared.folds.judged[heard.some]]
 
 
-def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:
-    """The candidate's recipe."""
-    overrides = list(candidate.set)
-    if candidate.corpora:
-        overrides.append(f"split.corpora={json.dumps(plan['corpora'])}")
-    recipe: DetectionRecipe = read_recipe(plan["protocol"]["recipe"], DetectionRecipe, overrides)
-    if candidate.branches:
-        votes = recipe.network.votes
-        assert votes is not None
-        weights = tuple(votes.weights[place] for place in candidate.branches) if votes.weights else ()
-        branches = [recipe.network.branches[place] for place in candidate.branches]
-        changed = {"branches": branches, "votes": votes.model_copy(update={"weights": weights})}
-        recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=changed)})
-    return recipe
-
-
-def judged_with(heard: Heard, recipe: DetectionRecipe, branches: list[int], fits: Path, seeds: list[int]) -> Judged:
-    """Train with every seed; the left-out scores of all."""
-    assert isinstance(recipe.split, FoldSplit)
-    folds = recipe.split.assign(heard.rows, heard.hashes)
-    columns = heard.columns(branches)
-    views = [heard.recipe.views.index(view) for view in recipe.views]
-    prepared = Prepared(heard.rows, folds, heard.vectors[:, views][:, :, columns])
-    places = np.flatnonzero(folds.judged)
-    in_both = np.isin(heard.some, places)
-    labels, fold = labels_of(heard.rows)[places], folds.fold[places]
-    scores, llrs, narrow = [], [], []
-    for seed in seeds:
-        folder = Path(f"{fits}-{seed}")
-        seeded = recipe.model_copy(update={"seed": seed})
-        network = fit_members(seeded, prepared, folder, resume=folder.exists())
-        scores.append(left_out_scores(network, prepared.vectors[places, 0], fold))
-        llrs.append(cross_fitted(scores[-1], labels, fold))
-        some = heard.some[in_both]
-        narrow.append(left_out_scores(network, heard.narrow[in_both][:, columns], folds.fold[some]))
-    some = np.searchsorted(places, heard.some[in_both])
-    return Judged(heard.rows.table[places], np.stack(scores), np.stack(llrs), np.stack(narrow), some)
+def _with_a_view(scores: NDArray[np.float64], more: NDArray[np.float64], views: int) -> NDArray[np.float64]:
+    """The mean of odds over `views` views, of which `scores` came, and one more."""
+    return -np.log((views * np.exp(-scores) + np.exp(-more)) / (views + 1))
 
 
 def main() -> None:
     """Run what is missing; write after each candidate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="candidates; all without a name")
+    parser.add_argument("--plan", choices=PLANS, default="candidates")
     parser.add_argument("--work", type=Path, default=Path("runs/left-out-detector"))
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    plan = yaml.safe_load((HERE / "candidates.yaml").read_text(encoding="utf-8"))
-    candidates = [Candidate(**entry) for entry in plan["candidates"]]
-    seeds = plan["protocol"]["seeds"]
-    done = json.loads(options.output.read_text(encoding="utf-8"))["candidates"] if options.output.is_file() else {}
-    heard = Heard.by(recipe_of(candidates[0], plan), options.work)
+    torch.set_num_threads(options.threads)
+    plan = yaml.safe_load((HERE / f"{options.plan}.yaml").read_text(encoding="utf-8")) | {"name": options.plan}
+    output, bench = PLANS[options.plan], Bench(plan, options.work)
     reference: Judged | None = None
-    for candidate in candidates:
+    for candidate in bench.candidates.values():
+        done = _finished(output)
         wanted = candidate.name not in done and (not options.names or candidate.name in options.names)
         if not wanted and candidate.row != "reference":
             continue
-        recipe = recipe_of(candidate, plan)
-        judged = judged_with(heard, recipe, candidate.branches, options.work / "fit" / candidate.name, seeds)
+        judged = bench.judged(candidate)
         if candidate.row == "reference":
             reference = judged
         if not wanted:
@@ -145,11 +137,21 @@ def main() -> None:
         same = reference is not None and judged.table["id"].equals(reference.table["id"])
         paired = reference if same and candidate.row != "reference" else None
         found = [asdict(figure) for figure in figures(judged, paired)]
-        done[candidate.name] = {"row": candidate.row, "words": candidate.words, "figures": found}
-        record = RunRecord.make("python benchmarks/left_out_detector", plan, seed=seeds[0]).plain()
-        content = {"seeds": seeds, "candidates": done, "record": record}
-        write_atomically(options.output, json.dumps(content, indent=2) + "\n")
+        entry = {"row": candidate.row, "words": candidate.words, "figures": found}
+        done = _finished(output) | {candidate.name: entry}  # another process may have written meanwhile
+        ordered = {name: done[name] for name in bench.candidates if name in done}
+        record = RunRecord.make("python benchmarks/left_out_detector", plan, seed=plan["protocol"]["seeds"][0]).plain()
+        content = {"seeds": plan["protocol"]["seeds"], "candidates": ordered, "record": record}
+        write_atomically(output, json.dumps(content, indent=2) + "\n")
         print(candidate.name, *(f"{f['name']} {100 * f['value']:.1f}" for f in found[:6]), sep=" | ", flush=True)
+
+
+def _finished(output: Path) -> dict[str, Any]:
+    """The candidates that the output holds."""
+    if not output.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))["candidates"]
+    return found
 
 
 if __name__ == "__main__":

@@ -89,10 +89,7 @@ def fit_members(recipe: DetectionRecipe, prepared: Prepared, folder: Path, *, re
     """Train every member on what its fold leaves to it. The run's checkpoints lie in `folder`."""
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
-    learnt = np.flatnonzero(prepared.folds.heard.any(axis=1))
-    part = prepared.rows.with_table(prepared.rows.table[learnt])
-    order = BalancedSampler(part, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
-    train = HeardRows(prepared.vectors[learnt], labels_of(part), prepared.folds.heard[learnt], order)
+    train = HeardRows.of(recipe, prepared)
     task = CommitteeTask(recipe.loss.build(recipe.network.outputs or 0, 2))
     fit(Committee(network), task, train, None, recipe, folder, resume=resume)
     return network.eval()
@@ -141,6 +138,14 @@ class HeardRows:
     labels: NDArray[np.int64]
     heard: NDArray[np.bool_]
     order: BalancedSampler
+
+    @classmethod
+    def of(cls, recipe: DetectionRecipe, prepared: Prepared) -> HeardRows:
+        """The rows that any member hears, drawn as the recipe balances them."""
+        learnt = np.flatnonzero(prepared.folds.heard.any(axis=1))
+        part = prepared.rows.with_table(prepared.rows.table[learnt])
+        order = BalancedSampler(part, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
+        return cls(prepared.vectors[learnt], labels_of(part), prepared.folds.heard[learnt], order)
 
     def count(self, epoch: int) -> int:
         """Batches in this epoch."""

@@ -1,0 +1,128 @@
+"""What candidates are, and what they hear."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.corpora.leaks import audio_hashes
+from earwitness.corpora.manifest import Manifest
+from earwitness.deepfake.committee import Prepared, prepare
+from earwitness.deepfake.recipe import DetectionRecipe
+from earwitness.nn.network import BranchConfig, Network, NetworkConfig
+from earwitness.nn.pooling import StatisticsConfig
+from earwitness.speaker.published import NETWORK, read_resemblyzer
+from earwitness.training.pooled import Vectors, pooled_vectors
+from earwitness.training.recipe import read_recipe
+
+TELEPHONE_ROWS = 1200  # drawn, to be heard in a telephone band
+VOICE = BranchConfig(
+    frontend=NETWORK.branches[0].frontend, encoder=NETWORK.branches[0].encoder, pooling=StatisticsConfig()
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A change of the recipe: `set` in the form of --set, the `branches` it keeps, whole `corpora` left out.
+
+    `recipe` stands instead of the plan's; `teacher` is the candidate whose answers it learns beside the labels. `adds`
+    one more view: the published voice network's hidden states, or an encoder with adapters, or that without them.
+    """
+
+    name: str
+    row: str
+    words: str
+    set: list[str] = field(default_factory=list)
+    branches: list[int] = field(default_factory=list)
+    corpora: bool = False
+    recipe: str | None = None
+    teacher: str | None = None
+    adds: Literal["voice", "adapters", "no adapters"] | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recipe's rows with hashes, and vectors of all its views [R, V, D].
+
+    `narrow` [some, D] are those of the judged rows `some` in a telephone band.
+    """
+
+    recipe: DetectionRecipe
+    rows: Manifest
+    hashes: list[str]
+    vectors: Vectors
+    narrow: NDArray[np.float16]
+    some: NDArray[np.int64]
+
+    @classmethod
+    def by(cls, recipe: DetectionRecipe, work: Path) -> Heard:
+        """Everything that the recipe itself hears."""
+        prepared = prepare(recipe, work / "pooled")
+        rows = prepared.rows
+        some = np.sort(np.random.default_rng(0).permutation(len(rows))[:TELEPHONE_ROWS])
+        part = rows.with_table(rows.table[some])
+        narrow = pooled_vectors(recipe.network.build(), recipe, part, ["narrow_band"], work / "pooled")[:, 0]
+        return cls(recipe, rows, audio_hashes(rows), prepared.vectors, narrow, some)
+
+    def with_voice(self, work: Path) -> Heard:
+        """With the mean and deviation of the published voice network's last hidden states as one more branch."""
+        alone = self.recipe.model_copy(update={"network": NetworkConfig(branches=[VOICE])})
+        network = _published_voice(alone.network)
+        vectors = pooled_vectors(network, alone, self.rows, alone.views, work / "pooled")
+        part = self.rows.with_table(self.rows.table[self.some])
+        narrow = pooled_vectors(network, alone, part, ["narrow_band"], work / "pooled")[:, 0]
+        joined = self.recipe.network.model_copy(update={"branches": [*self.recipe.network.branches, VOICE]})
+        return Heard(
+            self.recipe.model_copy(update={"network": joined}),
+            self.rows,
+            self.hashes,
+            np.concatenate([self.vectors, vectors], axis=2),
+            np.concatenate([self.narrow, narrow], axis=1),
+            self.some,
+        )
+
+    def columns(self, branches: list[int]) -> NDArray[np.int64]:
+        """Where the vectors of these branches stand; of all branches where none is named."""
+        dims = [branch.dim for branch in self.recipe.network.build().branches]
+        starts = np.cumsum([0, *dims])
+        chosen = branches or range(len(dims))
+        return np.concatenate([np.arange(starts[place], starts[place + 1]) for place in chosen])
+
+    def prepared(self, recipe: DetectionRecipe, branches: list[int]) -> Prepared:
+        """What a candidate's members learn from: its folds, its views, and the vectors of its branches."""
+        folds = recipe.split.assign(self.rows, self.hashes)  # type: ignore[union-attr]
+        views = [self.recipe.views.index(view) for view in recipe.views]
+        return Prepared(self.rows, folds, self.vectors[:, views][:, :, self.columns(branches)])
+
+
+def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:
+    """The candidate's recipe, with its own branches alone."""
+    overrides = list(candidate.set)
+    if candidate.corpora:
+        overrides.append(f"split.corpora={json.dumps(plan['corpora'])}")
+    path = candidate.recipe or plan["protocol"]["recipe"]
+    recipe: DetectionRecipe = read_recipe(path, DetectionRecipe, overrides)
+    branches = list(recipe.network.branches)
+    if candidate.adds == "voice":
+        branches = [*branches, VOICE]
+    votes = recipe.network.votes
+    assert votes is not None
+    if candidate.branches:
+        weights = tuple(votes.weights[place] for place in candidate.branches) if votes.weights else ()
+        votes = votes.model_copy(update={"weights": weights})
+        branches = [branches[place] for place in candidate.branches]
+    changed = {"branches": branches, "votes": votes}
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update=changed)})
+
+
+def _published_voice(config: NetworkConfig) -> Network:
+    """The voice network's branch with its published weights, frozen."""
+    network = config.build()
+    state = read_resemblyzer().state
+    network.load_state_dict({name: state[name] for name in network.state_dict() if name in state}, strict=False)
+    return network.requires_grad_(False).eval()
