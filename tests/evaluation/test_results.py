@@ -93,7 +93,7 @@ def test_failures_are_the_high_errors_of_the_model_alone() -> None:
     ]
     assert list(tested.failures(rows)) == [
         "test side, family world: EER 41 % (20 files)",
-        "real speech, voice lj: 80 % of 20 files lie below the threshold of equal dev errors",
+        "real speech, voice lj: 80 % of 20 files lie below the threshold of equal errors",
         "twins: the likelihood ratios cost more than not listening (Cllr 1.20; 20 tested)",
     ]
 

@@ -244,7 +244,7 @@ def _abstention(bench: _Bench, scores: LabelledScores) -> tuple[float, list[Resu
     rules = (
         ("all answered", np.ones(len(llr), bool)),
         (f"told to answer {ANSWERED:.0%}", answered),
-        ("a ratio of 2 or more, as `examine` answers", np.abs(llr) >= LEAST_LLR),
+        ("a ratio of 2 or more (`examine` also asks that its interval favour one side)", np.abs(llr) >= LEAST_LLR),
     )
     path = bench.results / "abstention.json"
     rows = []

@@ -55,7 +55,7 @@ from earwitness.training.polarity import PolarityProbe, refuse_reversed
 DEV_THRESHOLD = "dev EER"
 TELEPHONE_HZ = 3_400.0
 FEWEST_OF_A_LANGUAGE = 10  # files
-FALSE_ALARMS = "below the dev threshold, %"
+FALSE_ALARMS = "below the threshold of equal errors, %"
 
 
 def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | None = None) -> Outcome:
@@ -299,7 +299,7 @@ def failures(rows: list[ResultRow]) -> Iterator[str]:
         if row.metric == EER:
             yield f"{row.data}: EER {row.value:.0f} % ({row.files} files)"
         elif row.metric == FALSE_ALARMS:
-            yield f"{row.data}: {row.value:.0f} % of {row.files} files lie below the threshold of equal dev errors"
+            yield f"{row.data}: {row.value:.0f} % of {row.files} files lie below the threshold of equal errors"
 
 
 def unproven(unseen: Part | None, twins: Part | None) -> Iterator[str]:
