@@ -12,6 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,9 @@ def speaker_first_looks() -> str:
     return table(("what", "tried", *conditions), cells)
 
 
-def left_out_detectors() -> str:
-    """Every detector candidate on what its members did not learn from, and its difference to the recipe's."""
-    found = json.loads((BENCHMARKS / "results" / "left_out_detector.json").read_text(encoding="utf-8"))["candidates"]
+def left_out_detectors(name: str = "left_out_detector") -> str:
+    """Every detector candidate of a round on what its members did not learn from, and its difference to the recipe's."""
+    found = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))["candidates"]
     heads = ("candidate", "kind of idea", "what", "EER pooled", "minus recipe", "EER mean over systems", "minus recipe")
     more = ("EER twins", "minus recipe", "telephone band", "real LJ called synthetic", "Cllr - min Cllr, bits")
     return table((*heads, *more), (_detector_row(name, entry) for name, entry in found.items()))
@@ -155,6 +156,7 @@ def _detector_row(name: str, entry: dict[str, Any]) -> Iterator[object]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "left-out-detectors": left_out_detectors,
+    "left-out-detectors-first-round": partial(left_out_detectors, "left_out_detector_first"),
     "shipped-models": shipped,
     "published-scores": published_scores,
     "speeds": speeds,

@@ -31,7 +31,7 @@ class Candidate:
     """A change of the recipe: `set` in the form of --set, the `branches` it keeps, whole `corpora` left out.
 
     `recipe` stands instead of the plan's; `teacher` is the candidate whose answers it learns beside the labels. `adds`
-    one more view: the published voice network's hidden states, or an encoder with adapters, or that without them.
+    one more view: the published voice network's hidden states, or an encoder's layer with adapters.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Candidate:
     corpora: bool = False
     recipe: str | None = None
     teacher: str | None = None
-    adds: Literal["voice", "adapters", "no adapters"] | None = None
+    adds: Literal["voice", "adapters"] | None = None
 
 
 @dataclass(frozen=True)
