@@ -135,7 +135,7 @@ def speaker_first_looks() -> str:
 
 
 def left_out_detectors(name: str = "left_out_detector") -> str:
-    """Every detector candidate of a round on what its members did not learn from, and its difference to the recipe's."""
+    """Every detector candidate of a round on what its members did not learn, and its difference to the recipe's."""
     found = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))["candidates"]
     heads = ("candidate", "kind of idea", "what", "EER pooled", "minus recipe", "EER mean over systems", "minus recipe")
     more = ("EER twins", "minus recipe", "telephone band", "real LJ called synthetic", "Cllr - min Cllr, bits")
