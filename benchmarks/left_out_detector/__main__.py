@@ -80,15 +80,16 @@ class Bench:
         rows_of_narrow = np.isin(heard.some, some)
         scores = left_out_scores(network, prepared.vectors[places, 0], fold[places])
         narrow = left_out_scores(network, heard.narrow[rows_of_narrow][:, columns], fold[some])
-        if candidate.adds == "adapters":
-            more = adapted_scores(heard, prepared, seed, self.work)
+        if candidate.adds in ("adapters", "no adapters"):
+            more = adapted_scores(heard, prepared, seed, self.work, adapted=candidate.adds == "adapters")
             views = len(recipe.network.branches)
             return Scored(_with_a_view(scores, more[0, places], views), _with_a_view(narrow, more[1, some], views))
         return Scored(scores, narrow)
 
     def _network(self, candidate: Candidate, recipe: DetectionRecipe, prepared: Prepared) -> Network:
         """The trained committee. What only adds scores to the recipe's own shares its training."""
-        name = self._reference() if candidate.adds == "adapters" else candidate.name
+        shared = candidate.adds in ("adapters", "no adapters")
+        name = self._reference() if shared else candidate.name
         folder = self.work / "fit" / f"{self.plan['name']}-{name}-{recipe.seed}"
         if candidate.teacher is None:
             return fit_members(recipe, prepared, folder, resume=folder.exists())

@@ -1,7 +1,7 @@
 """One more view: an encoder layer with low-rank adapters (LoRA, arXiv 2106.09685) that learns with its classifier.
 
 For every fold and seed an own adapter is trained, from the kept frames of the layer below, so that the left-out scores
-are those of somebody who never heard their like.
+are those of somebody who never heard their like. The arm without adapters takes the same steps with the layer as it is.
 """
 
 from __future__ import annotations
@@ -48,12 +48,13 @@ class Frames:
 class AdaptedLayer(nn.Module):
     """Frames of the first layer [B, T, D] -> logits [B, 2], by mean and deviation of both layers."""
 
-    def __init__(self) -> None:
+    def __init__(self, adapted: bool) -> None:
         super().__init__()
         encoder = load_whisper_encoder(TINY_EN)
         self.layer: Any = copy.deepcopy(encoder.layers[LAYER]).requires_grad_(False)
-        config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=["q_proj", "v_proj", "fc1", "fc2"])
-        inject_adapter_in_model(config, self.layer)
+        if adapted:
+            config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=["q_proj", "v_proj", "fc1", "fc2"])
+            inject_adapter_in_model(config, self.layer)
         dim = 4 * encoder.width
         self.norm = nn.BatchNorm1d(dim, affine=False)
         self.classifier = nn.Sequential(nn.Linear(dim, HIDDEN), nn.GELU(), nn.Dropout(0.3), nn.Linear(HIDDEN, 2))
@@ -68,18 +69,18 @@ class AdaptedLayer(nn.Module):
         return logits
 
 
-def adapted_scores(heard: Heard, prepared: Prepared, seed: int, work: Path) -> NDArray[np.float64]:
+def adapted_scores(heard: Heard, prepared: Prepared, seed: int, work: Path, *, adapted: bool) -> NDArray[np.float64]:
     """Left-out scores of the judged rows as they are and in a telephone band, [2, R]; NaN for rows that are not judged.
 
     The scores of a finished fold are kept in `work`.
     """
     frames, found = Frames(kept_frames(heard, work / "frames")), np.full((len(VIEWS), len(heard.rows)), np.nan)
     for fold in range(prepared.folds.heard.shape[1]):
-        kept = work / "adapters" / f"{seed}-{fold}.npy"
+        kept = work / ("adapters" if adapted else "no-adapters") / f"{seed}-{fold}.npy"
         judged = np.flatnonzero(prepared.folds.judged & (prepared.folds.fold == fold))
         if not kept.is_file():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            model = _trained(heard, prepared, frames, (seed, fold))
+            model = _trained(heard, prepared, frames, (seed, fold), adapted=adapted)
             part = kept.with_suffix(".part.npy")
             np.save(part, _scored(model, frames, judged))
             part.replace(kept)
@@ -91,7 +92,7 @@ def _trained(heard: Heard, prepared: Prepared, frames: Frames, run: tuple[int, i
     """Trained on what the fold leaves."""
     seed, fold = run
     seed_run(seed, f"fold {fold}")
-    model = AdaptedLayer().train()
+    model = AdaptedLayer(adapted).train()
     rng = np.random.default_rng([seed, fold])
     learnt = np.flatnonzero(prepared.folds.heard[:, fold])
     part = prepared.rows.with_table(prepared.rows.table[learnt])
@@ -99,7 +100,7 @@ def _trained(heard: Heard, prepared: Prepared, frames: Frames, run: tuple[int, i
     labels = labels_of(part)
     adapters = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith("layer")]
     classifier = list(model.classifier.parameters())
-    groups = [{"params": adapters, "lr": RATES["adapters"]}, {"params": classifier, "lr": RATES["classifier"]}]
+    groups = [{"params": p, "lr": RATES[name]} for name, p in (("adapters", adapters), ("classifier", classifier)) if p]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.1)
     pace = torch.optim.lr_scheduler.LambdaLR(optimiser, _pace)
     for rows in order.batches(0):

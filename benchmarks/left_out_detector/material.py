@@ -31,7 +31,7 @@ class Candidate:
     """A change of the recipe: `set` in the form of --set, the `branches` it keeps, whole `corpora` left out.
 
     `recipe` stands instead of the plan's; `teacher` is the candidate whose answers it learns beside the labels. `adds`
-    one more view: the published voice network's hidden states, or an encoder's layer with adapters.
+    one more view: the published voice network's hidden states, or an encoder with adapters, or that without them.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Candidate:
     corpora: bool = False
     recipe: str | None = None
     teacher: str | None = None
-    adds: Literal["voice", "adapters"] | None = None
+    adds: Literal["voice", "adapters", "no adapters"] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Heard:
 
 def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:
     """The candidate's recipe, with its own branches alone."""
-    overrides = list(candidate.set)
+    overrides = [*plan["protocol"].get("set", []), *candidate.set]
     if candidate.corpora:
         overrides.append(f"split.corpora={json.dumps(plan['corpora'])}")
     path = candidate.recipe or plan["protocol"]["recipe"]
