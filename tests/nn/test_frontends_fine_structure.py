@@ -59,3 +59,15 @@ def test_only_louder_frames_count() -> None:
 def test_change_is_the_difference_to_the_frame_before() -> None:
     values = view("level", noise())
     torch.testing.assert_close(values[0, 1:, 257:], (values[0, 1:, :257] - values[0, :-1, :257]).abs())
+
+
+def test_with_16_bits_an_empty_band_holds_the_noise_of_16_bits() -> None:
+    spectrum = torch.fft.rfft(noise(1.0))
+    spectrum[:, spectrum.shape[1] // 2 :] = 0
+    sound = 0.1 * torch.fft.irfft(spectrum)
+    rounded = (sound * 32767).round() / 32767
+    plain, fine = (FineStructureConfig(view="level", bits=bits).build() for bits in (None, 16))
+    torch.testing.assert_close(fine(sound).values, plain(rounded).values)
+    change = 257 + torch.arange(150, 250)  # of the frequencies above 4.7 kHz
+    assert plain(sound).values[..., change].mean() < 0.2  # hardly anything moves where nothing is
+    assert fine(sound).values[..., change].mean() > 0.5

@@ -30,6 +30,9 @@ class FineStructureConfig(FrontendConfigBase):
     phase    cosine of the phase's advance since the last frame, less that of the frequency's middle: F = n_fft / 2 + 1
 
     Only frames louder than the utterance's mean (of log power) count: the others are masked.
+
+    `bits` rounds samples to so many bits first. A frequency band in which there is nothing then holds the noise of such
+    numbers; without it, it stands perfectly still, and that a recording was once narrower is all that the views hear.
     """
 
     kind: Literal["fine_structure"] = "fine_structure"
@@ -39,6 +42,7 @@ class FineStructureConfig(FrontendConfigBase):
     hop: int = Field(160, ge=1)
     smooth: int = Field(17, ge=1)
     rate: int = Field(16_000, gt=0)
+    bits: int | None = Field(None, ge=2, le=24)
 
     def build(self) -> FineStructure:
         """A new front-end."""
@@ -64,13 +68,20 @@ class FineStructure(SpectralFrontend):
         """Frames with their mask; raises as every front-end does."""
         self.check(waveforms, lengths)
         with full_precision(waveforms.device.type):
-            real, imaginary = self._spectrum(waveforms.float())
+            real, imaginary = self._spectrum(self._rounded(waveforms.float()))
             power = (real.square() + imaginary.square() + FLOOR).log()
             level = power[:, 1:].mean(dim=2)
             mask = level >= level.mean(dim=1, keepdim=True)
             if self.config.view == "phase":
                 return Frames(self._advance(real, imaginary), mask)
             return Frames(_with_change(self._above(power)), mask)
+
+    def _rounded(self, waveforms: Tensor) -> Tensor:
+        """As numbers of `bits` bits, [B, N]."""
+        if self.config.bits is None:
+            return waveforms
+        largest = 2 ** (self.config.bits - 1) - 1
+        return (waveforms * largest).round() / largest
 
     def _spectrum(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
         """Real and imaginary part of [B, N], [B, T + 1, bins] each."""
