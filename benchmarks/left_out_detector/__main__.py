@@ -52,17 +52,23 @@ class Bench:
     def __init__(self, plan: dict[str, Any], work: Path) -> None:
         self.plan, self.work = plan, work
         self.candidates = {entry["name"]: Candidate(**entry) for entry in plan["candidates"]}
-        self.heard = lru_cache(maxsize=None)(self._heard)
+        self._by = lru_cache(maxsize=None)(self._heard_by)
 
-    def _heard(self, path: str, voice: bool) -> Heard:
-        whole = recipe_of(Candidate("whole", "", "", recipe=path), self.plan)
+    def heard(self, candidate: Candidate) -> Heard:
+        """What the candidate's recipe hears; a recipe of its own with what it sets, as that may change the views."""
+        own = candidate.recipe is not None
+        path = candidate.recipe or self.plan["protocol"]["recipe"]
+        return self._by(path, tuple(candidate.set) if own else (), candidate.adds == "voice")
+
+    def _heard_by(self, path: str, changes: tuple[str, ...], voice: bool) -> Heard:
+        whole = recipe_of(Candidate("whole", "", "", recipe=path, set=list(changes)), self.plan)
         found = Heard.by(whole, self.work)
         return found.with_voice(self.work) if voice else found
 
     def judged(self, candidate: Candidate) -> Judged:
         """Train with every seed; the left-out scores of all."""
         recipe = recipe_of(candidate, self.plan)
-        heard = self.heard(candidate.recipe or self.plan["protocol"]["recipe"], candidate.adds == "voice")
+        heard = self.heard(candidate)
         prepared = heard.prepared(recipe, candidate.branches)
         places = np.flatnonzero(prepared.folds.judged)
         labels, fold = labels_of(heard.rows)[places], prepared.folds.fold[places]
@@ -73,7 +79,7 @@ class Bench:
         return Judged(heard.rows.table[places], scores, llrs, narrow, some)
 
     def _seed(self, candidate: Candidate, recipe: DetectionRecipe, prepared: Prepared, seed: int) -> Scored:
-        heard = self.heard(candidate.recipe or self.plan["protocol"]["recipe"], candidate.adds == "voice")
+        heard = self.heard(candidate)
         network = self._network(candidate, recipe.model_copy(update={"seed": seed}), prepared)
         columns, fold = heard.columns(candidate.branches), prepared.folds.fold
         places, some = np.flatnonzero(prepared.folds.judged), self._narrow_rows(heard, prepared)
@@ -95,7 +101,7 @@ class Bench:
             return fit_members(recipe, prepared, folder, resume=folder.exists())
         teacher = self.candidates[candidate.teacher]
         of_teacher = recipe_of(teacher, self.plan).model_copy(update={"seed": recipe.seed})
-        heard = self.heard(self.plan["protocol"]["recipe"], False)
+        heard = self.heard(teacher)
         everything = heard.prepared(of_teacher, [])
         told = self._network(teacher, of_teacher, everything)
         return fit_taught(recipe, everything, heard.columns(candidate.branches), told, folder)

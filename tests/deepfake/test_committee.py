@@ -89,14 +89,15 @@ def test_the_model_says_how_it_was_calibrated_and_answers(committee: Path, plan:
     assert min(np.array(answers)[human]) > max(np.array(answers)[~human])
 
 
-def test_kept_vectors_are_not_computed_again(committee: Path, plan: DetectionRecipe) -> None:
-    files = {path: path.stat().st_mtime_ns for path in (committee / "pooled").rglob("*.npy")}
-    prepared = prepare(plan, committee / "pooled")
+def test_kept_vectors_are_not_computed_again(plan: DetectionRecipe, tmp_path: Path) -> None:
+    prepared = prepare(plan, tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     assert prepared.vectors.shape == (24, 2, 2 * 514)
-    assert files == {path: path.stat().st_mtime_ns for path in (committee / "pooled").rglob("*.npy")}
+    prepare(plan, tmp_path)
+    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     lost = next(iter(files))
     lost.unlink()
-    again = prepare(plan, committee / "pooled")
+    again = prepare(plan, tmp_path)
     assert lost.is_file()
     np.testing.assert_array_equal(again.vectors, prepared.vectors)
 

@@ -80,8 +80,8 @@ class FineStructure(SpectralFrontend):
         """As numbers of `bits` bits, [B, N]."""
         if self.config.bits is None:
             return waveforms
-        largest = 2 ** (self.config.bits - 1) - 1
-        return (waveforms * largest).round() / largest
+        largest = float(2 ** (self.config.bits - 1) - 1)
+        return torch.round(waveforms * largest) / largest
 
     def _spectrum(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
         """Real and imaginary part of [B, N], [B, T + 1, bins] each."""
