@@ -65,14 +65,20 @@ def pooled_vectors(
     return np.stack([[store.read(place, view) for view in views] for place in range(len(rows))])
 
 
-@torch.inference_mode()
-def _compute(network: Network, recipe: UtteranceRecipe, store: _Store, view: View, missing: Sequence[int]) -> None:
-    """Fill in the vectors of some rows for one view."""
+def heard_in(view: View, recipe: UtteranceRecipe, rows: Manifest) -> UtteranceDataset:
+    """Rows as a view hears them: from their start under a condition, or as an epoch of that number draws them."""
     options = replace(utterance_options(recipe), keep_in_memory=False)
     if isinstance(view, str):
         options = replace(options, crop_from="start", perturbation=partial(put_under, view))
-    data = UtteranceDataset(store.manifest, options)
+    data = UtteranceDataset(rows, options)
     data.set_epoch(view if isinstance(view, int) else 0)
+    return data
+
+
+@torch.inference_mode()
+def _compute(network: Network, recipe: UtteranceRecipe, store: _Store, view: View, missing: Sequence[int]) -> None:
+    """Fill in the vectors of some rows for one view."""
+    data = heard_in(view, recipe, store.manifest)
     chosen = [[missing[i] for i in places] for places in in_order(len(missing), AT_ONCE)]
     network.eval()
     batches = batch_loader(data, chosen, recipe.loop.workers)
