@@ -137,8 +137,19 @@ def speaker_first_looks() -> str:
 def left_out_detectors(name: str = "left_out_detector") -> str:
     """Every detector candidate of a round on what its members did not learn, and its difference to the recipe's."""
     found = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))["candidates"]
-    heads = ("candidate", "kind of idea", "what", "EER pooled", "minus recipe", "EER mean over systems", "minus recipe")
-    more = ("EER twins", "minus recipe", "telephone band", "real LJ called synthetic", "Cllr - min Cllr, bits")
+    shift = "minus `recipe`"
+    heads = (
+        "candidate",
+        "kind of idea",
+        "what",
+        "EER pooled",
+        shift,
+        "EER mean over systems",
+        shift,
+        "EER twins",
+        shift,
+    )
+    more = ("telephone band", "real LJ called synthetic", "Cllr - min Cllr, bits")
     return table((*heads, *more), (_detector_row(name, entry) for name, entry in found.items()))
 
 
@@ -148,7 +159,8 @@ def _detector_row(name: str, entry: dict[str, Any]) -> Iterator[object]:
     for measure in ("EER pooled", "EER mean over systems", "EER twins"):
         figure, shift = figures[measure], figures[measure]["minus_reference"]
         yield f"{100 * figure['value']:.1f} [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
-        yield "-" if shift is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in shift))
+        shown = "-" if shift is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in shift))
+        yield f"{shown} to `{entry['beside']}`" if entry.get("beside") else shown
     yield f"{100 * figures['EER telephone band']['value']:.1f}"
     yield f"{100 * figures['real LJ called synthetic']['value']:.0f}"
     yield f"{figures['Cllr minus min Cllr, bits']['value']:.2f}"

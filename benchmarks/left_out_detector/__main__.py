@@ -53,6 +53,7 @@ class Bench:
         self.plan, self.work = plan, work
         self.candidates = {entry["name"]: Candidate(**entry) for entry in plan["candidates"]}
         self._by = lru_cache(maxsize=None)(self._heard_by)
+        self._judged = lru_cache(maxsize=None)(self._judged_by)
 
     def heard(self, candidate: Candidate) -> Heard:
         """What the candidate's recipe hears; a recipe of its own with what it sets, as that may change the views."""
@@ -65,8 +66,17 @@ class Bench:
         found = Heard.by(whole, self.work)
         return found.with_voice(self.work) if voice else found
 
+    def beside(self, candidate: Candidate) -> Judged | None:
+        """What the candidate's differences are to; None for the reference itself."""
+        name = candidate.beside or self._reference()
+        return None if name == candidate.name else self._judged(name)
+
     def judged(self, candidate: Candidate) -> Judged:
-        """Train with every seed; the left-out scores of all."""
+        """Train with every seed, or read again what was trained; the left-out scores of all."""
+        return self._judged(candidate.name)
+
+    def _judged_by(self, name: str) -> Judged:
+        candidate = self.candidates[name]
         recipe = recipe_of(candidate, self.plan)
         heard = self.heard(candidate)
         prepared = heard.prepared(recipe, candidate.branches)
@@ -129,24 +139,17 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     plan = yaml.safe_load((HERE / f"{options.plan}.yaml").read_text(encoding="utf-8")) | {"name": options.plan}
     output, bench = PLANS[options.plan], Bench(plan, options.work)
-    reference: Judged | None = None
     for candidate in bench.candidates.values():
-        done = _finished(output)
-        wanted = candidate.name not in done and (not options.names or candidate.name in options.names)
-        if not wanted and candidate.row != "reference":
+        if candidate.name in _finished(output) or (options.names and candidate.name not in options.names):
             continue
-        judged = bench.judged(candidate)
-        if candidate.row == "reference":
-            reference = judged
-        if not wanted:
-            continue
-        same = reference is not None and judged.table["id"].equals(reference.table["id"])
-        paired = reference if same and candidate.row != "reference" else None
+        judged, beside = bench.judged(candidate), bench.beside(candidate)
+        paired = beside if beside and judged.table["id"].equals(beside.table["id"]) else None
         found = [asdict(figure) for figure in figures(judged, paired)]
-        entry = {"row": candidate.row, "words": candidate.words, "figures": found}
+        entry = {"row": candidate.row, "words": candidate.words, "beside": candidate.beside, "figures": found}
         done = _finished(output) | {candidate.name: entry}  # another process may have written meanwhile
         ordered = {name: done[name] for name in bench.candidates if name in done}
-        record = RunRecord.make("python benchmarks/left_out_detector", plan, seed=plan["protocol"]["seeds"][0]).plain()
+        command = f"python benchmarks/left_out_detector --plan {options.plan}"
+        record = RunRecord.make(command, plan, seed=plan["protocol"]["seeds"][0]).plain()
         content = {"seeds": plan["protocol"]["seeds"], "candidates": ordered, "record": record}
         write_atomically(output, json.dumps(content, indent=2) + "\n")
         print(candidate.name, *(f"{f['name']} {100 * f['value']:.1f}" for f in found[:6]), sep=" | ", flush=True)

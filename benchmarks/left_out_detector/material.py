@@ -19,6 +19,7 @@ from earwitness.nn.pooling import StatisticsConfig
 from earwitness.speaker.published import NETWORK, read_resemblyzer
 from earwitness.training.pooled import Vectors, pooled_vectors
 from earwitness.training.recipe import read_recipe
+from earwitness.training.tensors import load_trained_state
 
 TELEPHONE_ROWS = 1200  # drawn, to be heard in a telephone band
 VOICE = BranchConfig(
@@ -32,6 +33,7 @@ class Candidate:
 
     `recipe` stands instead of the plan's; `teacher` is the candidate whose answers it learns beside the labels. `adds`
     one more view: the published voice network's hidden states, or an encoder with adapters, or that without them.
+    Differences are those to the plan's reference, or to the candidate that `beside` names.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Candidate:
     corpora: bool = False
     recipe: str | None = None
     teacher: str | None = None
+    beside: str | None = None
     adds: Literal["voice", "adapters", "no adapters"] | None = None
 
 
@@ -124,5 +127,5 @@ def _published_voice(config: NetworkConfig) -> Network:
     """The voice network's branch with its published weights, frozen."""
     network = config.build()
     state = read_resemblyzer().state
-    network.load_state_dict({name: state[name] for name in network.state_dict() if name in state}, strict=False)
+    load_trained_state(network, {name: state[name] for name in network.state_dict()}, where="published voice network")
     return network.requires_grad_(False).eval()

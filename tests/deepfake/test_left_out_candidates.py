@@ -48,7 +48,7 @@ def test_every_candidate_of_a_plan_has_a_recipe(
     for candidate in candidates:
         recipe = modules["material"].recipe_of(candidate, content)
         assert len(recipe.network.branches) == (len(candidate.branches) or len(recipe.network.branches))
-        assert candidate.teacher is None or candidate.teacher in names
+        assert {candidate.teacher, candidate.beside} <= {None, *names}
     assert len(content["protocol"]["seeds"]) >= 3
 
 
