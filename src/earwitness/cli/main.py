@@ -39,6 +39,7 @@ def _options(
 def build_app() -> typer.Typer:
     """One line a command group. Their modules import what they need inside functions, so this stays quick."""
     from earwitness.cli.calibrate import calibrate
+    from earwitness.cli.claim import app as claim
     from earwitness.cli.compare import compare
     from earwitness.cli.corpus import app as corpus
     from earwitness.cli.doctor import doctor
@@ -66,6 +67,7 @@ def build_app() -> typer.Typer:
     app.command("reproduce")(reproduce)
     app.add_typer(corpus, name="corpus")
     app.add_typer(model, name="model")
+    app.add_typer(claim, name="claim")
     app.command("doctor")(doctor)
     return app
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -31,14 +31,24 @@ class Targets:
 
 @dataclass(frozen=True)
 class Batch:
-    """`waveforms` [B, N] float32, zeros after the end; `lengths` [B] int64, samples; `ids` of the rows; rate in Hz."""
+    """`waveforms` [B, N] float32, zeros after the end; `lengths` [B] int64, samples; `ids` of the rows; rate in Hz.
+
+    With two `paths` the batch holds its utterances twice: first as they are, then perturbed, in the same order, with
+    targets and ids repeated.
+    """
 
     waveforms: Tensor
     lengths: Tensor
     targets: Targets
     ids: tuple[str, ...]
     rate: int = 16_000
+    paths: int = 1
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(self.waveforms.to(device), self.lengths.to(device), self.targets.to(device), self.ids, self.rate)
+        return replace(
+            self,
+            waveforms=self.waveforms.to(device),
+            lengths=self.lengths.to(device),
+            targets=self.targets.to(device),
+        )

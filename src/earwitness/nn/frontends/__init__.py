@@ -8,6 +8,7 @@ from earwitness.nn.frontends.base import Frontend
 from earwitness.nn.frontends.encoder import EncoderFrontend, run_together
 from earwitness.nn.frontends.fbank import FbankConfig
 from earwitness.nn.frontends.fine_structure import FineStructureConfig
+from earwitness.nn.frontends.kept import KeptConfig
 from earwitness.nn.frontends.lfcc import LFCCConfig
 from earwitness.nn.frontends.log_mel import DVECTOR_MEL, LogMelConfig
 from earwitness.nn.frontends.pretrained import PretrainedConfig
@@ -15,7 +16,14 @@ from earwitness.nn.frontends.waveform import WaveformConfig
 from earwitness.nn.frontends.whisper import WhisperConfig
 
 FrontendConfig = Annotated[
-    LFCCConfig | LogMelConfig | FbankConfig | FineStructureConfig | WaveformConfig | PretrainedConfig | WhisperConfig,
+    LFCCConfig
+    | LogMelConfig
+    | FbankConfig
+    | FineStructureConfig
+    | WaveformConfig
+    | KeptConfig
+    | PretrainedConfig
+    | WhisperConfig,
     Field(discriminator="kind"),
 ]
 
@@ -26,6 +34,7 @@ __all__ = [
     "FineStructureConfig",
     "Frontend",
     "FrontendConfig",
+    "KeptConfig",
     "LFCCConfig",
     "LogMelConfig",
     "PretrainedConfig",

@@ -1,0 +1,24 @@
+"""The claims by name. A new one is a module and a line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from earwitness.claims.plan import Claim
+from earwitness.core.config import nearest
+from earwitness.core.errors import UsageError
+
+CLAIMS = {
+    "nes2net": "earwitness.claims.nes2net",
+}
+"""Name and module, whose `CLAIM` is it; imported when it is asked for."""
+
+
+def find_claim(name: str) -> Claim:
+    """The claim of that name. Raises `UsageError` with the nearest one."""
+    if name not in CLAIMS:
+        guess = nearest(name, CLAIMS)
+        hint = f"Did you mean '{guess}'?" if guess else "`earwitness claim list` shows them."
+        raise UsageError(f"there is no claim '{name}'", fix=hint)
+    found: Claim = import_module(CLAIMS[name]).CLAIM
+    return found

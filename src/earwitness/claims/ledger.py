@@ -1,0 +1,78 @@
+"""The ledger of claims, made from the results that were written: tables in Markdown, for the docs and the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from earwitness.core.errors import DataError
+
+
+def read_results(folder: str | Path) -> list[dict[str, Any]]:
+    """The results in a folder, by name. Raises `DataError` for a file that is none."""
+    return [read_result(path) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def read_result(path: str | Path) -> dict[str, Any]:
+    """What `earwitness claim run` wrote, as plain data. Raises `DataError` for anything else."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {key: data[key] for key in ("name", "source", "statement", "notes", "seeds", "judgement", "minutes")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError("is no result of a claim", where=path, fix="Make it with `earwitness claim run`.") from None
+
+
+def ledger(results: Iterable[dict[str, Any]]) -> str:
+    """Every claim in one table: what is stated, what the difference was here, and the verdict."""
+    lines = ["| claim | stated direction | difference here, points of EER | could have shown | seeds | verdict |"]
+    lines.append("|---|---|---|---|---|---|")
+    for result in results:
+        for found in result["judgement"]["differences"]:
+            agree = sum(one > 0 for one in found["seeds"])
+            words = f"{_cell(found['expected']['words'])}"
+            value = f"{found['difference']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
+            seeds = f"{agree} of {len(found['seeds'])} this way"
+            lines.append(
+                f"| {_cell(result['name'])} | {words} | {value} | {found['smallest']:.1f} | {seeds} "
+                f"| **{found['verdict']}** |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def details(result: dict[str, Any]) -> str:
+    """One claim: its statement, its arms, and what must be known to read them."""
+    return "\n".join(_details(result)) + "\n"
+
+
+def _details(result: dict[str, Any]) -> Iterator[str]:
+    judged = result["judgement"]
+    yield f"### {_cell(result['name'])}"
+    yield ""
+    yield f"{_cell(result['statement'])} ({_cell(result['source'])})"
+    yield ""
+    names = list(dict.fromkeys(figure["name"] for arm in judged["arms"] for figure in arm["figures"]))
+    yield "| arm | what it does | EER % [95 % interval] | seeds, least to most |" + "".join(f" {n} |" for n in names)
+    yield "|---|---|---|---|" + "---|" * len(names)
+    for arm in judged["arms"]:
+        figures = {figure["name"]: figure["value"] for figure in arm["figures"]}
+        shown = "".join(f" {figures[name]:.4g} |" if name in figures else " - |" for name in names)
+        eer = f"{arm['eer']:.1f} [{arm['low']:.1f}, {arm['high']:.1f}]"
+        spread = f"{min(arm['seeds']):.1f} to {max(arm['seeds']):.1f}"
+        yield f"| `{_cell(arm['name'])}` | {_cell(arm['words'])} | {eer} | {spread} |{shown}"
+    yield ""
+    yield (
+        f"{judged['bonafide']} human recordings of {judged['speakers']} speakers, {judged['spoof']} synthetic ones of "
+        f"{judged['systems']} systems; {len(result['seeds'])} seeds; {result['minutes']:g} minutes; "
+        f"`earwitness claim run {_cell(result['name'])} --seeds {len(result['seeds'])}`."
+    )
+    if result["notes"]:
+        yield ""
+        yield from (f"- {_cell(note)}" for note in result["notes"])
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a cell or a line."""
+    return text.replace("|", "\\|").replace("\n", " ")
