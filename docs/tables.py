@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from earwitness.claims.ledger import details, ledger, read_results
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.writing import write_atomically
 from earwitness.evaluation.results.evaluating import Evaluation
@@ -166,7 +167,19 @@ def _detector_row(name: str, entry: dict[str, Any]) -> Iterator[object]:
     yield f"{figures['Cllr minus min Cllr, bits']['value']:.2f}"
 
 
+def claims() -> str:
+    """The ledger: every direction that was looked for, and what came out."""
+    return ledger(read_results(DOCS / "results" / "claims"))
+
+
+def claim_arms() -> str:
+    """The arms of each claim that was run."""
+    return "\n".join(details(result) for result in read_results(DOCS / "results" / "claims"))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "claims": claims,
+    "claim-arms": claim_arms,
     "left-out-detectors": left_out_detectors,
     "left-out-detectors-first-round": partial(left_out_detectors, "left_out_detector_first"),
     "shipped-models": shipped,

@@ -14,12 +14,12 @@ from earwitness.claims.plan import ArmRun, Figure, Plan
 
 BUDGET: dict[str, Any] = {
     "balance": ["label", "stratum"],
-    "draws": 3200,
+    "draws": 1600,
     "optimiser": {"kind": "adamw", "lr": 0.001, "weight_decay": 0.01},
     "schedule": {"kind": "warmup_cosine", "warmup": 0.05},
     "loop": {"epochs": 4, "batch_size": 32, "clip_norm": 5.0, "select": {"metric": "eer"}},
 }
-"""What every arm of every claim may spend, where its plan does not say otherwise: 400 steps of 32 utterances."""
+"""What every arm of every claim may spend, where its plan does not say otherwise: 200 steps of 32 utterances."""
 
 
 def base(network: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
