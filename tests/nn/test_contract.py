@@ -29,6 +29,10 @@ SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that 
     "ecapa": {"channels": 16, "outputs": 24, "se_hidden": 4},
     "resnet": {"widths": (4, 8), "blocks": (1, 1), "strides": (1, 2)},
     "lstm": {"hidden": 8, "layers": 2},
+    "aasist": {"projection": 12, "widths": (4, 4, 6), "dims": (6, 4)},
+    "aasist_raw": {"widths": (4, 6), "dims": (6, 4)},
+    "conformer_tcm": {"dim": 16, "heads": 4, "blocks": 2, "kernel": 7, "positions": 64},
+    "oc_resnet18": {"stem": 4, "widths": (4, 6, 6, 8), "collapsed": 8, "dim": 8},
     "pretrained": {"source": "a/folder"},
 }
 NEEDS_ENCODER = {"whisper", "pretrained"}  # front-ends that read weights: given a tiny folder of random ones

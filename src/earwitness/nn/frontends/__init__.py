@@ -12,6 +12,7 @@ from earwitness.nn.frontends.kept import KeptConfig
 from earwitness.nn.frontends.lfcc import LFCCConfig
 from earwitness.nn.frontends.log_mel import DVECTOR_MEL, LogMelConfig
 from earwitness.nn.frontends.pretrained import PretrainedConfig
+from earwitness.nn.frontends.sinc import SincConfig
 from earwitness.nn.frontends.waveform import WaveformConfig
 from earwitness.nn.frontends.whisper import WhisperConfig
 
@@ -22,6 +23,7 @@ FrontendConfig = Annotated[
     | FineStructureConfig
     | WaveformConfig
     | KeptConfig
+    | SincConfig
     | PretrainedConfig
     | WhisperConfig,
     Field(discriminator="kind"),
@@ -38,6 +40,7 @@ __all__ = [
     "LFCCConfig",
     "LogMelConfig",
     "PretrainedConfig",
+    "SincConfig",
     "WaveformConfig",
     "WhisperConfig",
     "run_together",

@@ -6,22 +6,39 @@ from typing import Annotated
 
 from pydantic import Field
 
+from earwitness.nn.pooling.aasist import AasistConfig
+from earwitness.nn.pooling.aasist_raw import AasistRawConfig
 from earwitness.nn.pooling.attentive import AstpConfig, AttentiveStatisticsConfig
 from earwitness.nn.pooling.base import Pooling
+from earwitness.nn.pooling.conformer_tcm import ConformerTcmConfig
 from earwitness.nn.pooling.dynamics import DynamicsConfig
+from earwitness.nn.pooling.oc_resnet18 import OcResNet18Config
 from earwitness.nn.pooling.simple import LastConfig, MeanConfig, StatisticsConfig
 
 PoolingConfig = Annotated[
-    MeanConfig | StatisticsConfig | AttentiveStatisticsConfig | AstpConfig | DynamicsConfig | LastConfig,
+    MeanConfig
+    | StatisticsConfig
+    | AttentiveStatisticsConfig
+    | AstpConfig
+    | DynamicsConfig
+    | LastConfig
+    | AasistConfig
+    | AasistRawConfig
+    | ConformerTcmConfig
+    | OcResNet18Config,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
+    "AasistConfig",
+    "AasistRawConfig",
     "AstpConfig",
     "AttentiveStatisticsConfig",
+    "ConformerTcmConfig",
     "DynamicsConfig",
     "LastConfig",
     "MeanConfig",
+    "OcResNet18Config",
     "Pooling",
     "PoolingConfig",
     "StatisticsConfig",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from earwitness.core.config import Config
-from earwitness.core.errors import AudioError
+from earwitness.core.errors import AudioError, DataError
+from earwitness.nn.layers.grouping import run_by_length
 from earwitness.nn.types import Embedding, Frames
 
 
@@ -33,6 +36,20 @@ def require_frames(frames: Frames) -> None:
     mask = None if torch.compiler.is_exporting() else frames.mask
     if frames.values.shape[1] == 0 or (mask is not None and not bool(mask.any(1).all())):
         raise AudioError("too short: not one frame to pool", fix="Give a longer recording.")
+
+
+def run_unpadded(run: Callable[[Tensor], Tensor], frames: Frames) -> Embedding:
+    """`run` ([B, T, F] -> [B, dim]) on frames without padding: for networks that see more than one frame at a time.
+
+    Raises `AudioError` as `require_frames` does, and `DataError` for a mask with gaps.
+    """
+    require_frames(frames)
+    if frames.mask is None:
+        return Embedding(run(frames.values))
+    lengths = frames.mask.sum(1)
+    if not torch.equal(frames.mask.long().cumprod(1).sum(1), lengths):
+        raise DataError("a mask with gaps", fix="Only frames at the end of an utterance can be left out.")
+    return run_by_length(lambda values: Embedding(run(values)), frames.values, lengths)
 
 
 def uniform_weights(frames: Frames) -> Tensor:
