@@ -13,7 +13,7 @@ from earwitness.nn.frontends.sinc import SincConfig
 from earwitness.nn.layers.graph_attention import GraphAttention, GraphPool, HeterogeneousAttention
 from earwitness.nn.layers.head_tokens import HeadTokenAttention, HeadTokenConformerBlock, sinusoids
 from earwitness.nn.layers.spectro_temporal import ResidualBlock
-from earwitness.nn.pooling import AasistConfig, AasistRawConfig, ConformerTcmConfig, OcResNet18Config
+from earwitness.nn.pooling import AasistConfig, AasistRawConfig, ConformerTcmConfig, LcnnConfig, OcResNet18Config
 from earwitness.nn.pooling.base import Pooling, PoolingConfigBase
 from earwitness.nn.types import Frames
 
@@ -59,6 +59,20 @@ def test_oc_resnet18_on_60_coefficients() -> None:
     assert pooling(Frames(torch.randn(1, 75, 60))).mean.shape == (1, 256)
     with pytest.raises(RecipeError):
         OcResNet18Config().build(6)
+
+
+def test_lcnn_on_60_coefficients() -> None:
+    pooling = LcnnConfig().build(60).eval()
+    assert pooling.dim == 96
+    x = torch.randn(1, 33, 60)
+    before = pooling(Frames(x)).mean
+    x[:, -1] += 5  # the 33rd frame is heard too, although 33 is no multiple of 16
+    assert before.shape == (1, 96)
+    assert not torch.equal(pooling(Frames(x)).mean, before)
+    one, other = pooling.layers[0].convolution(x[:, None]).chunk(2, dim=1)
+    torch.testing.assert_close(pooling.layers[0](x[:, None]), torch.where(one > other, one, other))
+    with pytest.raises(RecipeError):
+        LcnnConfig().build(15)
 
 
 # graph attention, pair by pair
@@ -202,6 +216,7 @@ def alone(pooling: Pooling, x: Tensor, length: int) -> Tensor:
         AasistRawConfig(widths=(4, 6), dims=(6, 4)),
         ConformerTcmConfig(dim=16, blocks=1, kernel=7),
         OcResNet18Config(stem=4, widths=(4, 4, 4, 4), collapsed=4, dim=5),
+        LcnnConfig(widths=(4, 4, 4, 4)),
     ],
     ids=lambda config: config.kind,
 )

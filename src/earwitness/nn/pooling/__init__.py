@@ -12,6 +12,7 @@ from earwitness.nn.pooling.attentive import AstpConfig, AttentiveStatisticsConfi
 from earwitness.nn.pooling.base import Pooling
 from earwitness.nn.pooling.conformer_tcm import ConformerTcmConfig
 from earwitness.nn.pooling.dynamics import DynamicsConfig
+from earwitness.nn.pooling.lcnn import LcnnConfig
 from earwitness.nn.pooling.oc_resnet18 import OcResNet18Config
 from earwitness.nn.pooling.simple import LastConfig, MeanConfig, StatisticsConfig
 
@@ -25,7 +26,8 @@ PoolingConfig = Annotated[
     | AasistConfig
     | AasistRawConfig
     | ConformerTcmConfig
-    | OcResNet18Config,
+    | OcResNet18Config
+    | LcnnConfig,
     Field(discriminator="kind"),
 ]
 
@@ -37,6 +39,7 @@ __all__ = [
     "ConformerTcmConfig",
     "DynamicsConfig",
     "LastConfig",
+    "LcnnConfig",
     "MeanConfig",
     "OcResNet18Config",
     "Pooling",
