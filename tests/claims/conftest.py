@@ -54,4 +54,4 @@ def material() -> Material:
     """The drawn recordings."""
     rows = manifest()
     hashes = tuple(rows.table["id"])
-    return Drawn(rows, hashes, SPLIT.assign(rows, hashes), Path("nowhere"))
+    return Drawn(rows, hashes, SPLIT.assign(rows, hashes), "drawn", Path("nowhere"))

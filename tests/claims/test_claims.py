@@ -198,6 +198,27 @@ def test_kept_frames_go_on_where_they_stopped(samples_folder: Path, tmp_path: Pa
     assert not np.array_equal(perturbed.short, before)
 
 
+def test_a_result_runs_again_and_tells_what_differs(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from earwitness.claims import reproducing
+
+    monkeypatch.setattr(reproducing, "find_claim", lambda name: Knowing())
+    monkeypatch.setattr(reproducing.Material, "read", lambda *_: material)
+    path = tmp_path / "tried.json"
+    run_claim(Knowing(), SEEDS, material, tmp_path / "work").write(path)
+    assert reproducing.is_claim(path)
+    assert reproducing.reproduce_claim(path).same
+    text = path.read_text().replace('"verdict": "not seen"', '"verdict": "seen"')
+    path.write_text(text)
+    found = reproducing.reproduce_claim(path)
+    assert [(d.place, d.before, d.after) for d in found.differences] == [
+        ("judgement.differences.1.verdict", "seen", "not seen")
+    ]
+    path.write_text('{"a": 1}')
+    assert not reproducing.is_claim(path)
+
+
 def test_every_claim_has_arms_that_its_directions_name() -> None:
     for name in CLAIMS:
         plan = find_claim(name).plan

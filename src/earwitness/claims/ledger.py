@@ -9,6 +9,8 @@ from typing import Any
 
 from earwitness.core.errors import DataError
 
+FIELDS = ("name", "source", "statement", "notes", "seeds", "judgement", "minutes", "record")
+
 
 def read_results(folder: str | Path) -> list[dict[str, Any]]:
     """The results in a folder, by name. Raises `DataError` for a file that is none."""
@@ -19,7 +21,7 @@ def read_result(path: str | Path) -> dict[str, Any]:
     """What `earwitness claim run` wrote, as plain data. Raises `DataError` for anything else."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {key: data[key] for key in ("name", "source", "statement", "notes", "seeds", "judgement", "minutes")}
+        return {key: data[key] for key in FIELDS}
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError("is no result of a claim", where=path, fix="Make it with `earwitness claim run`.") from None
 

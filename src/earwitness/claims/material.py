@@ -51,11 +51,12 @@ class Sides:
 @dataclass(frozen=True)
 class Material:
     """Rows with the column `stratum` (a corpus of human speech, or a family), the sha256 of their audio, their folds,
-    and the folder in which frames are kept."""
+    the manifest that they come from, and the folder in which frames are kept."""
 
     rows: Manifest
     hashes: tuple[str, ...]
     folds: Folds
+    source: str
     folder: Path
 
     @classmethod
@@ -63,7 +64,7 @@ class Material:
         """From a manifest in the form of `corpus import`. Raises `DataError` where it lacks a family of `SPLIT`."""
         rows = _drawn(exclude_licences(Manifest.read(manifest)))
         hashes = audio_hashes(rows)
-        return cls(rows, tuple(hashes), SPLIT.assign(rows, hashes), Path(folder))
+        return cls(rows, tuple(hashes), SPLIT.assign(rows, hashes), str(manifest), Path(folder))
 
     @property
     def labels(self) -> NDArray[np.int64]:

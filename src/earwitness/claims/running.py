@@ -48,6 +48,8 @@ def run_claim(
 ) -> Result:
     """Run what is missing of a claim, and judge it. A run that was killed goes on in the same folder.
 
+    Sums depend on the number of threads in their last digits, so that is recorded too.
+
     Raises `UsageError` for fewer than `FEWEST_SEEDS` different seeds, and `DataError` where an arm's scores are not
     finite numbers for all test rows.
     """
@@ -67,7 +69,14 @@ def run_claim(
             told(arm.name, seed)
     record = RunRecord.make(
         command_line(),
-        {"claim": plan.name, "seeds": list(seeds), "per_speaker": PER_SPEAKER, "split": SPLIT.model_dump(mode="json")},
+        {
+            "claim": plan.name,
+            "seeds": list(seeds),
+            "threads": torch.get_num_threads(),
+            "data": material.source,
+            "per_speaker": PER_SPEAKER,
+            "split": SPLIT.model_dump(mode="json"),
+        },
         seed=seeds[0],
         inputs={"rows": material.rows.sha256, "audio": data},
         definitions={"EER": "interpolated, in per cent; mean over seeds"},

@@ -17,19 +17,20 @@ SHOWN = 20  # differences printed one by one; --json gives all
 
 
 def reproduce(
-    given: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What evaluate, compare or calibrate wrote.")],
+    given: Annotated[
+        Path, typer.Argument(metavar="RESULT.json", help="What evaluate, compare, calibrate or claim run wrote.")
+    ],
     data_root: Annotated[Path | None, typer.Option(help="Folder of the files, where they were moved.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
 ) -> None:
     """Run a result again: difference 0, or what differs (exit code 1).
 
-    The files that the record names are looked for beside the result; their sha256 are compared too.
+    The files that the record names are looked for beside the result; their sha256 are compared too. A claim's manifest
+    is looked for where the command runs; its frames are read from runs/claims where they are kept.
 
     Example: `earwitness reproduce results/test.json`
     """
-    from earwitness.evaluation.results.reproducing import reproduce as run
-
-    found = run(given, data_root)
+    found = _run(given, data_root)
     if as_json:
         import json
         from dataclasses import asdict
@@ -40,6 +41,14 @@ def reproduce(
             typer.echo(printable(line))
     if not found.same:
         raise typer.Exit(1)
+
+
+def _run(given: Path, data_root: Path | None) -> Reproduction:
+    """A claim runs again with all its arms and seeds; anything else is judged again."""
+    from earwitness.claims.reproducing import is_claim, reproduce_claim
+    from earwitness.evaluation.results.reproducing import reproduce as run
+
+    return reproduce_claim(given, data_root) if is_claim(given) else run(given, data_root)
 
 
 def _lines(found: Reproduction) -> Iterator[str]:

@@ -66,9 +66,9 @@ def reproduce(path: str | Path, data_root: str | Path | None = None) -> Reproduc
     old, new = figures(before), figures(after)
     return Reproduction(
         len(old),
-        tuple(_differences(old, new)),
-        tuple(_differences(before.record.inputs, after.record.inputs)),
-        tuple(_differences(before.record.versions, versions())),
+        tuple(differences(old, new)),
+        tuple(differences(before.record.inputs, after.record.inputs)),
+        tuple(differences(before.record.versions, versions())),
     )
 
 
@@ -89,7 +89,8 @@ def _request(result: Result, path: Path) -> AnyRequest:
     return request
 
 
-def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
+def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:
+    """Every place of two flat sets of values at which they are not the same."""
     for place in dict.fromkeys([*before, *after]):
         if (one := before.get(place)) != (two := after.get(place)):
             yield Difference(place, one, two)
