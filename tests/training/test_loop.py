@@ -261,6 +261,10 @@ def test_another_recipe_does_not_resume_a_run(tmp_path: Path) -> None:
     start = tiny_network(), TinyTask(), TinyData(), tiny_dev()
     with pytest.raises(RecipeError, match=r"optimiser\.lr was 0\.01, is 0\.02"):
         fit(*start, tiny_recipe(optimiser={"kind": "adamw", "lr": 0.02}), tmp_path, resume=True)
+    note = tmp_path / "recipe.json"
+    older = json.loads(note.read_text())
+    del older["optimiser"]["parts"]  # a run of a version that did not know this field yet
+    note.write_text(json.dumps(older))
     fit(*start, tiny_recipe(workers=2, log_every=3), tmp_path, resume=True)  # what leaves the weights alone may change
 
 
@@ -324,11 +328,50 @@ def test_a_paced_task_is_told_how_far_training_is(tmp_path: Path) -> None:
     assert task.told == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]
 
 
+class TalkingTask(TinyTask):
+    """Counts its steps, and says how many there were."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        self.steps += 1
+        return super().loss(model, batch)
+
+    def notes(self, model: nn.Module) -> dict[str, float]:
+        steps, self.steps = self.steps, 0
+        return {"steps": steps, "training": float(model.training)}
+
+
+def test_what_a_task_notes_stands_in_the_epochs_line(tmp_path: Path) -> None:
+    fit(tiny_network(), TalkingTask(), TinyData(batches=4), tiny_dev(), tiny_recipe(epochs=2), tmp_path)
+    epochs = [line for line in log(tmp_path) if line["event"] == "epoch"]
+    assert [(line["note/steps"], line["note/training"]) for line in epochs] == [(4, 1), (4, 1)]
+
+
+def test_a_part_learns_at_its_own_rate_and_the_schedule_scales_all_alike(tmp_path: Path) -> None:
+    sgd = {"kind": "sgd", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0}
+    options = {"select": None, "schedule": {"kind": "cosine", "per": "epoch", "t_max": 4}, "epochs": 1}
+    moves = []
+    for parts in ([], [{"prefix": "head", "lr": 0.3}, {"prefix": "head.bias", "lr": 0.01}]):
+        network, before = tiny_network(), tiny_network()
+        recipe = tiny_recipe(optimiser={**sgd, "parts": parts}, **options)
+        fit(network, TinyTask(), TinyData(batches=1), None, recipe, tmp_path / str(len(parts)))
+        was = dict(before.named_parameters())
+        moves.append({name: (now - was[name]).detach() for name, now in network.named_parameters()})
+    for name, times in {"conv.weight": 1, "norm.bias": 1, "head.weight": 3, "head.bias": 0.1}.items():
+        torch.testing.assert_close(moves[1][name], moves[0][name] * times, rtol=1e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_every_optimiser_and_precision_resumes_exactly(tmp_path: Path, optimiser: str, precision: str) -> None:
     recipe = tiny_recipe(
-        select=None, epochs=2, optimiser={"kind": optimiser, "lr": 0.01}, precision=precision, checkpoint_every_steps=3
+        select=None,
+        epochs=2,
+        optimiser={"kind": optimiser, "lr": 0.01, "parts": [{"prefix": "norm", "lr": 0.1}]},
+        precision=precision,
+        checkpoint_every_steps=3,
     )
     whole, resumed = tiny_network(), TinyNetwork()
     fit(whole, TinyTask(), TinyData(), tiny_dev(), recipe, tmp_path / "whole")

@@ -13,7 +13,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric, seed_everything
+from pydantic import ValidationError
 from torch import nn
 
 from earwitness.core.config import nearest
@@ -34,7 +35,7 @@ from earwitness.training.checkpoint import CheckpointFolder, EpochResult, Progre
 from earwitness.training.recipe import LoopConfig, Recipe
 from earwitness.training.runlog import Bar, Event, JsonLines, Listener, TensorBoard
 from earwitness.training.schedules import RunLength, Schedule
-from earwitness.training.task import Metrics, Paced, Task, TrainData
+from earwitness.training.task import Metrics, Noted, Paced, Task, TrainData
 from earwitness.training.tensors import load_trained_state, read_tensors
 
 MAY_CHANGE = {"notes", "loop.workers", "loop.log_every", "loop.checkpoint_every_steps", "loop.tensorboard"}
@@ -167,9 +168,8 @@ def _train_epoch(run: _Run) -> None:
         lr = run.schedule(run.progress.step, run.progress.epoch)
         losses = _step(run, batches, lr)
         run.progress = run.progress.after_step(losses)
-        terms = {f"loss/{name}": value for name, value in losses.items()}
-        total = sum(losses.values())
-        run.tell(Event("step", run.progress.step, run.progress.epoch, {"lr": lr, "loss": total, **terms}))
+        values = {"lr": lr, "loss": sum(losses.values()), **_under("loss", losses)}
+        run.tell(Event("step", run.progress.step, run.progress.epoch, values))
         every = run.config.checkpoint_every_steps
         if every is not None and run.progress.step % every == 0:
             run.checkpoint()
@@ -204,7 +204,7 @@ def _step(run: _Run, batches: Sequence[Batch], lr: float) -> dict[str, float]:
     if run.config.clip_norm is not None:
         run.fabric.clip_gradients(run.model, run.optimiser, max_norm=run.config.clip_norm, error_if_nonfinite=False)
     for group in run.optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["share"]
     run.optimiser.step()
     run.optimiser.zero_grad()
     return sums
@@ -212,12 +212,13 @@ def _step(run: _Run, batches: Sequence[Batch], lr: float) -> dict[str, float]:
 
 def _close_epoch(run: _Run) -> None:
     """Judge the epoch on dev, keep its weights where they may become the result, and make a checkpoint."""
+    notes = run.task.notes(run.network) if isinstance(run.task, Noted) else {}
     metrics = _judge(run)
     run.progress = run.progress.after_epoch(metrics)
     done = run.progress.history[-1]
-    losses = {f"loss/{name}": value for name, value in done.losses.items()}
-    dev = {f"dev/{name}": value for name, value in metrics.items()}
-    run.tell(Event("epoch", run.progress.step, done.epoch, {"loss": sum(done.losses.values()), **losses, **dev}))
+    values = {"loss": sum(done.losses.values()), **_under("loss", done.losses)}
+    values |= {**_under("note", notes), **_under("dev", metrics)}
+    run.tell(Event("epoch", run.progress.step, done.epoch, values))
     chosen = chosen_epochs(run.progress.history, run.config.select, run.config.average)
     if run.fabric.is_global_zero and done.epoch in chosen:
         run.files.keep_epoch(run.network, done.epoch)
@@ -254,8 +255,7 @@ def _finish(run: _Run) -> FitResult:
     load_trained_state(run.network, average_states(states), where=run.files.folder)
     metrics = history[chosen[0]].metrics if len(chosen) == 1 else _judge(run)
     run.network.eval()
-    values = {f"dev/{name}": value for name, value in metrics.items()}
-    run.tell(Event("result", run.progress.step, chosen[-1], values))
+    run.tell(Event("result", run.progress.step, chosen[-1], _under("dev", metrics)))
     return FitResult(run.files.folder, run.progress.step, tuple(chosen), metrics, history)
 
 
@@ -320,15 +320,17 @@ def _claim_folder(files: CheckpointFolder, recipe: Recipe, resume: bool, first: 
     note = files.folder / "recipe.json"
     plan = recipe.model_dump(mode="json")
     if files.last.exists():
-        _require_same_recipe(json.loads(note.read_text(encoding="utf-8")), plan, files.folder)
+        _require_same_recipe(json.loads(note.read_text(encoding="utf-8")), recipe, files.folder)
     elif first:
         write_atomically(note, json.dumps(plan, indent=2, ensure_ascii=False) + "\n")
     if first:
         files.clear_torn()
 
 
-def _require_same_recipe(earlier: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    before, after = dict(_flat(earlier)), dict(_flat(now))
+def _require_same_recipe(earlier: dict[str, Any], recipe: Recipe, folder: Path) -> None:
+    with contextlib.suppress(ValidationError):  # a field that came later has its default there
+        earlier = type(recipe).model_validate(earlier).model_dump(mode="json")
+    before, after = dict(_flat(earlier)), dict(_flat(recipe.model_dump(mode="json")))
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and key not in MAY_CHANGE]
     if changed:
         key = changed[0]
@@ -341,7 +343,7 @@ def _require_same_recipe(earlier: dict[str, Any], now: dict[str, Any], folder: P
 
 
 def _flat(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Plain data as (dotted name, value) pairs, so that a field which came later, and is off, is no difference."""
+    """Plain data as (dotted name, value) pairs."""
     if isinstance(data, dict | list) and data:
         for name, value in data.items() if isinstance(data, dict) else enumerate(data):
             yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
@@ -362,11 +364,15 @@ def _length(recipe: Recipe, train: TrainData, processes: int) -> RunLength:
     return RunLength(recipe.optimiser.lr, loop.epochs, steps, utterances)
 
 
-def _learning(model: nn.Module) -> list[nn.Parameter]:
-    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _learning(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    found = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not found:
         raise RecipeError("the network has no parameter that learns", fix="Unfreeze a part of it.")
     return found
+
+
+def _under(group: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{group}/{name}": value for name, value in values.items()}
 
 
 def _require_finite(losses: dict[str, float], step: int) -> None:

@@ -17,7 +17,7 @@ from earwitness.core.errors import MissingPartError, UsageError
 class Event:
     """What happened after `step` optimiser steps, in the epoch `epoch` (from 0).
 
-    `values` are named `lr`, `loss` (the sum of the terms), `loss/TERM`, `dev/METRIC`.
+    `values` are named `lr`, `loss` (the sum of the terms), `loss/TERM`, `note/NAME`, `dev/METRIC`.
     """
 
     kind: Literal["step", "epoch", "result"]

@@ -53,6 +53,19 @@ class Paced(Protocol):
         ...
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """A task that has something to say of every epoch: what it counted, or how the network stands."""
+
+    def notes(self, model: nn.Module) -> dict[str, float]:
+        """Named numbers, asked for once at the end of each epoch, before dev; they are logged as `note/NAME`.
+
+        A task that counts over steps begins anew here; what it counted before an interruption is lost. Where several
+        processes train, the first one's are logged.
+        """
+        ...
+
+
 class TrainData(Protocol):
     """The training batches of each epoch.
 
