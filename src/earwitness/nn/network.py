@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from earwitness.core.config import Config
 from earwitness.core.errors import ModelError, RecipeError
 from earwitness.nn.back_end import BackEnd
+from earwitness.nn.centroids import Centroids, CentroidsConfig
 from earwitness.nn.encoders import Encoder, EncoderConfig, IdentityConfig
 from earwitness.nn.frontends import Frontend, FrontendConfig, run_together
 from earwitness.nn.layers.frozen import frozen_keys, keep_frozen_in_eval
@@ -21,6 +22,8 @@ from earwitness.nn.layers.grouping import run_by_length
 from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig
 from earwitness.nn.types import Embedding, Frames
 from earwitness.nn.votes import VotesConfig
+
+Given = Literal["logits", "similarities", "embedding"]
 
 
 class BranchConfig(Config):
@@ -52,18 +55,22 @@ class EmbeddingConfig(Config):
 
 class NetworkConfig(Config):
     """Branches' vectors are concatenated. `outputs`: logits, or None for a network that embeds alone. `dropout` stands
-    before the classifier, which is linear, or `votes`: small classifiers on each branch alone."""
+    before the classifier, which is linear, or `votes`: small classifiers on each branch alone, or `centroids`: directions
+    of bona fide speech, whose two logits differ by the score."""
 
     branches: list[BranchConfig] = Field(min_length=1)
     embedding: EmbeddingConfig | None = None
     outputs: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     votes: VotesConfig | None = None
+    centroids: CentroidsConfig | None = None
 
     @model_validator(mode="after")
-    def _votes_stand_alone(self) -> NetworkConfig:
+    def _one_classifier(self) -> NetworkConfig:
         if self.votes is not None and (self.embedding is not None or self.outputs is None):
             raise ValueError("votes need `outputs`, and read the branches' own vectors: leave `embedding` out")
+        if self.centroids is not None and (self.votes is not None or self.outputs != 2):
+            raise ValueError("centroids need `outputs: 2` and stand in the place of votes")
         return self
 
     def build(self) -> Network:
@@ -79,6 +86,8 @@ class NetworkConfig(Config):
         """From the branches' dims, or from the embedding's."""
         if self.outputs is None:
             return None
+        if self.centroids is not None:
+            return self.centroids.build(dim)
         return nn.Linear(dim, self.outputs) if self.votes is None else self.votes.build(dims, self.outputs)
 
 
@@ -153,9 +162,23 @@ class Network(nn.Module):
             raise ModelError("this network embeds and has no classifier", fix="Set `outputs` in its configuration.")
         return self.classifier(self.dropout(embedding.mean))  # type: ignore[no-any-return]
 
-    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """[B, N] -> logits [B, outputs]."""
-        return self.classify(self.embed(waveforms, lengths))
+    def similarities(self, embedding: Embedding) -> Tensor:
+        """Embedding [B, dim] -> cosines with the centroids [B, Q]. Raises `ModelError` where the network has none."""
+        return self.centroids().similarities(self.dropout(embedding.mean))
+
+    def centroids(self) -> Centroids:
+        """The classifier of a one-class network. Raises `ModelError` where it is another."""
+        if not isinstance(self.classifier, Centroids):
+            raise ModelError("this network has no centroids", fix="Set `network.centroids` in its recipe.")
+        return self.classifier
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None, give: Given = "logits") -> Tensor:
+        """[B, N] -> logits [B, outputs], or similarities [B, Q], or the embedding [B, dim]: whatever is trained by, so
+        that a loss never reaches past a forward that devices share."""
+        embedding = self.embed(waveforms, lengths)
+        if give == "embedding":
+            return embedding.mean
+        return self.similarities(embedding) if give == "similarities" else self.classify(embedding)
 
     def back_end(self) -> BackEnd:
         """Encoder, pooling and classifier, sharing this network's weights. Raises `RecipeError` where there is not one
