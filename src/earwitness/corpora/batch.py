@@ -14,7 +14,7 @@ class Targets:
 
     `label` is int64, 1 bona fide and 0 spoof (-1 unknown); `speaker` an int64 class index (-1 unknown); `age` float32
     years (NaN unknown); `emotion` an int64 class index (-1 unknown); `members` bool [B, M], which members of a
-    committee learn from the utterance.
+    committee learn from the utterance; `quality` an int64 level of speech quality, 0 the lowest (-1 unknown).
     """
 
     label: Tensor | None = None
@@ -22,6 +22,7 @@ class Targets:
     age: Tensor | None = None
     emotion: Tensor | None = None
     members: Tensor | None = None
+    quality: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""

@@ -33,6 +33,7 @@ from earwitness.audio.speech import SpeechRule, trim_silence
 from earwitness.core.errors import AudioError, DataError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.corpora.manifest import Manifest, Row
+from earwitness.corpora.quality import QualityLevels
 
 Perturb = Callable[[Samples, int, np.random.Generator], Samples]
 
@@ -92,6 +93,7 @@ class Utterance:
     speaker: int
     age: float
     emotion: int
+    quality: int = -1
 
 
 class UtteranceDataset(Dataset[Utterance]):
@@ -103,11 +105,13 @@ class UtteranceDataset(Dataset[Utterance]):
         options: UtteranceOptions = UtteranceOptions(),
         speakers: Vocabulary | None = None,
         emotions: Vocabulary | None = None,
+        quality: QualityLevels | None = None,
     ) -> None:
         self.manifest = manifest
         self.options = options
         self.speakers = speakers
         self.emotions = emotions
+        self.quality = quality
         self._rows = list(manifest.rows())
         self._played = [SpeedConfig(factors=(speed,)).build() for speed in options.speeds]
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -130,7 +134,7 @@ class UtteranceDataset(Dataset[Utterance]):
         row = self._rows[index]
         rng = item_rng(self.options.seed, int(self._epoch), row.id)
         speed = 0 if len(self._played) == 1 else int(rng.integers(len(self._played)))
-        samples = self._prepared(self._samples(index, row), rng, speed)
+        samples, augmented = self._prepared(self._samples(index, row), rng, speed)
         return Utterance(
             id=row.id,
             samples=torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)),
@@ -139,6 +143,7 @@ class UtteranceDataset(Dataset[Utterance]):
             speaker=self._speaker_class(row, speed),
             age=math.nan if row.age is None else row.age,
             emotion=self.emotions.index(row.emotion) if self.emotions else -1,
+            quality=-1 if self.quality is None else self.quality.of(row.id, augmented, int(self._epoch)),
         )
 
     def _samples(self, index: int, row: Row) -> Samples:
@@ -164,7 +169,8 @@ class UtteranceDataset(Dataset[Utterance]):
             return -1
         return place + speed * len(self.speakers)
 
-    def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> Samples:
+    def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> tuple[Samples, bool]:
+        """The example, and whether a perturbation changed it."""
         options, factor = self.options, self.options.speeds[speed]
         length = None if options.crop_s is None else round(options.crop_s * options.rate)
         if length is not None:
@@ -172,11 +178,13 @@ class UtteranceDataset(Dataset[Utterance]):
             samples = cropped(samples, taken, rng if options.crop_from == "anywhere" else None)
         if factor != 1:
             samples = self._played[speed](samples, options.rate, rng)
+        clean = samples
         if options.perturbation is not None:
             samples = options.perturbation(samples, options.rate, rng)
+        augmented = samples is not clean and not np.array_equal(samples, clean)
         if options.level_dbfs is not None:
             samples = levelled(samples, options.level_dbfs)
-        return samples if length is None else cropped(samples, length)
+        return (samples if length is None else cropped(samples, length)), augmented
 
 
 @dataclass(frozen=True)
@@ -228,5 +236,6 @@ def collate(items: Sequence[Utterance]) -> Batch:
         speaker=torch.tensor([item.speaker for item in items]),
         age=torch.tensor([item.age for item in items], dtype=torch.float32),
         emotion=torch.tensor([item.emotion for item in items]),
+        quality=torch.tensor([item.quality for item in items]),
     )
     return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate)

@@ -30,8 +30,9 @@ from earwitness.corpora.samplers import BalancedSampler
 from earwitness.corpora.splits import Folds, FoldSplit
 from earwitness.corpora.tables import write_table
 from earwitness.deepfake.detector import Detector
+from earwitness.deepfake.one_class import OneClassLoss
 from earwitness.deepfake.recipe import DetectionRecipe
-from earwitness.deepfake.task import bona_fide_score
+from earwitness.deepfake.scores import bona_fide_score
 from earwitness.metrics.bootstrap import Units
 from earwitness.metrics.calibration import elub_bounds, fit_logistic
 from earwitness.nn.network import Network
@@ -90,6 +91,7 @@ def fit_members(recipe: DetectionRecipe, prepared: Prepared, folder: Path, *, re
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
     train = HeardRows.of(recipe, prepared)
+    assert not isinstance(recipe.loss, OneClassLoss)  # a recipe with votes has none
     task = CommitteeTask(recipe.loss.build(recipe.network.outputs or 0, 2))
     fit(Committee(network), task, train, None, recipe, folder, resume=resume)
     return network.eval()

@@ -17,7 +17,11 @@ from earwitness.audio.audible import SHORTEST_S, is_audible
 from earwitness.audio.reading import from_samples
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
-from earwitness.deepfake.task import bona_fide_score
+from earwitness.corpora.quality import level_of
+from earwitness.deepfake.quality import QualityEstimator
+from earwitness.deepfake.scores import bona_fide_score
+from earwitness.nn.centroids import Centroids
+from earwitness.nn.network import Network
 from earwitness.training.model_folder import ModelInfo, load_network, read_model_info
 
 WINDOWS_AT_ONCE = 8  # a fixed number, so that a recording's scores do not depend on what else is scored
@@ -45,19 +49,21 @@ class DetectionScore:
 
 
 class Detector:
-    """A detection network with its window policy and calibration."""
+    """A detection network with its window policy and calibration. `quality` predicts the MOS of each window where the
+    network scores by the centroid of a recording's own level; without it such a network answers with `ModelError`."""
 
-    def __init__(self, network: torch.nn.Module, info: ModelInfo) -> None:
+    def __init__(self, network: torch.nn.Module, info: ModelInfo, quality: QualityEstimator | None = None) -> None:
         self.network = network.eval()
         self.info = info
+        self.quality = quality
 
     @classmethod
-    def load(cls, folder: str | Path) -> Detector:
+    def load(cls, folder: str | Path, quality: QualityEstimator | None = None) -> Detector:
         """From a model folder. Raises `ModelError` where the folder is altered, incomplete or of another task."""
         info = read_model_info(folder)
         if info.task != "deepfake":
             raise ModelError(f"this model answers '{info.task}', not 'deepfake'", where=folder)
-        return cls(load_network(folder, info), info)
+        return cls(load_network(folder, info), info, quality)
 
     def score(self, samples: ArrayLike, rate: int) -> DetectionScore:
         """Score samples ([N] or [N, channels], any rate). Raises `AudioError` for what cannot be judged."""
@@ -93,4 +99,17 @@ class Detector:
         if not windows:
             return []
         waveforms = torch.stack([torch.from_numpy(window.samples) for window in windows])
-        return [float(value) for value in bona_fide_score(self.network(waveforms, None))]
+        own = self._own_levels(windows)
+        if own is None:
+            return [float(value) for value in bona_fide_score(self.network(waveforms, None))]
+        assert isinstance(self.network, Network)
+        similarities = self.network(waveforms, None, give="similarities")
+        return [float(value) for value in self.network.centroids().score(similarities, own)]
+
+    def _own_levels(self, windows: list[Window]) -> torch.Tensor | None:
+        """The level of each window, for a network that scores by it."""
+        centroids = self.network.classifier if isinstance(self.network, Network) else None
+        if not isinstance(centroids, Centroids) or centroids.own is None or self.quality is None:
+            return None
+        found = [self.quality.score(window.samples, self.info.rate).score for window in windows]
+        return torch.tensor([level_of(mos, centroids.own.thresholds) for mos in found])

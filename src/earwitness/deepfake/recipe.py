@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from earwitness.corpora.splits import DetectionSplit, FoldSplit
-from earwitness.nn.losses import ClassificationLossConfig, CrossEntropyConfig
+from earwitness.deepfake.one_class import OcSoftmaxConfig, OneClassLoss, QamoConfig, SamoConfig
+from earwitness.nn.centroids import CentroidsConfig
+from earwitness.nn.losses import BinaryFocalConfig, CrossEntropyConfig, FocalConfig
 from earwitness.training.pooled import View
 from earwitness.training.recipe import UtteranceRecipe
 
+DetectionLoss = Annotated[
+    CrossEntropyConfig | FocalConfig | BinaryFocalConfig | OcSoftmaxConfig | SamoConfig | QamoConfig,
+    Field(discriminator="kind"),
+]
+
 
 class DetectionRecipe(UtteranceRecipe):
-    """Two outputs, spoof and bona fide. Both classes are drawn equally often, and within either every corpus alike.
+    """Two outputs, spoof and bona fide (one for `binary_focal`). Both classes are drawn equally often, and within either every corpus alike.
 
     With a split by `folds` the network's votes form a committee (`deepfake.committee`).
     """
@@ -21,7 +28,7 @@ class DetectionRecipe(UtteranceRecipe):
     task: Literal["deepfake"]
     split: DetectionSplit | FoldSplit = Field(DetectionSplit(), discriminator="kind")
     views: tuple[View, ...] = ()  # of a committee: how each row is heard (`training.pooled`)
-    loss: ClassificationLossConfig = CrossEntropyConfig()
+    loss: DetectionLoss = CrossEntropyConfig()
     balance: tuple[str, ...] = ("label", "corpus")
 
     @field_validator("split", mode="before")
@@ -39,3 +46,29 @@ class DetectionRecipe(UtteranceRecipe):
         if self.views and self.views[0] != "clean":
             raise ValueError("the first of the views is `clean`")
         return self
+
+    @model_validator(mode="after")
+    def _loss_fits_the_network(self) -> DetectionRecipe:
+        kind, outputs, centroids = self.loss.kind, self.network.outputs, self.network.centroids
+        if isinstance(self.loss, OneClassLoss) != (centroids is not None):
+            losses = "a one-class loss (oc_softmax, samo, qamo)"
+            raise ValueError(
+                f"loss {kind} needs `network.centroids`"
+                if centroids is None
+                else f"network.centroids are trained by {losses}, not by {kind}"
+            )
+        needed = 1 if isinstance(self.loss, BinaryFocalConfig) else 2
+        if outputs != needed:
+            raise ValueError(f"loss {kind} needs `network.outputs: {needed}`, not {outputs}")
+        if centroids is not None:
+            self._centroids_fit(centroids)
+        return self
+
+    def _centroids_fit(self, centroids: CentroidsConfig) -> None:
+        loss, count = self.loss, centroids.count
+        if centroids.learned == isinstance(loss, SamoConfig):
+            raise ValueError(f"loss {loss.kind} needs centroids with `learned: {str(not centroids.learned).lower()}`")
+        if isinstance(loss, OcSoftmaxConfig) and count != 1:
+            raise ValueError(f"oc_softmax has one centroid, not {count}; qamo has several")
+        if isinstance(loss, QamoConfig) and loss.quality.count != count:
+            raise ValueError(f"loss.quality gives {loss.quality.count} level(s) for {count} centroid(s)")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from earwitness.core.errors import DataError
 from earwitness.corpora.batch import Batch
-from earwitness.metrics.detection import eer
-from earwitness.training.task import Losses, Metrics
-
-
-def bona_fide_score(logits: Tensor) -> Tensor:
-    """[B, 2] logits to [B] scores, bona fide minus spoof: higher = bona fide, 0 is the network's own even point."""
-    return logits[:, 1] - logits[:, 0]
+from earwitness.corpora.quality import QualityLevels
+from earwitness.deepfake.one_class import OneClassLoss
+from earwitness.deepfake.one_class_tasks import one_class_task
+from earwitness.deepfake.recipe import DetectionRecipe
+from earwitness.deepfake.scores import bona_fide_score as bona_fide_score
+from earwitness.deepfake.scores import dev_metrics, labels_of
+from earwitness.training.task import Losses, Metrics, Task
 
 
 class DetectionTask:
@@ -26,21 +25,32 @@ class DetectionTask:
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """One term, named `classification`. Raises `DataError` for a batch without labels."""
-        if batch.targets.label is None or bool((batch.targets.label < 0).any()):
-            raise DataError(
-                "a detector is trained on labelled rows only", fix="Give every row label bonafide or spoof."
-            )
-        logits = model(batch.waveforms, batch.lengths)
-        return Losses({"classification": self.criterion(logits, batch.targets.label)})
+        label = labels_of(batch)
+        return Losses({"classification": self.criterion(model(batch.waveforms, batch.lengths), label)})
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Metrics:
-        """EER (interpolated) and mean loss over the dev windows."""
+        """EER (interpolated) and mean loss over the dev windows. Raises `DataError` where dev holds one class only."""
         scores, labels, losses = [], [], []
         for batch in batches:
+            label = labels_of(batch)
             logits = model(batch.waveforms, batch.lengths)
-            assert batch.targets.label is not None
-            losses.append(float(self.criterion(logits, batch.targets.label)) * len(batch.ids))
-            scores.append(bona_fide_score(logits).cpu())
-            labels.append(batch.targets.label.cpu())
-        score, label = torch.cat(scores).double().numpy(), torch.cat(labels).numpy()
-        return Metrics({"eer": eer(score[label == 1], score[label == 0]).value, "loss": sum(losses) / len(label)})
+            losses.append(float(self.criterion(logits, label)) * len(batch.ids))
+            scores.append(bona_fide_score(logits))
+            labels.append(label)
+        return dev_metrics(scores, labels, sum(losses) / max(1, sum(map(len, labels))))
+
+
+@dataclass(frozen=True)
+class Material:
+    """What some tasks need beside batches: quality levels of the training rows (QAMO), the bona fide utterances of the
+    training speakers (SAMO)."""
+
+    levels: QualityLevels | None = None
+    enrolment: Iterable[Batch] | None = None
+
+
+def task_of(recipe: DetectionRecipe, material: Material = Material()) -> Task:
+    """The task of a recipe's loss. Raises `RecipeError` where its material is missing."""
+    if isinstance(recipe.loss, OneClassLoss):
+        return one_class_task(recipe.loss, material.levels, material.enrolment)
+    return DetectionTask(recipe.loss.build(recipe.network.outputs or 0, 2))

@@ -11,8 +11,11 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.splits import FoldSplit
 from earwitness.deepfake.committee import train_committee
 from earwitness.deepfake.detector import Detector
+from earwitness.deepfake.material import material_of, train_speakers
+from earwitness.deepfake.quality import QualityEstimator
 from earwitness.deepfake.recipe import DetectionRecipe
-from earwitness.deepfake.task import DetectionTask
+from earwitness.deepfake.scores import require_both_classes
+from earwitness.deepfake.task import task_of
 from earwitness.metrics.bootstrap import Units
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
 from earwitness.training.conditions import CONDITIONS, put_under
@@ -23,9 +26,15 @@ from earwitness.training.model_folder import revise_model, save_model
 
 
 def train_detector(
-    recipe: DetectionRecipe, folder: str | Path, *, resume: bool = False, allow_leak: bool = False
+    recipe: DetectionRecipe,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    allow_leak: bool = False,
+    quality: QualityEstimator | None = None,
 ) -> Path:
-    """Train, calibrate on dev, and write `folder/model`; beside it the manifests of the sides.
+    """Train, calibrate on dev, and write `folder/model`; beside it the manifests of the sides. `quality` predicts the
+    MOS of recordings that the network scores by their own level.
 
     Gives the model's folder. Raises `DataError`, `LeakError`, `RecipeError` and `UsageError` as the steps do.
     """
@@ -35,20 +44,24 @@ def train_detector(
     data = read_split(recipe.data, recipe.split, "detection", recipe.split.shared_voices, allow_leak)
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
+    for name, side in (("train", data.train), ("dev", data.dev)):
+        require_both_classes(side, name)
+    material = material_of(recipe, data.train)
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
-    task = DetectionTask(recipe.loss.build(recipe.network.outputs or 0, 2))
-    train, dev = train_batches(recipe, data.train), dev_batches(recipe, data.dev)
+    task = task_of(recipe, material)
+    train = train_batches(recipe, data.train, train_speakers(recipe, data.train), quality=material.levels)
+    dev = dev_batches(recipe, data.dev)
     result = fit(network, task, train, dev, recipe, folder / "fit", resume=resume)
     model = folder / "model"
     info = describe(recipe, data, result.metrics, "higher = bona fide")
     save_model(model, info, network.trainable_state(), half=True)
-    return calibrate_detector(model, data.dev)
+    return calibrate_detector(model, data.dev, quality)
 
 
-def calibrate_detector(model: Path, dev: Manifest) -> Path:
+def calibrate_detector(model: Path, dev: Manifest, quality: QualityEstimator | None = None) -> Path:
     """Fit the calibration of a model folder on dev rows, as they are and under each condition."""
-    detector = Detector.load(model)
+    detector = Detector.load(model, quality)
     found = tuple(_fit(detector, dev, condition) for condition in ("clean", *CONDITIONS))
     calibration = Calibration(fitted_on="dev side of the recipe", conditions=found)
     revise_model(model, detector.info.model_copy(update={"calibration": calibration}))

@@ -17,6 +17,7 @@ from earwitness.corpora.batch import Batch
 from earwitness.corpora.batches import Utterance, UtteranceDataset, UtteranceOptions, Vocabulary, collate
 from earwitness.corpora.leaks import Guarded, audio_hashes, require_no_leaks
 from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.quality import QualityLevels
 from earwitness.corpora.readers import read_corpus
 from earwitness.corpora.samplers import BalancedSampler, BatchOrder
 from earwitness.corpora.splits import SplitConfig, exclude_licences, split
@@ -103,10 +104,14 @@ def sides_from(manifest: Manifest, path: Path) -> Manifest:
 
 
 def train_batches(
-    recipe: UtteranceRecipe, train: Manifest, speakers: Vocabulary | None = None, speeds: tuple[float, ...] = (1.0,)
+    recipe: UtteranceRecipe,
+    train: Manifest,
+    speakers: Vocabulary | None = None,
+    speeds: tuple[float, ...] = (1.0,),
+    quality: QualityLevels | None = None,
 ) -> EpochBatches:
     """The training side by the recipe's crops, perturbations and balance; at every speed a speaker is another class."""
-    dataset = UtteranceDataset(train, replace(utterance_options(recipe), speeds=speeds), speakers)
+    dataset = UtteranceDataset(train, replace(utterance_options(recipe), speeds=speeds), speakers, quality=quality)
     order = BalancedSampler(train, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
     return EpochBatches(dataset, order, recipe.loop.workers)
 
