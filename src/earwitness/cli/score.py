@@ -18,9 +18,14 @@ def score(
     given: Annotated[
         str, typer.Argument(metavar="INPUT", help="A file, a folder, a glob or a manifest (CSV, Parquet, JSONL).")
     ],
-    task: Annotated[str, typer.Option(help="deepfake or speaker.")],
+    task: Annotated[str, typer.Option(help="deepfake, speaker or quality.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
-    model: Annotated[str | None, typer.Option(help="A shipped model's name or a model folder.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A shipped model's name or a model folder; of quality dnsmos, distillmos or a graph PATH.onnx."
+        ),
+    ] = None,
     trials: Annotated[
         Path | None, typer.Option(help="Speaker trials (VoxCeleb or Kaldi form), names relative to INPUT.")
     ] = None,
@@ -55,7 +60,7 @@ def score(
     engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
     data_root: Annotated[Path | None, typer.Option(help="Refuse paths outside of this folder.")] = None,
 ) -> None:
-    """Score many recordings into a table; higher = bona fide (deepfake) or same speaker (speaker).
+    """Score many recordings into a table; higher = bona fide (deepfake), same speaker (speaker) or better (quality).
 
     The whole file is heard, every row says how many of its seconds were used, and a file that cannot be judged gets a
     row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused. A
@@ -70,9 +75,12 @@ def score(
     from earwitness.evaluation.results.calibrated import with_calibration
     from earwitness.evaluation.scoring.cohorts import CohortOptions
     from earwitness.evaluation.scoring.inputs import read_input
+    from earwitness.evaluation.scoring.quality import score_quality
     from earwitness.evaluation.scoring.scorers import score_detection, score_references, score_trials
 
     _check(task, trials, reference, engine)
+    if calibration and task == "quality":
+        raise UsageError("a MOS has no log-likelihood ratio", where="--calibration", fix="Leave it out.")
     submissions = _submissions(submission or [], task, trials, output)
     if calibration and cohort:
         what = "a calibration is of the model's own comparison"
@@ -81,15 +89,18 @@ def score(
     manifest = read_input(given, data_root)
     others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean)
     judge: Callable[..., Tally]
-    heard_by = load_detector(model or task) if task == "deepfake" else load_embedder(model or task)
-    if calibration is not None:
-        heard_by.info = with_calibration(heard_by.info, calibration)
-    if isinstance(heard_by, Detector):
-        judge = partial(score_detection, manifest, heard_by)
-    elif trials:
-        judge = partial(score_trials, manifest, trials, heard_by, cohort=others, allow_leak=allow_leak)
+    if task == "quality":
+        judge = partial(score_quality, manifest, model or "dnsmos")
     else:
-        judge = partial(score_references, manifest, reference or [], heard_by)
+        heard_by = load_detector(model or task) if task == "deepfake" else load_embedder(model or task)
+        if calibration is not None:
+            heard_by.info = with_calibration(heard_by.info, calibration)
+        if isinstance(heard_by, Detector):
+            judge = partial(score_detection, manifest, heard_by)
+        elif trials:
+            judge = partial(score_trials, manifest, trials, heard_by, cohort=others, allow_leak=allow_leak)
+        else:
+            judge = partial(score_references, manifest, reference or [], heard_by)
     with progress_bar("scoring", len(manifest) + (len(others.manifest) if others else 0)) as step:
         tally = judge(output, resume=resume, workers=workers, progress=step)
     for note in tally.notes:
@@ -110,11 +121,12 @@ def _check(task: str, trials: Path | None, reference: list[str] | None, engine: 
     """Raises `UsageError` for options that this version does not have, or that don't fit together."""
     from earwitness.core.errors import UsageError
 
-    if task not in ("deepfake", "speaker"):
-        raise UsageError(f"unknown task '{task}'", where="--task", fix="This version scores: deepfake, speaker.")
+    if task not in ("deepfake", "speaker", "quality"):
+        fix = "This version scores: deepfake, speaker, quality."
+        raise UsageError(f"unknown task '{task}'", where="--task", fix=fix)
     if engine != "local":
         raise UsageError(f"unknown engine '{engine}'", where="--engine", fix="This version runs: local.")
-    if task == "deepfake" and (trials or reference):
+    if task != "speaker" and (trials or reference):
         raise UsageError("trials and references belong to --task speaker")
     if task == "speaker" and bool(trials) == bool(reference):
         raise UsageError("scoring speakers needs either --trials or --reference", fix="Name one of them.")

@@ -1,6 +1,6 @@
-"""Quality levels of bona fide speech, 0 the lowest, as QAMO (arXiv 2509.20679, section 2.2 of its method) learns by them.
+"""Quality levels of bona fide speech, 0 the lowest, as QAMO (arXiv 2509.20679) learns by them.
 
-    mos            the number of thresholds that a row's predicted MOS reaches; one lower when it is augmented (published)
+    mos            the number of thresholds that a row's predicted MOS reaches; one lower when augmented (published)
     augmentation   the highest level; one lower when augmented: the control arm without any MOS
     column         as mos, from a numeric column of the manifest
     quantile       as mos, with thresholds at quantiles of the training rows' own MOS

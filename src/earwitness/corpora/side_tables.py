@@ -62,9 +62,8 @@ class AudioKeys:
                 self._hashes[path] = sha256_file(path)
             except (OSError, ValueError) as error:
                 raise AudioError(f"cannot be read ({getattr(error, 'strerror', None) or error})", where=path) from None
-        part = (
-            "" if (row.channel, row.start, row.end) == (None, None, None) else f":{row.channel}:{row.start}:{row.end}"
-        )
+        stretch = (row.channel, row.start, row.end)
+        part = "" if stretch == (None, None, None) else ":" + ":".join(str(value) for value in stretch)
         return self._hashes[path] + part
 
 

@@ -62,9 +62,9 @@ def _bona_fide(train: Manifest) -> Manifest:
 
 def _enrolment(recipe: DetectionRecipe, train: Manifest) -> FixedBatches:
     """Every bona fide row from its start, as it is."""
-    speakers = train_speakers(recipe, train)
-    assert speakers is not None and recipe.network.centroids is not None
-    if len(speakers) != (count := recipe.network.centroids.count):
+    speakers = Vocabulary.of(_bona_fide(train), "speaker")
+    count = 0 if recipe.network.centroids is None else recipe.network.centroids.count
+    if len(speakers) != count:
         what = f"samo has a centroid a training speaker: {len(speakers)} speaker(s), {count} centroid(s)"
         raise RecipeError(what, fix=f"Set network.centroids.count to {len(speakers)}.")
     options = replace(utterance_options(recipe), crop_from="start", perturbation=None)

@@ -92,7 +92,7 @@ def one_class_terms(
 
 
 def quality_loss(config: QamoConfig, similarities: Tensor, bona_fide: Tensor, levels: Tensor) -> Tensor:
-    """AM-softmax over centroids (QAMO, section 2.4 of its method): the mean cross-entropy of bona fide items, 0 where
+    """AM-softmax over centroids (QAMO): the mean cross-entropy of bona fide items, 0 where
     there are none or only one centroid. Not weighted yet."""
     s, q = similarities[bona_fide], levels[bona_fide]
     if len(s) == 0 or s.shape[1] == 1:

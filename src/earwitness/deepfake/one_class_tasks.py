@@ -49,10 +49,8 @@ class OneClassTask:
         paths = getattr(batch, "paths", 1)
         if paths == 1:
             return Losses(self.terms(similarities, bona_fide, own))
-        parts = (value.chunk(paths) for value in (similarities, bona_fide, own))
-        return Losses(
-            {name: _sum(self.terms(*part)) / paths for name, part in zip(PATHS, zip(*parts, strict=True), strict=True)}
-        )
+        parts = zip(PATHS, similarities.chunk(2), bona_fide.chunk(2), own.chunk(2), strict=True)
+        return Losses({name: _sum(self.terms(*part)) / 2 for name, *part in parts})
 
     def own(self, batch: Batch, bona_fide: Tensor) -> Tensor:
         """The centroid of each bona fide item, int64 [B]."""

@@ -1,7 +1,7 @@
 """A classifier of directions: how near an embedding points to the centroids of bona fide speech.
 
-OC-Softmax (arXiv 2010.13995) has one learnt direction, QAMO (arXiv 2509.20679) one a level of speech quality, SAMO (arXiv
-2211.02718) one a training speaker, which is not learnt but computed. The losses that place them are in
+OC-Softmax (arXiv 2010.13995) has one learnt direction, QAMO (arXiv 2509.20679) one a level of speech quality, SAMO
+(arXiv 2211.02718) one a training speaker, which is not learnt but computed. The losses that place them are in
 `deepfake.one_class`.
 
 With similarities s_1..s_Q in [-1, 1] the score is, by `scoring`,

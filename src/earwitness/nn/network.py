@@ -55,8 +55,8 @@ class EmbeddingConfig(Config):
 
 class NetworkConfig(Config):
     """Branches' vectors are concatenated. `outputs`: logits, or None for a network that embeds alone. `dropout` stands
-    before the classifier, which is linear, or `votes`: small classifiers on each branch alone, or `centroids`: directions
-    of bona fide speech, whose two logits differ by the score."""
+    before the classifier, which is linear, or `votes`: small classifiers on each branch alone, or `centroids`:
+    directions of bona fide speech, whose two logits differ by the score."""
 
     branches: list[BranchConfig] = Field(min_length=1)
     embedding: EmbeddingConfig | None = None

@@ -47,11 +47,12 @@ from earwitness.evaluation.scoring.inputs import read_input
 from earwitness.evaluation.scoring.trial_leaks import check_trials
 from earwitness.evaluation.scoring.trials import Trials, read_trials
 from earwitness.evaluation.scoring.voxceleb_lists import recognise
+from earwitness.nn.pretrained.mos import QualityScore
 from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.training.model_folder import ModelInfo
 
-R = TypeVar("R", DetectionScore, VoicePrint)
+R = TypeVar("R", DetectionScore, VoicePrint, QualityScore)
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -123,7 +124,7 @@ def score_detection(
     def columns(heard: DetectionScore) -> dict[str, Any]:
         return {"score": heard.score, "llr": heard.llr}
 
-    hearing = _Hearing(manifest, detector.info.rate, detector.score, detector.score_file, columns, known)
+    hearing = Hearing(manifest, detector.info.rate, detector.score, detector.score_file, columns, known)
     with ResumableRows(output, "id", COLUMNS, resume=resume, same=known) as table:
         return hearing.fill(table, manifest.rows(), workers, progress)
 
@@ -149,7 +150,7 @@ def score_references(
         score = embedder.compare(enrolment, heard)
         return {"score": score, "llr": embedder.info.llr(score)}
 
-    hearing = _Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, columns, known)
+    hearing = Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, columns, known)
     with ResumableRows(output, "id", REFERENCE_COLUMNS, resume=resume, same=known) as table:
         return hearing.fill(table, manifest.rows(), workers, progress)
 
@@ -212,7 +213,7 @@ def _heard_prints(
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The voice prints of rows (all of the manifest's), kept in `path`, and the first errors in words."""
     known = {"windows": embedder.info.windows.name, "model": embedder.info.reference}
-    hearing = _Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, _as_text, known)
+    hearing = Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, _as_text, known)
     with ResumableRows(path, "id", _PRINT_COLUMNS, resume=resume, same=known) as table:
         heard = hearing.fill(table, manifest.rows() if rows is None else rows, workers, progress)
     return read_rows(path, _PRINT_COLUMNS), heard.failures
@@ -230,7 +231,7 @@ def _cohort_vectors(manifest: Manifest, prints: pl.DataFrame) -> Vectors:
 
 
 @dataclass(frozen=True)
-class _Hearing(Generic[R]):
+class Hearing(Generic[R]):
     """A model hears the rows of a manifest: short recordings decoded ahead, long ones streamed; both give the same.
 
     `columns` are what a row says of what was heard, `known` what every row says.

@@ -6,6 +6,7 @@ Written out under the names of its published weights, so that they load without 
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -39,7 +40,7 @@ class _Spectrum(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for place, (before, after) in enumerate(zip(CHANNELS, CHANNELS[1:], strict=False)):
+        for place, (before, after) in enumerate(pairwise(CHANNELS)):
             stride = (2 if place else 1, 2 if place == len(CHANNELS) - 2 else 1)
             layers += [nn.Conv2d(before, after, 3, stride, padding=(0, 1)), nn.LeakyReLU(0.1)]
         self.cnn = nn.Sequential(*layers)

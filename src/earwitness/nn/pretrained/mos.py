@@ -2,7 +2,7 @@
 
     dnsmos        DNSMOS P.808 (arXiv 2010.15258) out of the package `speechmos`, run by ONNX Runtime
     distillmos    Distill-MOS (arXiv 2502.05356) out of the package `distillmos`, its weights read as tensors
-    PATH.onnx     any graph from waveforms [B, N] at 16 kHz to one number each, e.g. an export of SCOREQ (arXiv 2410.06675)
+    PATH.onnx     any graph from waveforms [B, N] at 16 kHz to a number each, e.g. an export of SCOREQ (arXiv 2410.06675)
 
 Packages are found, not imported: what they import (librosa, torchaudio) is not needed to run their weights.
 """
