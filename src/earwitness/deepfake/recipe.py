@@ -20,8 +20,8 @@ DetectionLoss = Annotated[
 
 
 class DetectionRecipe(UtteranceRecipe):
-    """Two outputs, spoof and bona fide (one for `binary_focal`). Both classes are drawn equally often, and within either
-    every corpus alike.
+    """Two outputs, spoof and bona fide (one for `binary_focal`). Both classes are drawn equally often, and within
+    either every corpus alike.
 
     With a split by `folds` the network's votes form a committee (`deepfake.committee`).
     """

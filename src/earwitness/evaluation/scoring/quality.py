@@ -34,8 +34,8 @@ def score_quality(
 ) -> Tally:
     """Score every row of the manifest into a table; what the side table knows is not heard again.
 
-    Raises `MissingPartError` where the predictor is not installed, and `UsageError` where it is unknown, where it cannot
-    write, or where rows of an interrupted run or another predictor lie there.
+    Raises `MissingPartError` where the predictor is not installed, and `UsageError` where it is unknown, where it
+    cannot write, or where rows of an interrupted run or another predictor lie there.
     """
     table = mos_table(predictor)
     estimator = load_mos(predictor)

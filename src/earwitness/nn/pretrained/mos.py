@@ -2,7 +2,7 @@
 
     dnsmos        DNSMOS P.808 (arXiv 2010.15258) out of the package `speechmos`, run by ONNX Runtime
     distillmos    Distill-MOS (arXiv 2502.05356) out of the package `distillmos`, its weights read as tensors
-    PATH.onnx     any graph from waveforms [B, N] at 16 kHz to a number each, e.g. an export of SCOREQ (arXiv 2410.06675)
+    PATH.onnx     any graph from waveforms [B, N] at 16 kHz to a number each, as an export of SCOREQ (2410.06675)
 
 Packages are found, not imported: what they import (librosa, torchaudio) is not needed to run their weights.
 """
@@ -195,6 +195,7 @@ def _session(path: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no public error classes
