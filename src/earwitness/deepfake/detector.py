@@ -20,7 +20,6 @@ from earwitness.core.errors import AudioError, ModelError
 from earwitness.corpora.quality import level_of
 from earwitness.deepfake.quality import QualityEstimator
 from earwitness.deepfake.scores import bona_fide_score
-from earwitness.nn.centroids import Centroids
 from earwitness.nn.network import Network
 from earwitness.training.model_folder import ModelInfo, load_network, read_model_info
 
@@ -108,8 +107,9 @@ class Detector:
 
     def _own_levels(self, windows: list[Window]) -> torch.Tensor | None:
         """The level of each window, for a network that scores by it."""
-        centroids = self.network.classifier if isinstance(self.network, Network) else None
-        if not isinstance(centroids, Centroids) or centroids.own is None or self.quality is None:
+        if self.quality is None or not isinstance(self.network, Network) or not self.network.scores_by_own:
             return None
+        own = self.network.centroids().config.own
+        assert own is not None
         found = [self.quality.score(window.samples, self.info.rate).score for window in windows]
-        return torch.tensor([level_of(mos, centroids.own.thresholds) for mos in found])
+        return torch.tensor([level_of(mos, own.thresholds) for mos in found])

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from earwitness.core.errors import ModelError
 from earwitness.deepfake.detector import Detector
+from earwitness.nn.centroids import CentroidsConfig
+from earwitness.nn.network import Network
+from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.speaker.embedder import Embedder
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.shipped import find_model
@@ -16,7 +19,7 @@ def load(name: str | Path) -> Detector | Embedder:
     folder = find_model(name)
     task = read_model_info(folder).task
     if task == "deepfake":
-        return Detector.load(folder)
+        return open_detector(folder)
     if task == "speaker":
         return Embedder.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
@@ -24,7 +27,23 @@ def load(name: str | Path) -> Detector | Embedder:
 
 def load_detector(name: str | Path) -> Detector:
     """A detector by name or path. Raises `ModelError` for a model of another task."""
-    return Detector.load(find_model(name))
+    return open_detector(find_model(name))
+
+
+def open_detector(folder: str | Path) -> Detector:
+    """The detector of a model folder, with the predictor of quality that it scores by where it needs one.
+
+    Raises `ModelError`, and `MissingPartError` where that predictor is not installed.
+    """
+    detector = Detector.load(folder)
+    if isinstance(detector.network, Network) and detector.network.scores_by_own:
+        detector.quality = quality_for(detector.network.centroids().config)
+    return detector
+
+
+def quality_for(centroids: CentroidsConfig | None) -> MosEstimator | None:
+    """The predictor of quality by which centroids are chosen at test time; None where they are not chosen so."""
+    return None if centroids is None or centroids.own is None else load_mos(centroids.own.estimator)
 
 
 def load_embedder(name: str | Path) -> Embedder:

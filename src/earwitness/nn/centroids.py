@@ -79,7 +79,7 @@ class Centroids(nn.Module):
 
     def __init__(self, config: CentroidsConfig, dim: int) -> None:
         super().__init__()
-        self.scoring, self.own = config.scoring, config.own
+        self.config, self.scoring = config, config.scoring
         if config.learned:
             self.weight = nn.Parameter(torch.randn(config.count, dim))
         else:

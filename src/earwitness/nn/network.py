@@ -172,6 +172,11 @@ class Network(nn.Module):
             raise ModelError("this network has no centroids", fix="Set `network.centroids` in its recipe.")
         return self.classifier
 
+    @property
+    def scores_by_own(self) -> bool:
+        """Whether it scores by the centroid of a recording's own level, which must be told."""
+        return isinstance(self.classifier, Centroids) and self.classifier.scoring == "own"
+
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None, give: Given = "logits") -> Tensor:
         """[B, N] -> logits [B, outputs], or similarities [B, Q], or the embedding [B, dim]: whatever is trained by, so
         that a loss never reaches past a forward that devices share."""

@@ -41,6 +41,7 @@ from earwitness.evaluation.assessing.outcome import (
 from earwitness.evaluation.judging.judge import Comparison, Judgement, JudgeOptions, judge
 from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.judging.trivial import NAME, trivial_scores
+from earwitness.evaluation.loading import open_detector
 from earwitness.evaluation.results.evaluating import Evaluation, evaluate
 from earwitness.evaluation.results.files import write_result_file
 from earwitness.evaluation.results.requests import NONE, EvaluateRequest
@@ -67,7 +68,7 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
     train, dev, test = (read_side(run, side) for side in ("train", "dev", "test"))
     if train is None or dev is None or test is None or test.table["label"].drop_nulls().n_unique() < 2:
         return Outcome(inconclusive=("It was not tested: its recipe held out no real and synthetic speech.",))
-    detector = Detector.load(model)
+    detector = open_detector(model)
     bench = _Bench(detector, results_folder(run, detector.info), train, dev, test, options or JudgeOptions())
     on_dev = bench.scored("dev", dev, detector)
     polarity = PolarityProbe.of(judge(on_dev, bench.options).measure("AUC").interval, on_dev.checksum)
@@ -79,7 +80,7 @@ def assess_detector(model: str | Path, run: str | Path, options: JudgeOptions | 
     whole = bench.judged("test", words, control=True)
     unseen = bench.part_of(whole, "unseen", "families never heard before", new)
     twins = bench.part_of(whole, "twins", "twins (real recordings and what was made of them)", _twins(test))
-    bench.scored("telephone", test, _OverTelephone(detector.network, detector.info))
+    bench.scored("telephone", test, _OverTelephone(detector.network, detector.info, detector.quality))
     telephone = bench.judged("telephone", "test side in a telephone band (300-3400 Hz)")
     alarms = list(_false_alarms(bench, whole.scores, threshold))
     parts = [part for part in (whole, unseen, twins, telephone) if part is not None]

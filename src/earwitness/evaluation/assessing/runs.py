@@ -17,6 +17,7 @@ from earwitness.evaluation.assessing.detector import assess_detector
 from earwitness.evaluation.assessing.embedder import assess_embedder
 from earwitness.evaluation.assessing.outcome import write_card
 from earwitness.evaluation.judging.judge import JudgeOptions
+from earwitness.evaluation.loading import quality_for
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
 from earwitness.training.model_folder import ModelInfo, verify_model
@@ -36,7 +37,8 @@ def run_recipe(
 ) -> Path:
     """Train, calibrate, test, write the card. Returns the model's folder. Raises as the steps do."""
     if isinstance(recipe, DetectionRecipe):
-        model = train_detector(recipe, folder, resume=resume, allow_leak=allow_leak)
+        quality = quality_for(recipe.network.centroids)
+        model = train_detector(recipe, folder, resume=resume, allow_leak=allow_leak, quality=quality)
     else:
         model = train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
     assess_run(folder)
