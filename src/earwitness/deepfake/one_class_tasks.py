@@ -46,7 +46,7 @@ class OneClassTask:
         bona_fide = labels_of(batch) == 1
         own = self.own(batch, bona_fide)
         similarities = model(batch.waveforms, batch.lengths, give="similarities")
-        paths = getattr(batch, "paths", 1)
+        paths = batch.paths
         if paths == 1:
             return Losses(self.terms(similarities, bona_fide, own))
         parts = zip(PATHS, similarities.chunk(2), bona_fide.chunk(2), own.chunk(2), strict=True)
@@ -97,7 +97,7 @@ class QamoTask(OneClassTask):
         if level is None or bool((level[bona_fide] < 0).any()):
             row = "" if level is None else batch.ids[int((bona_fide & (level < 0)).nonzero()[0]) % len(batch.ids)]
             raise DataError("has no quality level", where=row or None, fix="Every bona fide row needs one for QAMO.")
-        if getattr(batch, "paths", 1) == 2 and self.levels.lowered:
+        if batch.paths == 2 and self.levels.lowered:
             half = len(level) // 2
             level = torch.cat([level[:half], (level[half:] - 1).clamp_min(0)])
         self._count(batch.ids, level, bona_fide)
