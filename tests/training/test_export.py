@@ -109,6 +109,14 @@ def test_a_committee_on_masked_frames_goes_into_the_graph(tmp_path: Path) -> Non
     assert difference(network, tmp_path / "m.onnx", waveforms.numpy()) <= 1e-4
 
 
+def test_centroids_go_into_the_graph(tmp_path: Path) -> None:
+    branch = {"frontend": {"kind": "log_mel", "n_mels": 20}, "pooling": {"kind": "mean"}}
+    network = build({"branches": [branch], "outputs": 2, "centroids": {}})
+    assert export_onnx(network, 0.1, 16_000, tmp_path / "m.onnx") <= 1e-4
+    waveforms = 0.3 * torch.randn(5, 1_600)
+    assert difference(network, tmp_path / "m.onnx", waveforms.numpy()) <= 1e-4
+
+
 def test_a_shared_encoder_goes_into_the_graph(tiny_whisper: None, tmp_path: Path) -> None:
     network, path = build(ENCODER), tmp_path / "m.onnx"
     assert not any("model.conv1" in name for name in network.state_dict())  # the encoder is no part of the weights
