@@ -108,6 +108,18 @@ class WarmupCosineConfig(Config):
         return lr
 
 
+class StepConfig(Config):
+    """The base rate times `factor` to the power of how often `every` epochs have passed."""
+
+    kind: Literal["step"] = "step"
+    every: int = Field(10, gt=0)
+    factor: float = Field(0.5, gt=0, le=1)
+
+    def build(self, run: RunLength) -> Schedule:
+        """lr(i) = lr factor^floor(epoch / every)."""
+        return lambda step, epoch: run.lr * self.factor ** (epoch // self.every)
+
+
 class CyclicConfig(Config):
     """The triangular cyclical rate (arXiv 1506.01186): `min_lr` up to the base rate in `step_size` steps, and down
     again.
@@ -128,7 +140,8 @@ class CyclicConfig(Config):
 
 
 ScheduleConfig = Annotated[
-    ConstantConfig | CosineConfig | ExponentialConfig | WarmupCosineConfig | CyclicConfig, Field(discriminator="kind")
+    ConstantConfig | CosineConfig | ExponentialConfig | WarmupCosineConfig | StepConfig | CyclicConfig,
+    Field(discriminator="kind"),
 ]
 
 
