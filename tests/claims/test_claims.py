@@ -167,6 +167,21 @@ def test_two_paths_hold_the_same_crops_clean_first(material: Material) -> None:
     assert again.waveforms.equal(batch.waveforms)
 
 
+def test_quality_levels_are_lower_where_a_perturbed_view_was_drawn(material: Material) -> None:
+    from earwitness.corpora.quality import AugmentationLevels
+
+    recipe = recipe_of(base({"pooling": {"kind": "mean"}}, draws=64), (), 1)
+    levels = AugmentationLevels().levels(material.rows, {})
+    heard = Heard.of(material, 2, ("clean", 1))
+    (batch, *_) = FrameBatches.of(recipe, heard, material, material.sides(1).train, levels).load(0, [0])
+    assert batch.targets.quality is not None
+    assert set(batch.targets.quality.tolist()) == {0, 1}
+    clean = Heard.of(material, 2, ("clean",))
+    (batch, *_) = FrameBatches.of(recipe, clean, material, material.sides(1).train, levels).load(0, [0])
+    assert batch.targets.quality is not None
+    assert set(batch.targets.quality.tolist()) == {1}
+
+
 def test_short_frames_are_means_and_the_last_of_what_is_left() -> None:
     import torch
 

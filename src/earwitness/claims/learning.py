@@ -7,7 +7,7 @@ Crops of `CROP` frames are drawn for training; dev and test recordings are heard
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from earwitness.claims.kept import Halves, View
 from earwitness.claims.material import Material, Places
 from earwitness.core.config import parse_config
 from earwitness.corpora.batch import Batch, Targets
+from earwitness.corpora.quality import QualityLevels
 from earwitness.corpora.samplers import BalancedSampler
+from earwitness.deepfake.material import material_of
 from earwitness.deepfake.recipe import DetectionRecipe
-from earwitness.deepfake.task import DetectionTask, bona_fide_score
+from earwitness.deepfake.scores import bona_fide_score
+from earwitness.deepfake.task import task_of
 from earwitness.nn.network import Network
 from earwitness.training.loop import FitResult, fit, seed_run
 from earwitness.training.recipe import assign
-from earwitness.training.task import Task
 
 CROP = 100
 """Frames (2 s) that a training step hears of a recording."""
@@ -61,11 +63,6 @@ def recipe_of(base: dict[str, Any], changes: Sequence[str], seed: int) -> Detect
     return recipe
 
 
-def task_of(recipe: DetectionRecipe) -> Task:
-    """The task that the recipe's loss asks for."""
-    return DetectionTask(recipe.loss.build(recipe.network.outputs or 0, 2))
-
-
 @dataclass(frozen=True)
 class Learnt:
     """A trained network, and the run that trained it."""
@@ -79,9 +76,10 @@ def learn(recipe: DetectionRecipe, heard: Heard, material: Material, folder: Pat
     sides = material.sides(recipe.seed)
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
-    train = FrameBatches.of(recipe, heard, material, sides.train)
+    needed = material_of(recipe, material.rows.with_table(material.rows.table[sides.train]))
+    train = FrameBatches.of(recipe, heard, material, sides.train, needed.levels)
     dev = WholeFrames(heard.views[0], material.labels, sides.dev)
-    result = fit(network, task_of(recipe), train, dev, recipe, folder, resume=folder.exists())
+    result = fit(network, task_of(recipe, needed), train, dev, recipe, folder, resume=folder.exists())
     return Learnt(network.eval(), result)
 
 
@@ -106,13 +104,21 @@ class FrameBatches:
     ids: tuple[str, ...]
     rows: Places
     order: BalancedSampler
+    levels: QualityLevels | None = None
 
     @classmethod
-    def of(cls, recipe: DetectionRecipe, heard: Heard, material: Material, rows: Places) -> FrameBatches:
-        """The rows of the training side, drawn as the recipe balances them."""
+    def of(
+        cls,
+        recipe: DetectionRecipe,
+        heard: Heard,
+        material: Material,
+        rows: Places,
+        levels: QualityLevels | None = None,
+    ) -> FrameBatches:
+        """The rows of the training side, drawn as the recipe balances them; `levels` of quality, for QAMO."""
         part = material.rows.with_table(material.rows.table[rows])
         order = BalancedSampler(part, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
-        return cls(heard, material.labels, tuple(material.rows.table["id"]), rows, order)
+        return cls(heard, material.labels, tuple(material.rows.table["id"]), rows, order, levels)
 
     def count(self, epoch: int) -> int:
         """Batches in this epoch."""
@@ -123,9 +129,9 @@ class FrameBatches:
         batches = self.order.batches(epoch)
         for place in places:
             rng = np.random.default_rng([self.order.seed, epoch, place])
-            yield self._batch(self.rows[np.array(batches[place])], rng)
+            yield self._batch(self.rows[np.array(batches[place])], rng, epoch)
 
-    def _batch(self, rows: Places, rng: np.random.Generator) -> Batch:
+    def _batch(self, rows: Places, rng: np.random.Generator, epoch: int) -> Batch:
         whole = self.heard.views[0].shape[1]
         starts = rng.integers(0, whole - CROP + 1, len(rows))
         drawn = rng.choice(self.heard.drawn, len(rows))
@@ -137,7 +143,13 @@ class FrameBatches:
                 for view, row, start in zip(views, rows, starts, strict=True)
             ]
         )
-        return _batch(frames, np.tile(self.labels[rows], len(paths)), [self.ids[row] for row in rows], len(paths))
+        ids = tuple(self.ids[row] for row in rows)
+        targets = Targets(torch.from_numpy(np.tile(self.labels[rows], len(paths))))
+        if self.levels is not None:  # with two paths the task lowers the second itself
+            changed = drawn > 0 if len(paths) == 1 else np.zeros(len(rows), bool)
+            found = [self.levels.of(name, bool(one), epoch) for name, one in zip(ids, changed, strict=True)]
+            targets = replace(targets, quality=torch.tensor(found * len(paths)))
+        return _batch(frames, targets, ids * len(paths), len(paths))
 
 
 @dataclass(frozen=True)
@@ -150,13 +162,13 @@ class WholeFrames:
 
     def __iter__(self) -> Iterator[Batch]:
         for part in _parts(self.rows):
-            yield _batch(self.frames[part], self.labels[part], [str(row) for row in part], 1)
+            targets = Targets(torch.from_numpy(self.labels[part]))
+            yield _batch(self.frames[part], targets, tuple(str(row) for row in part), 1)
 
 
-def _batch(frames: NDArray[np.float16], labels: NDArray[np.int64], ids: Sequence[str], paths: int) -> Batch:
+def _batch(frames: NDArray[np.float16], targets: Targets, ids: tuple[str, ...], paths: int) -> Batch:
     values = flat(frames)
-    lengths = torch.full((len(values),), values.shape[1])
-    return Batch(values, lengths, Targets(torch.from_numpy(labels)), tuple(ids) * paths, paths=paths)
+    return Batch(values, torch.full((len(values),), values.shape[1]), targets, ids, paths=paths)
 
 
 def _parts(places: Places) -> list[Places]:
