@@ -13,6 +13,7 @@ from earwitness.training.schedules import (
     RunLength,
     Schedule,
     ScheduleConfig,
+    StepConfig,
     WarmupCosineConfig,
 )
 
@@ -84,3 +85,9 @@ def test_every_schedule_builds_from_its_name_and_is_a_pure_function(kind: str) -
     places = [(0, 0), (777, 7), (9_999, 99)]
     assert [first(*place) for place in places] == [second(*place) for place in reversed(places)][::-1]
     assert all(0 <= first(step, step // 100) <= 0.8 for step in range(0, 15_000, 53))
+
+
+def test_steps_down_every_few_epochs() -> None:
+    schedule = StepConfig(every=10, factor=0.5).build(RunLength(lr=3e-4, epochs=100, steps_per_epoch=10, batch=64))
+    rates = [at_epoch(schedule, epoch, 10) for epoch in (0, 9, 10, 25)]
+    assert rates == pytest.approx([3e-4, 3e-4, 1.5e-4, 0.75e-4])

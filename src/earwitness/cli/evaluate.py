@@ -50,7 +50,11 @@ def evaluate(
     resamples: Resamples = 1000,
     seed: Seed = 0,
     control: Annotated[
-        str, typer.Option(help="Trivial-feature control: auto (by folds of the test), none, or a training manifest.")
+        str,
+        typer.Option(
+            help="Control beside a detector: auto (trivial features, by folds of the test), a training manifest, "
+            "dnsmos or distillmos (the MOS alone), or none."
+        ),
     ] = "auto",
     perturb: Annotated[
         str | None, typer.Option(help="Score again under perturbations: all, or names with commas.")
@@ -161,7 +165,8 @@ def _group_line(group: Group) -> str:
 def _control_lines(report: ControlReport) -> Iterator[str]:
     found = report.comparison
     yield ""
-    yield f"against the trivial control (duration, level, bandwidth, silence), EER on {found.rows} rows"
+    knows = " (duration, level, bandwidth, silence)" if found.second == "the trivial control" else ""
+    yield f"against {found.second}{knows}, EER on {found.rows} rows"
     for name, interval in (
         (found.first, found.eer.first),
         (found.second, found.eer.second),

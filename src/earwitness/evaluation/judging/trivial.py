@@ -157,16 +157,20 @@ def trivial_features(manifest: Manifest, rows: Iterable[Row]) -> tuple[Floats, l
 
 
 def control_report(
-    scores: LabelledScores, control: ControlScores, learnt_from: str, options: JudgeOptions | None = None
+    scores: LabelledScores,
+    control: ControlScores,
+    learnt_from: str,
+    options: JudgeOptions | None = None,
+    name: str = NAME,
 ) -> ControlReport:
-    """The scores of a model against the control on the same rows, with a paired interval of the difference.
+    """The scores of a model against a control on the same rows, with a paired interval of the difference.
 
     Raises as `compare` does.
     """
-    joined = labelled(scores.task, control.table, {}, NAME)
+    joined = labelled(scores.task, control.table, {}, name)
     shared = set(scores.table["id"])
     joined = joined.with_ids([row for row in joined.table["id"] if row in shared])
-    found = compare(scores, joined, ("the model", f"the {NAME}"), options)
+    found = compare(scores, joined, ("the model", f"the {name}"), options)
     return ControlReport(found, found.answer, learnt_from, control.unread)
 
 

@@ -18,6 +18,7 @@ from earwitness.corpora.tables import read_table
 from earwitness.evaluation.judging.figures import verifier_words
 from earwitness.evaluation.judging.judge import Judgement, JudgeOptions, judge
 from earwitness.evaluation.judging.labelled import LabelledScores
+from earwitness.evaluation.judging.mos_control import mos_scores
 from earwitness.evaluation.judging.score_files import read_asv_scores
 from earwitness.evaluation.judging.speaker_statement import describe_trials_scores
 from earwitness.evaluation.judging.trivial import (
@@ -33,7 +34,7 @@ from earwitness.evaluation.perturbing import PerturbedResult, model_of, perturba
 from earwitness.evaluation.results.calibrated import calibrated
 from earwitness.evaluation.results.provenance import record_of
 from earwitness.evaluation.results.reading import Truth, read_scores, read_truth
-from earwitness.evaluation.results.requests import AUTO, NONE, EvaluateRequest
+from earwitness.evaluation.results.requests import AUTO, NONE, PREDICTORS, EvaluateRequest
 from earwitness.metrics.tandem import ASVSPOOF_TANDEM, SasvScores, asv_rates
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
@@ -138,6 +139,9 @@ def _control(
             return _cross_validated(request, truth, scores), "", {}
         except (DataError, MetricError) as error:
             return None, error.what, {}
+    if asked in PREDICTORS:
+        found, words = mos_scores(_scored(truth.recordings(), scores), asked), "quality ratings of other recordings"
+        return control_report(scores, found, words, request.options, f"MOS of {asked} alone"), "", {}
     found, words = _learnt(request, truth, Path(asked))
     inputs = {"control": sha256_file(asked)}
     try:

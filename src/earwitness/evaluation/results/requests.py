@@ -18,6 +18,7 @@ from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.judging.tasks import Task
 
 AUTO, NONE = "auto", "none"  # for the control
+PREDICTORS = ("dnsmos", "distillmos")  # whose MOS alone may be the control
 
 
 class _Request(Config):
@@ -43,9 +44,9 @@ class _Request(Config):
 class EvaluateRequest(_Request):
     """`earwitness evaluate`.
 
-    `control` is `auto` (cross-validated where the key's recordings are there), `none`, a training manifest, or the
-    control's own score table. `asv` are scores of a speaker verifier, for the t-DCF, with their key where they need
-    one. `perturbed` is the folder for the score tables of the perturbations named in `perturb`.
+    `control` is `auto` (cross-validated where the key's recordings are there), `none`, one of `PREDICTORS`, a training
+    manifest, or the control's own score table. `asv` are scores of a speaker verifier, for the t-DCF, with their key
+    where they need one. `perturbed` is the folder for the score tables of the perturbations named in `perturb`.
     """
 
     kind: Literal["evaluate"] = "evaluate"
@@ -96,7 +97,7 @@ def moved(request: AnyRequest, here: str | Path, there: str | Path) -> AnyReques
     given = {name: getattr(request, name) for name in type(request).model_fields}
     paths: dict[str, object] = {name: _from(there, Path(here) / p) for name, p in given.items() if isinstance(p, Path)}
     control = given.get("control")
-    if isinstance(control, str) and control not in (AUTO, NONE):
+    if isinstance(control, str) and control not in (AUTO, NONE, *PREDICTORS):
         paths["control"] = str(_from(there, Path(here) / control))
     return request.model_copy(update=paths)
 
