@@ -88,22 +88,14 @@ def _bona_fide(material: Material, seed: int) -> Manifest:
 
 @torch.inference_mode()
 def _figures(
-    network: Network,
-    frames: NDArray[np.float16],
-    test: NDArray[np.int64],
-    human: NDArray[np.bool_],
-    levels: QualityLevels,
+    network: Network, frames: Halves, test: Places, human: NDArray[np.bool_], low: float
 ) -> tuple[Figure, ...]:
     """EER, in per cent, by every scoring; the cosine between centroids; how much of bona fide training was low."""
     parts = [test[start : start + AT_ONCE] for start in range(0, len(test), AT_ONCE)]
     similarities = torch.cat([network(flat(frames[part]), None, give="similarities") for part in parts]).double()
     by_scoring = {name: centroid_score(similarities, name).numpy() for name in SCORINGS}
     errors = [Figure(f"EER by {name}", 100 * eer(s[human], s[~human]).value) for name, s in by_scoring.items()]
-    told = [
-        Figure("centroid cosine", network.centroids().cosine()),
-        Figure("low in training, %", 100 * share_low(levels)),
-    ]
-    return (*errors, *told)
+    return (*errors, Figure("centroid cosine", network.centroids().cosine()), Figure("low in training, %", 100 * low))
 
 
 _HEAD = ("network.centroids.count=2", "loss.kind=qamo")
