@@ -16,8 +16,9 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from earwitness.claims.kept import Halves
 from earwitness.claims.learning import AT_ONCE, Heard, flat, learn, recipe_of, scored
-from earwitness.claims.material import Material
+from earwitness.claims.material import Material, Places
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import base
 from earwitness.corpora.manifest import Manifest

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.audio.audible import SHORTEST_S, is_audible
+from earwitness.audio.audible import is_audible
 from earwitness.audio.reading import from_samples
 from earwitness.audio.windows import (
     Sliding,
@@ -45,6 +45,7 @@ FILES = {
 }
 EXTRA = "pip install 'earwitness[quality]'"
 AT_ONCE = 8
+SHORTEST_S = 0.1  # a spoken digit can be rated; what is shorter is repeated so often that it becomes a tone
 Floats = NDArray[np.float32]
 
 
