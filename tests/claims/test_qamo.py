@@ -12,7 +12,7 @@ from earwitness.claims import qamo
 from earwitness.claims.catalogue import find_claim
 from earwitness.claims.learning import FrameBatches, Heard, recipe_of
 from earwitness.claims.material import Material
-from earwitness.claims.qamo import CLAIM, DRAWN, share_low
+from earwitness.claims.qamo import CLAIM, DRAWN, levels_of, share_low
 from earwitness.corpora.side_tables import SideTable
 from earwitness.deepfake import material as needed
 
@@ -50,8 +50,7 @@ def test_the_control_arms_learn_by_their_own_labels(material: Material, rated: N
         "no-quality-loss": "mos",
     }
     assert (losses["qamo"].weight, losses["no-quality-loss"].weight) == (0.1, 0)
-    levels = {name: CLAIM.levels(name, 1, material) for name in losses}
-    assert levels["oc-softmax"] is None
+    levels = {name: levels_of(CLAIM.recipe_for(name, 1, material), material) for name in sources}
     by_mos, by_flag, by_chance = levels["qamo"], levels["augmentation"], levels["random"]
     assert by_mos.rows.keys() == by_flag.rows.keys() == by_chance.rows.keys()
     bad = {name for name, level in by_mos.rows.items() if level == 0}
@@ -68,7 +67,7 @@ def test_the_control_arms_learn_by_their_own_labels(material: Material, rated: N
 def test_batches_say_the_level_of_what_was_heard(material: Material, rated: None) -> None:
     recipe = recipe_of({**CLAIM.recipe, **SMALL}, CLAIM.arms["augmentation"], 1)
     heard = Heard(tuple(material.kept(view).state(2) for view in qamo.VIEWS), DRAWN)
-    levels = CLAIM.levels("augmentation", 1, material)
+    levels = levels_of(recipe, material)
     batches = FrameBatches.of(recipe, heard, material, material.sides(1).train, levels)
     found = list(batches.load(0, range(batches.count(0))))
     quality = np.concatenate([batch.targets.quality.numpy() for batch in found])

@@ -12,25 +12,24 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from earwitness.claims.kept import Halves
+from earwitness.claims.kept import Halves, View
 from earwitness.claims.learning import AT_ONCE, Heard, flat, learn, recipe_of, scored
 from earwitness.claims.material import Material, Places
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import base
-from earwitness.corpora.manifest import Manifest
-from earwitness.corpora.quality import QualityLevels, RandomLevels
-from earwitness.deepfake.material import quality_levels
+from earwitness.corpora.quality import QualityLevels
+from earwitness.deepfake.material import material_of
 from earwitness.deepfake.one_class import QamoConfig
+from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.metrics.detection import eer
 from earwitness.nn.centroids import Scoring, centroid_score
 from earwitness.nn.network import Network
 
 STATE = 2
-VIEWS = ("clean", 1, 2)
+VIEWS: tuple[View, ...] = ("clean", 1, 2)
 DRAWN = (0, 0, 0, 1, 2)
 """Views are drawn so that two utterances in five are augmented, as published."""
 AUGMENTED = sum(view > 0 for view in DRAWN) / len(DRAWN)
@@ -48,30 +47,31 @@ class QamoClaim:
 
     def run(self, arm: str, seed: int, material: Material, folder: Path) -> ArmRun:
         """Train, choose on dev, score the test rows as they are; figures tell of the centroids and other scorings."""
-        recipe = recipe_of(self.recipe, self.arms[arm], seed)
-        levels = self.levels(arm, seed, material)
+        recipe = self.recipe_for(arm, seed, material)
         heard = Heard(tuple(material.kept(view).state(STATE) for view in VIEWS), DRAWN)
-        network = learn(recipe, heard, material, folder, levels).network
+        network = learn(recipe, heard, material, folder).network
         test = material.sides(seed).test
         run = ArmRun(scored(network, heard.views[0], test))
-        if levels is None:
+        if not isinstance(recipe.loss, QamoConfig):
             return run
-        human = material.labels[test] == 1
-        return ArmRun(run.scores, _figures(network, heard.views[0], test, human, share_low(levels)))
+        low = share_low(levels_of(recipe, material))
+        return ArmRun(run.scores, _figures(network, heard.views[0], test, material.labels[test] == 1, low))
 
-    def levels(self, arm: str, seed: int, material: Material) -> QualityLevels | None:
-        """The levels of an arm's bona fide training rows; None where its loss knows none. Raises `DataError` where a
-        row has no MOS. Levels by chance have the shares of the published ones."""
-        loss = recipe_of(self.recipe, self.arms[arm], seed).loss
-        if not isinstance(loss, QamoConfig):
-            return None
-        rows = _bona_fide(material, seed)
+    def recipe_for(self, arm: str, seed: int, material: Material) -> DetectionRecipe:
+        """The arm's recipe. Levels by chance have the shares of the published ones. Raises `DataError` where a row has
+        no MOS."""
         if arm != CHANCE:
-            return quality_levels(loss.quality, rows, seed)
-        published = self.levels(PUBLISHED, seed, material)
-        assert published is not None
-        low = share_low(published)
-        return RandomLevels(shares=(low, 1 - low)).levels(rows, {}, seed)
+            return recipe_of(self.recipe, self.arms[arm], seed)
+        low = share_low(levels_of(self.recipe_for(PUBLISHED, seed, material), material))
+        return recipe_of(self.recipe, (*self.arms[arm], f"loss.quality.shares=[{low!r}, {1 - low!r}]"), seed)
+
+
+def levels_of(recipe: DetectionRecipe, material: Material) -> QualityLevels:
+    """The levels of the bona fide rows that a recipe's seed learns from."""
+    train = material.rows.with_table(material.rows.table[material.sides(recipe.seed).train])
+    found = material_of(recipe, train).levels
+    assert found is not None
+    return found
 
 
 def share_low(levels: QualityLevels) -> float:
@@ -80,11 +80,6 @@ def share_low(levels: QualityLevels) -> float:
         return 1 - levels.shares[-1]
     low = float(np.mean([level < levels.count - 1 for level in levels.rows.values()]))
     return low + (1 - low) * AUGMENTED * levels.lowered
-
-
-def _bona_fide(material: Material, seed: int) -> Manifest:
-    train = material.rows.with_table(material.rows.table[material.sides(seed).train])
-    return train.filter(pl.col("label") == "bonafide")
 
 
 @torch.inference_mode()

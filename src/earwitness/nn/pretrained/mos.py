@@ -43,7 +43,7 @@ FILES = {
     "dnsmos": ("speechmos", "dnsmos_models/model_v8.onnx"),
     "distillmos": ("distillmos", "weights/distill_mos_v7.pt"),
 }
-EXTRA = "pip install 'earwitness[quality]'"
+INSTALL = {"speechmos": "pip install 'earwitness[quality]'", "distillmos": "pip install --no-deps distillmos"}
 AT_ONCE = 8
 SHORTEST_S = 0.1  # a spoken digit can be rated; what is shorter is repeated so often that it becomes a tone
 Floats = NDArray[np.float32]
@@ -188,7 +188,7 @@ def _package_file(package: str, file: str) -> Path:
     for folder in (spec.submodule_search_locations if spec else None) or ():
         if (path := Path(folder) / file).is_file():
             return path
-    raise MissingPartError(f"predicting a MOS needs the package {package}", fix=EXTRA)
+    raise MissingPartError(f"predicting a MOS needs the package {package}", fix=INSTALL[package])
 
 
 def _session(path: Path) -> Any:
