@@ -167,6 +167,21 @@ def _detector_row(name: str, entry: dict[str, Any]) -> Iterator[object]:
     yield f"{figures['Cllr minus min Cllr, bits']['value']:.2f}"
 
 
+def quality_audit() -> str:
+    """MOS of people and of synthesis by corpus and family, and the error rate of the MOS alone."""
+    found = json.loads((BENCHMARKS / "results" / "quality_audit.json").read_text(encoding="utf-8"))
+    heads = ("class", "corpus or family", "recordings", "mean MOS", "deviation", f"at {found['threshold']:g} or above")
+    rows = [
+        (g["label"], g["name"], g["recordings"], f"{g['mean']:.2f}", f"{g['deviation']:.2f}", f"{g['reached']:.1%}")
+        for g in found["groups"]
+    ]
+    interval = f"{found['eer']:.1f} % [{found['low']:.1f}, {found['high']:.1f}]"
+    return (
+        table(heads, rows)
+        + f"\nThe MOS alone as the score, higher = bona fide: EER {interval}, over speakers and systems.\n"
+    )
+
+
 def claims() -> str:
     """The ledger: every direction that was looked for, and what came out."""
     return ledger(read_results(DOCS / "results" / "claims"))
@@ -187,6 +202,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speeds": speeds,
     "interval-coverage": coverage,
     "left-out-speakers": left_out_speakers,
+    "quality-audit": quality_audit,
     "speaker-first-looks": speaker_first_looks,
 }
 
