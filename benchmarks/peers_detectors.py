@@ -100,6 +100,7 @@ def main() -> None:
         if not folder.is_dir():
             import_detector(options.models / file, name, folder, licence="MIT")
         detector = Detector.load(folder)
+        detector.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the faster layout here
         score_detection(rows, detector, table, resume=True)
         scores = read_labelled("deepfake", table, rows)
         speed = seconds_per_second(detector, rows)
