@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,47 +15,22 @@ from earwitness.core.errors import ModelError, UsageError
 from earwitness.deepfake.importing.kinds import DETECTORS, read_detector
 from earwitness.deepfake.importing.nes2net import RECIPES, read_nes2net
 from earwitness.deepfake.importing.official import score_head
+from earwitness.nn.encoders.nes2net_keys import back_end_to_ours
 from earwitness.nn.frontends.encoder import EncoderFrontend, normalise
 from earwitness.nn.network import Network
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "nn"))
-from nes2net_recipe import back_end
-from official_encoders import HEADS, WIDTH, encoder
-
-from earwitness.nn.encoders.nes2net_keys import back_end_to_official
 from earwitness.nn.pretrained.encoder_keys import read_encoder
+from official_detectors import BACK_END, PREFIX, checkpoint, naming, tiny_back_end
+from official_encoders import HEADS, WIDTH
 
 State = dict[str, Tensor]
-PREFIX = {"s3prl_wavlm": "ssl_model.model.model.", "wavlm": "ssl_model.model.", "fairseq_wav2vec2": "ssl_model.model."}
-
-
-def checkpoint(recipe: str, kind: str = "nes2net_x") -> State:
-    """A tiny official checkpoint of a recipe: encoder of width 32, back-end of ratios (4, 4)."""
-    source = RECIPES[recipe].source
-    naming = "fairseq_wav2vec2" if source == "fairseq_wav2vec2" else "wavlm"
-    logits = 1 if recipe.startswith("nes2net-ctrsvdd") else 2
-    torch.manual_seed(0)
-    network = back_end(kind, logits=logits, dim=WIDTH, nes_ratio=(4, 4), dilation=RECIPES[recipe].dilation)
-    for name, buffer in network.named_buffers():
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 2)
-        elif name.endswith("running_mean"):
-            buffer.normal_(std=0.1)
-    state = {f"Nested_Res2Net_TDNN.{n}": v.clone() for n, v in back_end_to_official(network.state_dict()).items()}
-    state |= {PREFIX[source] + name: value for name, value in encoder(naming).items()}
-    if logits == 1:
-        state["ssl_model.fc_att_merge.0.weight"] = torch.randn(1, 3)
-        state["ssl_model.fc_att_merge.2.weight"] = torch.randn(3, 1)
-    return state
 
 
 def expected(recipe: str, state: State, x: Tensor, kind: str = "nes2net_x") -> Tensor:
     """The official logits [B, 1 or 2], put together from a transformers model and the back-end that the sheet's numbers
     are shown on."""
     of = RECIPES[recipe]
-    naming = "fairseq_wav2vec2" if of.source == "fairseq_wav2vec2" else "wavlm"
     inner = {k.removeprefix(PREFIX[of.source]): v for k, v in state.items() if k.startswith(PREFIX[of.source])}
-    settings, ours = read_encoder(inner, naming, HEADS)  # type: ignore[arg-type]
+    settings, ours = read_encoder(inner, naming(recipe), HEADS)  # type: ignore[arg-type]
     model = settings.build()
     model.load_state_dict(ours)
     if of.normalisation == "utterance":
@@ -68,11 +42,8 @@ def expected(recipe: str, state: State, x: Tensor, kind: str = "nes2net_x") -> T
         squeezed = layers.mean((2, 3)) @ state["ssl_model.fc_att_merge.0.weight"].T
         gates = torch.sigmoid(squeezed.relu() @ state["ssl_model.fc_att_merge.2.weight"].T)
         frames = (layers * gates[:, :, None, None]).sum(1)
-    logits = 1 if recipe.startswith("nes2net-ctrsvdd") else 2
-    network = back_end(kind, logits=logits, dim=WIDTH, nes_ratio=(4, 4), dilation=of.dilation)
-    from earwitness.nn.encoders.nes2net_keys import back_end_to_ours
-
-    own = {k.removeprefix("Nested_Res2Net_TDNN."): v for k, v in state.items() if k.startswith("Nested")}
+    network = tiny_back_end(recipe, kind)
+    own = {k.removeprefix(BACK_END): v for k, v in state.items() if k.startswith(BACK_END)}
     network.load_state_dict(back_end_to_ours(own, network.state_dict()))
     return network(frames.transpose(1, 2))  # type: ignore[no-any-return]
 

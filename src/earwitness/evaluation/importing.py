@@ -25,10 +25,7 @@ from earwitness.training.model_folder import DataSource, ModelInfo, revise_model
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
 
 UNSTATED = "not stated"
-_LIMITS = (
-    "Others trained it on other data: what it makes of your recordings is known only once you have tested it.",
-    "It has no calibration, so its scores are no likelihood ratios: `earwitness calibrate` fits some to your trials.",
-)
+_LIMITS = ("any conclusion before it was tested on recordings of the same kind: others trained it, on other data",)
 
 
 def import_detector(
