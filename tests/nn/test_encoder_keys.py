@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from official_encoders import HEADS, WIDTH, State, encoder
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +16,7 @@ from earwitness.nn.pretrained.encoder_keys import encoder_keys, read_encoder
 from earwitness.nn.pretrained.encoder_settings import EncoderSettings
 from earwitness.nn.pretrained.importing import import_encoder
 from earwitness.nn.pretrained.plain_weights import read_plain_weights
+from official_encoders import HEADS, WIDTH, State, encoder
 
 pytestmark = pytest.mark.shows("nes2net:6.3")
 FORMS = [("fairseq_wav2vec2", True), ("fairseq_wav2vec2", False), ("wavlm", True), ("wavlm", False)]
