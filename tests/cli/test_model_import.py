@@ -23,10 +23,10 @@ KIND = "nes2net-asvspoof5"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speechlike: Callable[..., Any]) -> Path:
-    """The current folder: an official checkpoint, and twelve labelled recordings."""
+    """The current folder: an official checkpoint, and eight labelled recordings."""
     torch.save(checkpoint(KIND), tmp_path / "official.pth")
     rows = []
-    for number in range(12):
+    for number in range(8):
         soundfile.write(tmp_path / f"{number}.wav", speechlike(1, seed=number), 16_000)
         rows.append({"path": f"{number}.wav", "speaker": f"s{number}", "system": f"t{number}"})
     pl.DataFrame(rows).write_csv(tmp_path / "rows.csv")

@@ -185,7 +185,7 @@ def test_official_files(kind: str, file: str, shared_models: Path, speechlike: C
     published = read_detector(path, kind).network
     assert isinstance(network, Network)
     assert sum(p.numel() for p in network.parameters()) == (85_306 if kind == "aasist-l" else 297_866)
-    x = torch.from_numpy(speechlike(1.0))[None]
+    x = torch.from_numpy(speechlike(0.3))[None]
     with torch.no_grad():
         both, one = network(x), published(x)
     torch.testing.assert_close(one[:, 1], both[:, 1])

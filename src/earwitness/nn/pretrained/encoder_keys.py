@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from earwitness.core.errors import ModelError
@@ -62,7 +63,8 @@ def read_encoder(
     `heads` of attention, where the width does not tell them. Raises `ModelError` unless every tensor has its place.
     """
     settings = settings_of(state, naming, heads)
-    wanted = settings.build().state_dict()
+    with torch.device("meta"):  # names and shapes alone
+        wanted = settings.build().state_dict()
     return settings, encoder_keys(settings.feat_extract_norm).to_ours(state, wanted)
 
 
