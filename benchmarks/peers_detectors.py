@@ -1,10 +1,10 @@
 """Published detectors beside ours on the same real recordings: `python benchmarks/peers_detectors.py`.
 
-AASIST, AASIST-L and the AASIST of the ASVspoof 5 baseline (weights in --models, as others published them), each as
-`earwitness model import` makes it, score rows drawn evenly over corpora, labels and families. None of them has heard
-these rows. Ours was trained on them, so only its left-out scores may stand beside: each by members that have heard
+AASIST, AASIST-L, the AASIST of the ASVspoof 5 baseline and RawNetLite (weights under --models, as others published
+them), each as `earwitness model import` makes it, score rows drawn evenly over corpora, labels and families. None of
+them was trained on these corpora. Ours was trained on them, so only its left-out scores may stand beside: each by members that have heard
 neither the family nor the speaker of the row, though rows of the same corpora (--left-out). The peers hear the first
-4.04 s, ours the whole recording.
+4.04 s (RawNetLite: 3 s), ours the whole recording.
 
 Scoring goes on where it was stopped (--work). Prints EER with intervals over speakers and systems, polarity, the
 paired difference to ours, and seconds of computing per second of audio heard on one thread.
@@ -35,7 +35,12 @@ from earwitness.evaluation.scoring.scorers import score_detection
 from earwitness.training.polarity import PolarityProbe
 
 RESULT = Path(__file__).resolve().parent / "results" / "peers_detectors.json"
-PEERS = {"aasist": "AASIST.pth", "aasist-l": "AASIST-L.pth", "aasist-asvspoof5": "AASIST-ASVspoof5.pth"}
+PEERS = {  # kind of checkpoint, which is the name too: its file under --models
+    "aasist": "aasist/AASIST.pth",
+    "aasist-l": "aasist/AASIST-L.pth",
+    "aasist-asvspoof5": "aasist/AASIST-ASVspoof5.pth",
+    "rawnet-lite": "rawnetlite/augmented_triple_cross_domain_focal_rawnet_lite.pt",
+}
 OURS = "deepfake, left out"
 OPTIONS = JudgeOptions(by=("family",))
 TIMED = 10  # recordings
@@ -81,7 +86,7 @@ def row_of(name: str, scores: LabelledScores, ours: LabelledScores) -> dict[str,
 def main() -> None:
     """Import, score and judge; write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("../shared/models/aasist"))
+    parser.add_argument("--models", type=Path, default=Path("../shared/models"))
     parser.add_argument("--data", type=Path, default=Path("data/all.csv"))
     parser.add_argument("--left-out", type=Path, default=Path("runs/deepfake/left-out-clean.scores.csv"))
     parser.add_argument("--work", type=Path, default=Path("runs/peers-detectors"))

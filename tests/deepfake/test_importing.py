@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from earwitness.audio.windows import Tile, Whole
+from earwitness.audio.windows import First, Tile, Whole
 from earwitness.core.errors import ModelError, UsageError
 from earwitness.deepfake.importing.kinds import DETECTORS, read_detector
 from earwitness.deepfake.importing.nes2net import RECIPES, read_nes2net
@@ -19,6 +20,7 @@ from earwitness.nn.encoders.nes2net_keys import back_end_to_ours
 from earwitness.nn.frontends.encoder import EncoderFrontend, normalise
 from earwitness.nn.network import Network
 from earwitness.nn.pretrained.encoder_keys import read_encoder
+from earwitness.nn.pretrained.plain_weights import read_plain_weights
 from official_detectors import BACK_END, PREFIX, checkpoint, naming, tiny_back_end
 from official_encoders import HEADS, WIDTH
 
@@ -157,7 +159,50 @@ def test_the_selu_form_is_not_made_of_plain_nes2net() -> None:
 def test_unknown_kinds_are_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="Did you mean 'aasist-l'"):
         read_detector("x.pth", "aasist-1")
-    assert len(DETECTORS) == 3 + len(RECIPES)
+    assert len(DETECTORS) == 4 + len(RECIPES)
+
+
+def rawnet_logit(s: State, x: Tensor) -> Tensor:
+    """RawNetLite from its official names, [B, N] -> [B]: higher means fake."""
+
+    def layer(conv: str, norm: str, value: Tensor) -> Tensor:
+        y = F.conv1d(value, s[f"{conv}.weight"], s[f"{conv}.bias"], padding=1)
+        mean, var = s[f"{norm}.running_mean"][:, None], s[f"{norm}.running_var"][:, None]
+        return (y - mean) / (var + 1e-5).sqrt() * s[f"{norm}.weight"][:, None] + s[f"{norm}.bias"][:, None]
+
+    x = F.pad(x, (0, 48_000 - x.shape[1])) / x.abs().amax(1, keepdim=True)
+    y = layer("conv_pre", "bn_pre", x[:, None]).relu()
+    for block in ("resblock1", "resblock2", "resblock3"):
+        inner = layer(f"{block}.conv1", f"{block}.bn1", y).relu()
+        y = (layer(f"{block}.conv2", f"{block}.bn2", inner) + y).relu()
+    steps = y.view(len(y), 64, 64, 750).mean(3)  # [B, C, 64]
+
+    def over_time(order: range, end: str) -> Tensor:
+        """The hidden state behind the last of these steps."""
+        h = torch.zeros(len(x), 128)
+        for t in order:
+            i = steps[:, :, t] @ s[f"gru.weight_ih_l0{end}"].T + s[f"gru.bias_ih_l0{end}"]
+            m = h @ s[f"gru.weight_hh_l0{end}"].T + s[f"gru.bias_hh_l0{end}"]
+            r, z = (torch.sigmoid(i[:, k : k + 128] + m[:, k : k + 128]) for k in (0, 128))
+            n = torch.tanh(i[:, 256:] + r * m[:, 256:])
+            h = (1 - z) * n + z * h
+        return h
+
+    last = torch.cat([over_time(range(64), ""), over_time(range(63, 62, -1), "_reverse")], dim=1)
+    hidden = last @ s["fc1.weight"].T + s["fc1.bias"]
+    return (hidden @ s["fc2.weight"].T + s["fc2.bias"])[:, 0]
+
+
+def test_rawnet_lite_by_hand_and_its_polarity_turned(shared_models: Path) -> None:
+    path = shared_models / "rawnetlite" / "rawnet_lite.pt"
+    state, found = read_plain_weights(path), read_detector(path, "rawnet-lite")
+    torch.manual_seed(0)
+    x = 0.1 * torch.randn(2, 20_000)
+    with torch.no_grad():
+        logits = found.network(x)
+        torch.testing.assert_close(logits[:, 1] - logits[:, 0], -rawnet_logit(state, x), atol=1e-4, rtol=1e-4)
+    assert found.windows == First(length_s=3.0)
+    assert "rises with fake" in found.score
 
 
 def test_score_heads() -> None:

@@ -33,6 +33,7 @@ SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that 
     "aasist_raw": {"widths": (4, 6), "dims": (6, 4)},
     "conformer_tcm": {"dim": 16, "heads": 4, "blocks": 2, "kernel": 7, "positions": 64},
     "oc_resnet18": {"stem": 4, "widths": (4, 6, 6, 8), "collapsed": 8, "dim": 8},
+    "rawnet_lite": {"width": 4, "steps": 8, "hidden": 4, "dim": 5, "length": 30},
     "lcnn": {"widths": (4, 4, 6, 4)},
     "carried": {
         "settings": {

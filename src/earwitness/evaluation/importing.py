@@ -63,11 +63,10 @@ def probe_polarity(detector: Detector, labelled: Manifest) -> PolarityProbe:
 def _described(found: Filled, kind: str, path: Path, score: ScoreKind, licence: str) -> ModelInfo:
     source: dict[str, JsonValue] = {"file": path.name, "sha256": sha256_file(path), "as": kind, "score": score}
     record = RunRecord.make(command_line(), dict(source), notes=list(found.notes))
-    of_score = "bona fide logit alone, as published" if score == "published" else "bona fide logit minus spoof logit"
     return ModelInfo(
         name=kind,
         task="deepfake",
-        summary=f"Imported from an official checkpoint ({kind}). Score: {of_score}.",
+        summary=f"Imported from an official checkpoint ({kind}). Score: {found.score}.",
         network=found.config.model_dump(mode="json"),
         windows=found.windows,
         polarity="higher = bona fide",

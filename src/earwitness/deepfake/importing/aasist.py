@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from earwitness.deepfake.importing.official import ASVSPOOF_WINDOW, Filled, ScoreKind, filled
+from earwitness.deepfake.importing.official import ASVSPOOF_WINDOW, WORDS, Filled, ScoreKind, filled
 from earwitness.nn.frontends import SincConfig
 from earwitness.nn.network import BranchConfig, NetworkConfig
 from earwitness.nn.pooling import AasistRawConfig
@@ -25,4 +25,4 @@ def read_aasist(state: Mapping[str, Tensor], pooling: AasistRawConfig, trained_o
     config = NetworkConfig(branches=[branch], outputs=2, dropout=0.5)
     network = config.build()
     ours = AASIST_KEYS.to_ours(state, network.state_dict())
-    return Filled(filled(network, ours, score), config, ASVSPOOF_WINDOW, trained_on)
+    return Filled(filled(network, ours, score), config, ASVSPOOF_WINDOW, trained_on, WORDS[score])

@@ -12,6 +12,7 @@ from earwitness.core.errors import ModelError, UsageError
 from earwitness.deepfake.importing.aasist import AASIST, AASIST_L, read_aasist
 from earwitness.deepfake.importing.nes2net import RECIPES, read_nes2net
 from earwitness.deepfake.importing.official import Filled, ScoreKind
+from earwitness.deepfake.importing.rawnet_lite import read_rawnet_lite
 from earwitness.nn.pretrained.plain_weights import read_plain_weights
 
 _LA19, _ASVSPOOF5 = "ASVspoof 2019 LA train", "ASVspoof 5 track 1 train"
@@ -21,6 +22,7 @@ DETECTORS: dict[str, _Reader] = {
     "aasist": lambda state, score: read_aasist(state, AASIST, _LA19, score),
     "aasist-l": lambda state, score: read_aasist(state, AASIST_L, _LA19, score),
     "aasist-asvspoof5": lambda state, score: read_aasist(state, AASIST, _ASVSPOOF5, score),
+    "rawnet-lite": lambda state, score: read_rawnet_lite(state, "see the file's publisher"),
     **{
         name: lambda state, score, recipe=recipe: read_nes2net(state, recipe, score)  # type: ignore[misc]
         for name, recipe in RECIPES.items()

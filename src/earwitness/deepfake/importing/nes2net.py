@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from earwitness.audio.windows import Whole, WindowPolicy
 from earwitness.core.errors import ModelError
-from earwitness.deepfake.importing.official import ASVSPOOF_WINDOW, Filled, ScoreKind, filled
+from earwitness.deepfake.importing.official import ASVSPOOF_WINDOW, WORDS, Filled, ScoreKind, filled
 from earwitness.nn.back_end import BackEnd
 from earwitness.nn.encoders import Nes2NetConfig
 from earwitness.nn.encoders.nes2net_keys import OfficialParts, Source, back_end_to_ours, split_official
@@ -81,7 +81,7 @@ def read_nes2net(
     ours |= _in_network(back_end_to_ours(parts.back_end, _official_back_end(network, parts).state_dict()))
     left_out = len(parts.encoder) - len(encoder)
     notes = (f"{left_out} tensor(s) of pre-training alone were left out",) if left_out else ()
-    return Filled(filled(network, ours, score), config, recipe.windows, recipe.trained_on, notes)
+    return Filled(filled(network, ours, score), config, recipe.windows, recipe.trained_on, WORDS[score], notes)
 
 
 def back_end_config(parts: OfficialParts, recipe: Nes2NetRecipe) -> Nes2NetConfig:

@@ -19,17 +19,22 @@ from earwitness.nn.network import Network, NetworkConfig
 from earwitness.training.tensors import load_trained_state
 
 ScoreKind = Literal["published", "odds"]
+WORDS: dict[ScoreKind, str] = {
+    "published": "bona fide logit alone, as published",
+    "odds": "bona fide logit minus spoof logit",
+}
 ASVSPOOF_WINDOW = Tile(length_s=4.0375)  # 64 600 samples
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A network with the official weights in it; `notes` say what was recognised and what was left out."""
+    """A network with the official weights in it; `score` says in words what its score is, `notes` what was left out."""
 
     network: Network
     config: NetworkConfig
     windows: WindowPolicy
     trained_on: str
+    score: str
     notes: tuple[str, ...] = ()
 
 
