@@ -1,10 +1,11 @@
 """Published detectors beside ours on the same real recordings: `python benchmarks/peers_detectors.py`.
 
 AASIST, AASIST-L, the AASIST of the ASVspoof 5 baseline and RawNetLite (weights under --models, as others published
-them), each as `earwitness model import` makes it, score rows drawn evenly over corpora, labels and families. None of
-them was trained on these corpora. Ours was trained on them, so only its left-out scores may stand beside: each by members that have heard
-neither the family nor the speaker of the row, though rows of the same corpora (--left-out). The peers hear the first
-4.04 s (RawNetLite: 3 s), ours the whole recording.
+them), each as `earwitness model import` makes it, score rows drawn evenly over corpora, labels and families. They were
+trained on other corpora, in which some of the human voices here may stand (VCTK, LibriVox). Ours was trained on these
+very rows, so only its left-out scores may stand beside: each by members that have heard neither the family nor the
+speaker of the row, though rows of the same corpora (--left-out). The peers hear the first 4.04 s (RawNetLite: 3 s),
+ours the whole recording.
 
 Scoring goes on where it was stopped (--work). Prints EER with intervals over speakers and systems, polarity, the
 paired difference to ours, and seconds of computing per second of audio heard on one thread.
