@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from earwitness.audio.reading import load
 from earwitness.audio.windows import First, Tile, Whole
 from earwitness.core.errors import ModelError, UsageError
 from earwitness.deepfake.importing.kinds import DETECTORS, read_detector
@@ -235,3 +236,18 @@ def test_official_files(kind: str, file: str, shared_models: Path, speechlike: C
         both, one = network(x), published(x)
     torch.testing.assert_close(one[:, 1], both[:, 1])
     assert one[0, 0] == 0
+
+
+def test_official_aasist_ranks_real_speech_above_neural_synthesis(shared_models: Path, shared_data: Path) -> None:
+    """Its polarity, on two seconds of a few real recordings: human readers, and public demos of neural synthesis."""
+    network = read_detector(shared_models / "aasist" / "AASIST.pth", "aasist").network
+    human = sorted((shared_data / "librispeech_excerpt").rglob("*.flac"))[:30:10]
+    synthetic = sorted((shared_data / "neural_tts_demos").rglob("*.flac"))[:30:10]
+    assert len(human) == len(synthetic) == 3
+
+    def score(path: Path) -> float:
+        samples = torch.from_numpy(load(path, 16_000).samples[:32_000])
+        with torch.no_grad():
+            return float(network(samples[None])[0, 1])
+
+    assert min(map(score, human)) > max(map(score, synthetic))
