@@ -182,6 +182,26 @@ def quality_audit() -> str:
     )
 
 
+def peers_detectors() -> str:
+    """Published detectors beside ours on the same recordings."""
+    found = json.loads((BENCHMARKS / "results" / "peers_detectors.json").read_text(encoding="utf-8"))["result"]
+    heads = ("detector", "bona fide, spoof", "EER %", "minus ours, points", "AUC", "seconds a second")
+    return table(heads, (_peer_row(row) for row in found))
+
+
+def _peer_row(row: dict[str, Any]) -> Iterator[object]:
+    shift = row.get("minus_ours")
+    yield from (row["name"], f"{row['bona_fide']}, {row['spoof']}")
+    yield "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * row["eer"][key] for key in ("value", "low", "high")))
+    yield (
+        "-"
+        if shift is None
+        else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * shift[key] for key in ("value", "low", "high")))
+    )
+    yield row["polarity"].removeprefix("AUC ").split(" over")[0]
+    yield row.get("seconds_per_second", "-")
+
+
 def claims() -> str:
     """The ledger: every direction that was looked for, and what came out."""
     return ledger(read_results(DOCS / "results" / "claims"))
@@ -195,6 +215,7 @@ def claim_arms() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "claims": claims,
     "claim-arms": claim_arms,
+    "peers-detectors": peers_detectors,
     "left-out-detectors": left_out_detectors,
     "left-out-detectors-first-round": partial(left_out_detectors, "left_out_detector_first"),
     "shipped-models": shipped,

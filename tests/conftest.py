@@ -30,6 +30,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """The folder of official checkpoints of others; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("EARWITNESS_MODELS", ROOT.parent / "shared" / "models"))
+    if not folder.is_dir():
+        pytest.skip("the official checkpoints are not here (set EARWITNESS_MODELS)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def samples_folder() -> Path:
     """The recordings that ship with the project."""
     return ROOT / "samples"

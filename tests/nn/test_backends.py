@@ -13,6 +13,7 @@ from earwitness.nn.frontends.sinc import SincConfig
 from earwitness.nn.layers.graph_attention import GraphAttention, GraphPool, HeterogeneousAttention
 from earwitness.nn.layers.head_tokens import HeadTokenAttention, HeadTokenConformerBlock, sinusoids
 from earwitness.nn.layers.spectro_temporal import ResidualBlock
+from earwitness.nn.macs import count_macs
 from earwitness.nn.pooling import AasistConfig, AasistRawConfig, ConformerTcmConfig, LcnnConfig, OcResNet18Config
 from earwitness.nn.pooling.base import Pooling, PoolingConfigBase
 from earwitness.nn.types import Frames
@@ -34,6 +35,19 @@ def test_published_parameter_counts() -> None:
     assert conformer.position.numel() == 1_440_000
     assert count(conformer.blocks[0]) == 558_648
     assert count(conformer.projection) == 147_600
+
+
+def test_macs_are_those_of_each_layer() -> None:
+    layers = nn.Sequential(nn.Conv1d(3, 4, 5, padding=2), nn.ReLU(), nn.BatchNorm1d(4), nn.Conv1d(4, 4, 3, groups=2))
+    assert count_macs(layers, torch.zeros(2, 3, 10)) == 2 * (10 * 4 * 3 * 5 + 8 * 4 * 2 * 3)
+    assert count_macs(nn.Conv2d(1, 2, (2, 3)), torch.zeros(1, 1, 3, 5)) == 2 * 2 * 3 * 6
+    assert count_macs(nn.Linear(3, 2), torch.zeros(5, 3)) == 30
+
+
+def test_aasist_costs_several_times_what_nes2net_does() -> None:
+    frames = Frames(torch.zeros(1, 200, 1024))
+    aasist = count_macs(AasistConfig().build(1024).eval(), frames)
+    assert aasist > 5 * 83_737_600  # Nes2Net-X by the same counter
 
 
 @pytest.mark.parametrize("dim", [144, 1024])

@@ -33,7 +33,24 @@ SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that 
     "aasist_raw": {"widths": (4, 6), "dims": (6, 4)},
     "conformer_tcm": {"dim": 16, "heads": 4, "blocks": 2, "kernel": 7, "positions": 64},
     "oc_resnet18": {"stem": 4, "widths": (4, 6, 6, 8), "collapsed": 8, "dim": 8},
+    "rawnet_lite": {"width": 4, "steps": 8, "hidden": 4, "dim": 5, "length": 30},
     "lcnn": {"widths": (4, 4, 6, 4)},
+    "carried": {
+        "settings": {
+            "model_type": "wavlm",
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "conv_dim": (8,) * 7,
+            "conv_bias": False,
+            "feat_extract_norm": "layer",
+            "do_stable_layer_norm": True,
+            "num_conv_pos_embeddings": 8,
+            "num_conv_pos_embedding_groups": 2,
+        },
+        "aggregation": "sea",
+    },
     "pretrained": {"source": "a/folder"},
 }
 NEEDS_ENCODER = {"whisper", "pretrained"}  # front-ends that read weights: given a tiny folder of random ones

@@ -15,6 +15,7 @@ from earwitness.core.errors import RecipeError
 from earwitness.nn.back_end import BackEnd
 from earwitness.nn.encoders import Nes2NetConfig
 from earwitness.nn.encoders.nes2net import WeightedRes2
+from earwitness.nn.macs import count_macs
 from earwitness.nn.types import Frames
 
 VARIANTS = ("nes2net", "nes2net_x", "nes2net_x_selu")
@@ -183,20 +184,8 @@ def test_columns_along_the_batch_give_the_published_values_and_gradients(dilatio
 
 
 def macs(network: BackEnd, frames: int) -> int:
-    """Multiply-accumulates of convolution and linear layers for one item of `frames` frames."""
-    total = 0
-
-    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += output.numel() * math.prod(module.weight.shape[1:])  # type: ignore[union-attr, arg-type]
-
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(add) for layer in layers]
-    with torch.no_grad():
-        network(torch.zeros(1, 1024, frames))
-    for hook in hooks:
-        hook.remove()
-    return total
+    """Of one item of `frames` frames."""
+    return count_macs(network, torch.zeros(1, 1024, frames))
 
 
 @pytest.mark.shows("nes2net:6.5")

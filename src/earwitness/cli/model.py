@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Models: list, info, verify, export, card.", no_args_is_help=True)
+app = typer.Typer(help="Models: list, info, verify, import, export, card.", no_args_is_help=True)
 
 Named = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A shipped model's name, or a model folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as data.")]
@@ -87,6 +87,48 @@ def verify(model: Named) -> None:
     described = verify_model(folder)
     load_weights(folder)
     typer.echo(printable(f"{described.reference}: {len(described.files)} files match their sha256"))
+
+
+@app.command("import")
+def import_(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="An official checkpoint (.pth, .pt, .bin).")],
+    kind: Annotated[
+        str, typer.Option("--as", metavar="KIND", help="What it is, e.g. aasist, nes2net-asvspoof5, fairseq-wav2vec2.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the model folder goes.")],
+    labelled: Annotated[
+        Path | None, typer.Option(metavar="MANIFEST", help="Labelled recordings on which its polarity is checked.")
+    ] = None,
+    score: Annotated[
+        str, typer.Option(metavar="published|odds", help="The bona fide logit alone, or minus the spoof logit.")
+    ] = "published",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, as SPDX.")] = "not stated",
+) -> None:
+    """Make a model folder of an official checkpoint, which is read as plain weights and never unpickled.
+
+    Every tensor must have its place and shape, or the file is refused. `fairseq-wav2vec2` and `wavlm` give the folder
+    of an encoder, for `frontend: {kind: pretrained, source: DIR}`.
+
+    Example: `earwitness model import AASIST.pth --as aasist -o models/aasist --labelled dev.csv`
+    """
+    from typing import get_args
+
+    from earwitness.core.errors import UsageError, printable
+    from earwitness.corpora.manifest import Manifest
+    from earwitness.deepfake.importing.official import ScoreKind
+    from earwitness.evaluation.importing import import_detector
+    from earwitness.nn.pretrained.importing import ENCODERS, import_encoder
+
+    if kind in ENCODERS:
+        count = import_encoder(checkpoint, kind, output)
+        typer.echo(printable(f"{output}: an encoder of {count:,} parameters"), err=True)
+        return
+    if score not in get_args(ScoreKind):
+        raise UsageError(f"unknown score '{score}'", where="--score", fix="Use published or odds.")
+    rows = None if labelled is None else Manifest.read(labelled)
+    made = import_detector(checkpoint, kind, output, score=score, labelled=rows, licence=licence)  # type: ignore[arg-type]
+    probe = "not checked: give --labelled" if made.polarity_probe is None else str(made.polarity_probe)
+    typer.echo(printable(f"{output}: {made.reference}, {made.windows.name}; polarity {probe}"), err=True)
 
 
 @app.command()

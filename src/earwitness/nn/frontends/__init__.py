@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from earwitness.nn.frontends.base import Frontend
+from earwitness.nn.frontends.carried import CarriedConfig
 from earwitness.nn.frontends.encoder import EncoderFrontend, run_together
 from earwitness.nn.frontends.fbank import FbankConfig
 from earwitness.nn.frontends.fine_structure import FineStructureConfig
@@ -25,12 +26,14 @@ FrontendConfig = Annotated[
     | KeptConfig
     | SincConfig
     | PretrainedConfig
+    | CarriedConfig
     | WhisperConfig,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
     "DVECTOR_MEL",
+    "CarriedConfig",
     "EncoderFrontend",
     "FbankConfig",
     "FineStructureConfig",

@@ -23,7 +23,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, input_dim: int, width: int, *, first: bool, pre_activation: bool) -> None:
         super().__init__()
         self._pre_activation = pre_activation
-        self.norm1 = None if first else nn.BatchNorm2d(input_dim)
+        self.norm1 = None if first else nn.BatchNorm2d(input_dim).requires_grad_(pre_activation)
         self.conv1 = nn.Conv2d(input_dim, width, (2, 3), padding=(1, 1))
         self.norm2 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, (2, 3), padding=(0, 1))

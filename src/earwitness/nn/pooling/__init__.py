@@ -14,6 +14,7 @@ from earwitness.nn.pooling.conformer_tcm import ConformerTcmConfig
 from earwitness.nn.pooling.dynamics import DynamicsConfig
 from earwitness.nn.pooling.lcnn import LcnnConfig
 from earwitness.nn.pooling.oc_resnet18 import OcResNet18Config
+from earwitness.nn.pooling.rawnet_lite import RawNetLiteConfig
 from earwitness.nn.pooling.simple import LastConfig, MeanConfig, StatisticsConfig
 
 PoolingConfig = Annotated[
@@ -27,7 +28,8 @@ PoolingConfig = Annotated[
     | AasistRawConfig
     | ConformerTcmConfig
     | OcResNet18Config
-    | LcnnConfig,
+    | LcnnConfig
+    | RawNetLiteConfig,
     Field(discriminator="kind"),
 ]
 
@@ -44,5 +46,6 @@ __all__ = [
     "OcResNet18Config",
     "Pooling",
     "PoolingConfig",
+    "RawNetLiteConfig",
     "StatisticsConfig",
 ]

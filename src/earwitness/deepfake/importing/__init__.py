@@ -1,0 +1,1 @@
+"""Official checkpoints of detectors become model folders (`earwitness model import`)."""
