@@ -13,6 +13,7 @@ from earwitness.nn.pooling.base import Pooling
 from earwitness.nn.pooling.conformer_tcm import ConformerTcmConfig
 from earwitness.nn.pooling.dynamics import DynamicsConfig
 from earwitness.nn.pooling.lcnn import LcnnConfig
+from earwitness.nn.pooling.mfa import MfaConfig
 from earwitness.nn.pooling.oc_resnet18 import OcResNet18Config
 from earwitness.nn.pooling.simple import LastConfig, MeanConfig, StatisticsConfig
 
@@ -27,7 +28,8 @@ PoolingConfig = Annotated[
     | AasistRawConfig
     | ConformerTcmConfig
     | OcResNet18Config
-    | LcnnConfig,
+    | LcnnConfig
+    | MfaConfig,
     Field(discriminator="kind"),
 ]
 
@@ -41,6 +43,7 @@ __all__ = [
     "LastConfig",
     "LcnnConfig",
     "MeanConfig",
+    "MfaConfig",
     "OcResNet18Config",
     "Pooling",
     "PoolingConfig",
