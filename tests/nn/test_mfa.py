@@ -8,7 +8,7 @@ import torch
 from earwitness.core.errors import RecipeError, UsageError
 from earwitness.nn.layers.speed_up import speed_up
 from earwitness.nn.pooling import MfaConfig
-from earwitness.nn.pooling.mfa import Mfa, MfaPooling, VectorAttention
+from earwitness.nn.pooling.mfa import LayerAttention, Mfa, MfaPooling, VectorAttention
 from earwitness.nn.types import Frames
 
 
@@ -68,3 +68,21 @@ def test_layers_side_by_side_are_the_layers() -> None:
 def test_layers_must_divide_the_frame() -> None:
     with pytest.raises(RecipeError, match="not 3 layers side by side"):
         MfaConfig(layers=3).build(16)
+
+
+def test_every_layer_is_pooled_by_its_own_weights() -> None:
+    torch.manual_seed(0)
+    together, x = LayerAttention(3, 5, 8), torch.randn(2, 3, 7, 5)
+    mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
+    pooled = together(x, mask)
+    for layer in range(3):
+        alone = VectorAttention(5, 8)
+        state = {
+            "reduce.weight": together.reduce[layer].T,
+            "reduce.bias": together.reduce_bias[layer, 0],
+            "score.weight": together.score[layer].T,
+            "score.bias": together.score_bias[layer, 0],
+        }
+        alone.load_state_dict(state)
+        torch.testing.assert_close(alone(x[:, layer], mask), pooled[:, layer])
+    assert sum(p.numel() for p in together.parameters()) == 3 * (5 * 8 + 2 * 8 + 1)

@@ -47,16 +47,19 @@ class RetrievalRecipe(Recipe):
 
 
 def fit_classifier(
-    recipe: RetrievalRecipe, train: CachedRows, dev: CachedRows, folder: Path, *, resume: bool = False
+    recipe: RetrievalRecipe, train: CachedRows, dev: CachedRows | None, folder: Path, *, resume: bool = False
 ) -> nn.Module:
-    """Train on cached rows and choose the epoch on dev; checkpoints lie in `folder`. Raises what `fit` raises."""
+    """Train on cached rows; epochs are chosen on dev where the recipe says so. Checkpoints lie in `folder`.
+
+    Raises what `fit` raises.
+    """
     layers, _, width = train.queries.shorts.shape[1:]
     config = RadMfaConfig(layers=layers, width=width, neighbours=recipe.neighbours, hidden=recipe.hidden)
     seed_run(recipe.seed, "init")
     network = config.build()
     loss = CrossEntropyConfig(class_weights=inverse_to_frequency(train.queries.labels)).build(2, 2)
     batches = EpochsOf(train, recipe.loop.batch_size, recipe.seed)
-    fit(network, DetectionTask(loss), batches, InOrder(dev), recipe, folder, resume=resume)
+    fit(network, DetectionTask(loss), batches, InOrder(dev) if dev else None, recipe, folder, resume=resume)
     return network.eval()
 
 

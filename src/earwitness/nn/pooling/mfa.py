@@ -56,13 +56,38 @@ class VectorAttention(nn.Module):
 
     def forward(self, vectors: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [..., n] is True where a vector counts; at least one must."""
-        scores = self.score(torch.tanh(self.reduce(vectors)))
-        if mask is not None:
-            scores = scores.masked_fill(~mask[..., None], float("-inf"))
-        weights = torch.softmax(scores, dim=-2)
-        mean = (weights * vectors).sum(-2)
-        variance = (weights * (vectors - mean[..., None, :]).square()).sum(-2)
-        return torch.cat([mean, standard_deviation(variance, VARIANCE_FLOOR)], dim=-1)
+        return _pooled(vectors, self.score(torch.tanh(self.reduce(vectors))), mask)
+
+
+class LayerAttention(nn.Module):
+    """As many `VectorAttention` as layers, each with its own weights, in one step: [B, L, n, dim] -> [B, L, 2 dim]."""
+
+    def __init__(self, layers: int, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.dim = 2 * dim
+        each = [VectorAttention(dim, hidden) for _ in range(layers)]
+        self.reduce = nn.Parameter(torch.stack([one.reduce.weight.detach().T for one in each]))  # [L, dim, hidden]
+        self.reduce_bias = nn.Parameter(torch.stack([one.reduce.bias.detach() for one in each])[:, None])
+        self.score = nn.Parameter(torch.stack([one.score.weight.detach().T for one in each]))  # [L, hidden, 1]
+        self.score_bias = nn.Parameter(torch.stack([one.score.bias.detach() for one in each])[:, None])
+
+    def forward(self, vectors: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask` [B, n] is True where a vector counts, in all layers alike."""
+        by_layer = vectors.transpose(0, 1).flatten(1, 2)  # [L, B n, dim]
+        hidden = torch.tanh(torch.baddbmm(self.reduce_bias, by_layer, self.reduce))
+        scores = torch.baddbmm(self.score_bias, hidden, self.score)
+        scores = scores.unflatten(1, (vectors.shape[0], -1)).transpose(0, 1)
+        return _pooled(vectors, scores, None if mask is None else mask[:, None])
+
+
+def _pooled(vectors: Tensor, scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Vectors [..., n, dim] by their scores [..., n, 1]: mean and standard deviation [..., 2 dim]."""
+    if mask is not None:
+        scores = scores.masked_fill(~mask[..., None], float("-inf"))
+    weights = torch.softmax(scores, dim=-2)
+    mean = (weights * vectors).sum(-2)
+    variance = (weights * (vectors - mean[..., None, :]).square()).sum(-2)
+    return torch.cat([mean, standard_deviation(variance, VARIANCE_FLOOR)], dim=-1)
 
 
 class Mfa(nn.Module):
@@ -72,14 +97,13 @@ class Mfa(nn.Module):
     def __init__(self, layers: int, width: int, hidden: int = 128) -> None:
         super().__init__()
         self.layers, self.width, self.dim = layers, width, 4 * width
-        self.over_time = nn.ModuleList(VectorAttention(width, hidden) for _ in range(layers))
+        self.over_time = LayerAttention(layers, width, hidden)
         self.connected = nn.Linear(2 * width, 2 * width)
         self.over_layers = VectorAttention(2 * width, hidden)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [B, T], True where a frame counts."""
-        pooled = [pool(layer, mask) for pool, layer in zip(self.over_time, features.unbind(1), strict=True)]
-        vector: Tensor = self.over_layers(self.connected(torch.stack(pooled, dim=1)))
+        vector: Tensor = self.over_layers(self.connected(self.over_time(features, mask)))
         return vector
 
 
