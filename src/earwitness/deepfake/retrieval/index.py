@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Index:
 
     def place(self, origin: Origin) -> Path:
         """Where a segment's recording lies."""
-        return self.folder / origin.path
+        return Path(os.path.normpath(self.folder / origin.path))
 
     def clip(self, origin: Origin, most_s: float = 10.0) -> Recording:
         """What a segment sounds like, to be played. Raises `AudioError` where the file is gone or is another by now."""

@@ -21,7 +21,7 @@ class Neighbour:
     """A genuine recording by the segment of it that is most like a segment of the asking one.
 
     `similarity` is the mean over layers; `layers` (from 1) are those in which any segment of the recording is among the
-    nearest of any asking segment; `start_s` and `end_s` the asking segment.
+    nearest that were looked at; `start_s` and `end_s` the asking segment.
     """
 
     origin: Origin
@@ -34,7 +34,8 @@ class Neighbour:
 @dataclass(frozen=True)
 class Answer:
     """The nearest recordings, most similar first. `candidates` segments were compared with `segments` asking ones;
-    `same_speaker` has one share a layer, of the neighbours whose speaker is the asking one (None: not known)."""
+    `same_speaker`: layer by layer, the share of the k nearest segments that the asking speaker speaks in (None: not
+    known)."""
 
     neighbours: tuple[Neighbour, ...]
     segments: int
@@ -63,9 +64,13 @@ class Asking:
 
 
 def nearest_recordings(database: Database, asking: Asking, k: int) -> Answer:
-    """The k recordings nearest to any segment of the asking one. Raises what `Database.retrieve` raises."""
-    queries = asking.features.embeddings
-    found = database.retrieve(queries, [asking.identity] * len(queries), k)
+    """The k recordings nearest to any segment of the asking one, where there are as many: as many segments are looked
+    at in each layer as that takes. Raises what `Database.retrieve` raises."""
+    queries, width = asking.features.embeddings, k
+    found = first = database.retrieve(queries, [asking.identity] * len(queries), width)
+    while width < len(database) and len(_layers_of(database, found)) < k:
+        width *= 4
+        found = database.retrieve(queries, [asking.identity] * len(queries), width)
     layers = _layers_of(database, found)
     best: dict[str, tuple[float, int, int]] = {}
     for query in range(len(queries)):
@@ -91,7 +96,7 @@ def nearest_recordings(database: Database, asking: Asking, k: int) -> Answer:
         segments=len(queries),
         candidates=len(database) - len(excluded),
         excluded=excluded,
-        same_speaker=same_speaker(database, found, [asking.speaker] * len(queries)),
+        same_speaker=same_speaker(database, first, [asking.speaker] * len(queries)),
     )
 
 
