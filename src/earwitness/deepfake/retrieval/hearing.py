@@ -85,7 +85,7 @@ class Hearing:
             similarity=similarity,
         )
         hearing = cls(source, known)
-        _, layers, frames, width = hearing._heard(torch.zeros(1, known.samples))[1].shape
+        _, layers, frames, width = hearing.of(torch.zeros(1, known.samples))[1].shape
         sizes = {"layers": layers, "frames": frames, "width": width}
         return cls(source, known.model_copy(update=sizes))
 
@@ -111,7 +111,7 @@ class Hearing:
                 continue
             waveforms = torch.stack([torch.from_numpy(window.samples) for window in audible])
             segments = tuple(Segment(w.start_s, w.end_s, sha256_samples(w.samples)) for w in audible)
-            embeddings, shorts = self._heard(waveforms)
+            embeddings, shorts = self.of(waveforms)
             yield Features(segments, embeddings, shorts)
 
     def first(
@@ -125,12 +125,13 @@ class Hearing:
         raise AudioError("holds no sound", where=path)
 
     @torch.inference_mode()
-    def _heard(self, waveforms: torch.Tensor) -> tuple[Halves, Halves]:
-        """[B, N] -> embeddings [B, L, F] and short features [B, L, T, F]."""
+    def of(self, waveforms: torch.Tensor) -> tuple[Halves, Halves]:
+        """Waveforms [B, N] -> embeddings [B, L, F] and short features [B, L, T, F]."""
         long = self.source.features(waveforms)
         flat = Frames(long.flatten(0, 1))
-        shorts = speed_up(flat, self.recipe.tau).values.unflatten(0, long.shape[:2])
-        embeddings, shorts = long.mean(2).half(), shorts.half()
+        batch, layers, _, width = long.shape
+        shorts = speed_up(flat, self.recipe.tau).values.reshape(batch, layers, -1, width).half()
+        embeddings = long.mean(2).half()
         if not bool(shorts.isfinite().all()):
             raise ModelError("the encoder gives features that float16 cannot hold")
         return embeddings.cpu().numpy(), shorts.cpu().numpy()

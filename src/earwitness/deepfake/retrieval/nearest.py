@@ -133,4 +133,4 @@ def _similarities(database: Database, query: NDArray[np.float16], rows: NDArray[
             total += others @ own
         else:
             total -= np.square(others - own).sum(axis=1)
-    return total / len(query)
+    return total / np.float32(len(query))

@@ -59,7 +59,8 @@ class RadMfa(nn.Module):
 
     def forward(self, features: Tensor, counts: Tensor | None = None) -> Tensor:
         """`counts` [B]: how many of the K neighbours there are (None: all). Raises `DataError` for a query without."""
-        vectors = self.mfa(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        batch, heard = features.shape[:2]
+        vectors = self.mfa(features.flatten(0, 1)).reshape(batch, heard, -1)
         query, neighbours = vectors[:, 0], vectors[:, 1:]
         differences = neighbours - query[:, None]
         pooled = self.over_neighbours(differences, _filled(differences, counts))

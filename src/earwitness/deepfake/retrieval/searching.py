@@ -56,7 +56,8 @@ def prepared(vectors: NDArray[Any], similarity: Similarity) -> Floats:
     plain = np.ascontiguousarray(vectors, np.float32)
     if similarity == "euclidean":
         return plain
-    return plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), np.float32(1e-12))
+    lengths: Floats = np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), np.float32(1e-12))
+    return plain / lengths
 
 
 def recall(embeddings: NDArray[Any], similarity: Similarity, k: int = 10, queries: int = 200) -> list[float]:
@@ -85,6 +86,7 @@ def _index(vectors: Floats, similarity: Similarity, approximate: bool) -> Any:
 
     count, width = vectors.shape
     flat = faiss.IndexFlatIP(width) if similarity == "cosine" else faiss.IndexFlatL2(width)
+    index: Any = flat
     cells = min(round(4 * math.sqrt(count)), count // 8)
     if approximate and cells > 1:
         metric = faiss.METRIC_INNER_PRODUCT if similarity == "cosine" else faiss.METRIC_L2
@@ -93,7 +95,5 @@ def _index(vectors: Floats, similarity: Similarity, approximate: bool) -> Any:
         index.cp.min_points_per_centroid = 1
         index.nprobe = max(1, math.ceil(PROBED * cells))
         index.train(vectors)
-    else:
-        index = flat
     index.add(vectors)
     return index

@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import DataError, RecipeError, UsageError
 from earwitness.core.writing import write_atomically
-from earwitness.deepfake.retrieval.hearing import Features, Halves
+from earwitness.deepfake.retrieval.hearing import Features, Halves, Segment
 from earwitness.deepfake.retrieval.recipe import IndexRecipe
 
 INFO, EMBEDDINGS, SHORTS, SEGMENTS, PROBLEMS = (
@@ -165,7 +165,7 @@ class IndexWriter:
         """Add all segments of a recording, or none; gives their number. What `parts` raises is raised."""
         for name, size in _sizes(self.recipe).items():
             self._files[name].seek(self.count * size)
-        segments = []
+        segments: list[Segment] = []
         for part in parts:
             segments += part.segments
             self._files[EMBEDDINGS].write(np.ascontiguousarray(part.embeddings, FLOAT16).tobytes())

@@ -28,4 +28,5 @@ def speed_up(frames: Frames, tau: int) -> Frames:
 def _by_group(values: torch.Tensor, tau: int) -> torch.Tensor:
     """[B, T', F] -> [B, T, tau, F], zeros where the last group has no frames."""
     missing = -values.shape[1] % tau
-    return F.pad(values, (0, 0, 0, missing)).unflatten(1, (-1, tau))
+    batch, _, width = values.shape
+    return F.pad(values, (0, 0, 0, missing)).reshape(batch, -1, tau, width)

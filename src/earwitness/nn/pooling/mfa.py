@@ -73,10 +73,11 @@ class LayerAttention(nn.Module):
 
     def forward(self, vectors: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [B, n] is True where a vector counts, in all layers alike."""
+        batch, layers, count, _ = vectors.shape
         by_layer = vectors.transpose(0, 1).flatten(1, 2)  # [L, B n, dim]
         hidden = torch.tanh(torch.baddbmm(self.reduce_bias, by_layer, self.reduce))
         scores = torch.baddbmm(self.score_bias, hidden, self.score)
-        scores = scores.unflatten(1, (vectors.shape[0], -1)).transpose(0, 1)
+        scores = scores.reshape(layers, batch, count, 1).transpose(0, 1)
         return _pooled(vectors, scores, None if mask is None else mask[:, None])
 
 
@@ -120,5 +121,6 @@ class MfaPooling(Pooling):
         """[B, T, L F] -> [B, 4F]."""
         require_frames(frames)
         shorter = speed_up(frames, self.tau)
-        features = shorter.values.unflatten(-1, (self.mfa.layers, self.mfa.width)).transpose(1, 2)
+        batch, count, _ = shorter.values.shape
+        features = shorter.values.reshape(batch, count, self.mfa.layers, self.mfa.width).transpose(1, 2)
         return Embedding(self.mfa(features, shorter.mask))
