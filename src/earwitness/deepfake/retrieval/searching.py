@@ -20,6 +20,7 @@ Rows = NDArray[np.int64]
 
 PROBED = 0.1  # of the cells that an approximate search visits
 PER_CELL = 64  # segments that the cells' centres are learnt from, each
+PRODUCTS_FROM = 20  # queries that are compared by one matrix product: releases of faiss differ, and some never do
 NONE = -1  # where there are fewer neighbours than were asked for
 
 
@@ -84,6 +85,7 @@ def _index(vectors: Floats, similarity: Similarity, approximate: bool) -> Any:
     """A faiss index of [N, F]. An approximate one (inverted lists) has about 4 sqrt(N) cells."""
     import faiss
 
+    faiss.cvar.distance_compute_blas_threshold = PRODUCTS_FROM
     count, width = vectors.shape
     flat = faiss.IndexFlatIP(width) if similarity == "cosine" else faiss.IndexFlatL2(width)
     index: Any = flat
