@@ -3,7 +3,7 @@
 A database of made-up segments (clusters, as voices are), four layers of 384 values as of Whisper tiny.en; ours searches
 all layers for a batch of queries. Three ways of brute force give the same neighbours:
 
-    loop, similarity anew   a query at a time, `cosine_similarity` with the whole layer, then `topk`: the usual few lines
+    loop, similarity anew   a query at a time, `cosine_similarity` with the whole layer, `topk`: the usual lines
     loop, unit vectors      a query at a time, one product with vectors that were brought to unit length before, `topk`
     batch                   all queries in one matrix product, `topk`: the best that torch does
 
