@@ -18,7 +18,7 @@ from earwitness.deepfake.retrieval.recipe import Similarity
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-PROBED = 0.1  # of the cells that an approximate search visits
+PROBED = 0.02  # of the cells that an approximate search visits, and at least 8
 PER_CELL = 64  # segments that the cells' centres are learnt from, each
 PRODUCTS_FROM = 20  # queries that are compared by one matrix product: releases of faiss differ, and some never do
 NONE = -1  # where there are fewer neighbours than were asked for
@@ -95,7 +95,7 @@ def _index(vectors: Floats, similarity: Similarity, approximate: bool) -> Any:
         index = faiss.IndexIVFFlat(flat, width, cells, metric)
         index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = 1, 10, PER_CELL
         index.cp.min_points_per_centroid = 1
-        index.nprobe = max(1, math.ceil(PROBED * cells))
+        index.nprobe = min(cells, max(8, math.ceil(PROBED * cells)))
         index.train(vectors)
     index.add(vectors)
     return index
