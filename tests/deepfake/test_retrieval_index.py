@@ -98,6 +98,20 @@ def test_adding_in_steps_is_adding_at_once(corpus: Corpus, hearing: Hearing, tmp
     assert whole(tmp_path / "steps") == whole(tmp_path / "once")
 
 
+def test_another_recording_of_the_same_id_is_no_silent_loss(
+    corpus: Corpus, hearing: Hearing, folder: Path, tmp_path: Path
+) -> None:
+    build_index(corpus.read(pl.col("path") == "0.wav"), folder, hearing)
+    for name, source in (("moved", "0.wav"), ("other", "1.wav")):
+        (tmp_path / name).mkdir()
+        shutil.copy(corpus.manifest.parent / source, tmp_path / name / "0.wav")
+    same, other = (Manifest(pl.DataFrame({"path": ["0.wav"]}), tmp_path / name) for name in ("moved", "other"))
+    assert build_index(same, folder, hearing).already_there == 1
+    (problem,) = build_index(other, folder, hearing).problems
+    assert "another recording of the id '0.wav'" in problem.what
+    assert len(Database.open(folder)) == 1
+
+
 @pytest.mark.parametrize("torn", ["inside of a line", "between a recording's lines", "features without lines"])
 def test_a_killed_build_goes_on(corpus: Corpus, hearing: Hearing, folder: Path, torn: str) -> None:
     rows = corpus.read(pl.col("path") != "bad.wav")

@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from earwitness.claims.kept import Halves
 from earwitness.claims.material import Material, Places
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import BUDGET
@@ -129,7 +131,7 @@ class _Run:
         return list(self.material.rows.rows())
 
     @cached_property
-    def _shorts(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+    def _shorts(self) -> Halves:
         """Of all rows and layers [R, L, T, F]; hidden state 0 is no layer's output."""
         return self.material.kept().short[:, 1:]
 
@@ -167,7 +169,7 @@ class _Run:
             for layer, share in enumerate(shares or (), 1):
                 yield Figure(f"same speaker at rank 1, layer {layer}, {words}", share)
 
-    def _findable(self, asking: Sequence[Identity], places: Places) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _findable(self, asking: Sequence[Identity], places: Places) -> NDArray[np.bool_]:
         """Which queries' speakers have another recording in the database."""
         database = self._database
         held: dict[str, set[int]] = {}
@@ -205,11 +207,10 @@ class _Drawn:
             yield self.rows.batch(np.array(batches[place]))
 
 
-def _means(
-    shorts: np.ndarray[tuple[int, ...], np.dtype[np.float16]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+def _means(shorts: Halves) -> Halves:
     """Embeddings [n, L, F] of short features: tens divide the 200 frames, so the mean over all is the mean of means."""
-    return shorts.mean(axis=2, dtype=np.float32).astype(np.float16)
+    means: Halves = shorts.mean(axis=2, dtype=np.float32).astype(np.float16)
+    return means
 
 
 def _origin(row: Row, sha256: str) -> Origin:

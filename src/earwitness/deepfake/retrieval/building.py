@@ -60,12 +60,10 @@ def build_index(
     with IndexWriter(folder, IndexInfo(recipe=hearing.recipe, approximate=approximate)) as writer:
         here = manifest.rebased(folder)
         for row, moved in zip(manifest.rows(), here.rows(), strict=True):
-            if row.label != "spoof" and row.id in writer.ids:
-                there += 1
-            elif row.label != "spoof":
+            if row.label != "spoof":
                 try:
-                    segments += _add(writer, hearing, manifest.resolve(row), row, moved.path)
-                    added += 1
+                    new = _added(writer, hearing, manifest.resolve(row), row, moved.path)
+                    segments, added, there = segments + new, added + bool(new), there + (not new)
                 except (AudioError, DataError) as error:
                     problems.append(Problem(row.id, error.what))
             step()
@@ -83,8 +81,13 @@ def build_index(
     )
 
 
-def _add(writer: IndexWriter, hearing: Hearing, path: Path, row: Row, stored_path: str) -> int:
-    """The segments of one recording. Raises `AudioError` where it cannot be read, or holds no sound."""
+def _added(writer: IndexWriter, hearing: Hearing, path: Path, row: Row, stored_path: str) -> int:
+    """Add one recording; gives its segments, 0 where it is there already.
+
+    Raises `AudioError` where it cannot be read or holds no sound, `DataError` where another one has its id.
+    """
+    if writer.holds(row.id, stored_path, lambda: sha256_file(path)):
+        return 0
     parts = hearing.file(path, row.channel, row.start or 0.0, row.end)
     first = next(parts, None)
     if first is None:

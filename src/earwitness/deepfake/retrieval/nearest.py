@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from earwitness.core.errors import AudioError
 from earwitness.deepfake.retrieval.database import Database, Retrieved
 from earwitness.deepfake.retrieval.guard import Excluded, Identity
-from earwitness.deepfake.retrieval.hearing import Features
+from earwitness.deepfake.retrieval.hearing import Features, Halves, Segment
 from earwitness.deepfake.retrieval.searching import NONE, Floats, prepared
 from earwitness.deepfake.retrieval.store import Origin
 
@@ -46,27 +46,32 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asking:
-    """A recording, heard, and what is known of it."""
+    """A recording, heard: the embeddings [n, L, F] of its segments, and what is known of it."""
 
-    features: Features
+    segments: tuple[Segment, ...]
+    embeddings: Halves
     identity: Identity
     speaker: str | None = None
 
     @classmethod
     def heard(cls, parts: Iterable[Features], identity: Identity, speaker: str | None = None) -> Asking:
         """With the hashes of what was heard in its identity. Raises `AudioError` where nothing was."""
-        every = list(parts)
-        if not every:
+        segments: list[Segment] = []
+        embeddings: list[Halves] = []
+        for part in parts:  # short features are not kept: a recording may last for hours
+            segments += part.segments
+            embeddings.append(part.embeddings)
+        if not segments:
             raise AudioError("holds no sound")
-        features = Features.joined(every)
-        known = Identity(identity.id, identity.source, identity.sha256, features.sounds)
-        return cls(features, known, speaker)
+        sounds = frozenset(segment.sound for segment in segments)
+        known = Identity(identity.id, identity.source, identity.sha256, sounds)
+        return cls(tuple(segments), np.concatenate(embeddings), known, speaker)
 
 
 def nearest_recordings(database: Database, asking: Asking, k: int) -> Answer:
     """The k recordings nearest to any segment of the asking one, where there are as many: as many segments are looked
     at in each layer as that takes. Raises what `Database.retrieve` raises."""
-    queries, width = asking.features.embeddings, k
+    queries, width = asking.embeddings, k
     found = first = database.retrieve(queries, [asking.identity] * len(queries), width)
     while width < len(database) and len(_layers_of(database, found)) < k:
         width *= 4
@@ -88,8 +93,8 @@ def nearest_recordings(database: Database, asking: Asking, k: int) -> Answer:
                 database.origins[row],
                 similarity,
                 layers[name],
-                asking.features.segments[query].start_s,
-                asking.features.segments[query].end_s,
+                asking.segments[query].start_s,
+                asking.segments[query].end_s,
             )
             for name, (similarity, row, query) in ranked
         ),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -146,7 +146,7 @@ class IndexWriter:
         _lock(self._lines, self.folder)
         origins, kept = _whole_recordings(self.folder)
         self.count = self._whole(origins)
-        self.ids = {origin.id for origin in origins[: self.count]}
+        self._known = {origin.id: (origin.path, origin.sha256) for origin in origins[: self.count]}
         self._lines.truncate(kept if self.count == len(origins) else _bytes_of(self.folder, self.count))
         self._lines.seek(0, os.SEEK_END)
         self._files = {name: _opened(self.folder / name) for name in (EMBEDDINGS, SHORTS)}
@@ -160,6 +160,19 @@ class IndexWriter:
         while held < len(origins) and held and origins[held - 1].segment != origins[held - 1].segments - 1:
             held -= 1
         return held
+
+    def holds(self, id_: str, path: str, sha256: Callable[[], str]) -> bool:
+        """Whether a recording is there; its file is hashed only where the one of that id lay elsewhere.
+
+        Raises `DataError` where the index has another recording of that id.
+        """
+        if id_ not in self._known:
+            return False
+        known_path, known_sha256 = self._known[id_]
+        if known_path != path and known_sha256 != sha256():
+            what = f"the index has another recording of the id '{id_}': {known_path}"
+            raise DataError(what, where=path, fix="Give the rows ids of their own, in a manifest.")
+        return True
 
     def add(self, recording: Recording, parts: Iterable[Features]) -> int:
         """Add all segments of a recording, or none; gives their number. What `parts` raises is raised."""
@@ -180,7 +193,7 @@ class IndexWriter:
         self._lines.write("".join(_line(origin) for origin in lines).encode("utf-8", "replace"))
         self._lines.flush()
         self.count += len(lines)
-        self.ids.add(recording.id)
+        self._known[recording.id] = recording.path, recording.sha256
         return len(lines)
 
     def __enter__(self) -> IndexWriter:
