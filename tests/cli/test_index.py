@@ -75,7 +75,9 @@ def test_search_in_words_and_as_data(index: Path, speech: Path, capfd) -> None:
     assert len(found["neighbours"]) == 4
     assert found["neighbours"][0]["origin"]["id"].endswith(".wav")
     assert earwitness("search", index, speech / "all.csv", "-k", 1) == 0
-    assert capfd.readouterr().out.count("neighbours of the same speaker, by layer: ") == 5
+    printed = capfd.readouterr().out
+    assert printed.count("neighbours of the same speaker, by layer: ") == 5
+    assert "neighbours of the same speaker, mean over 5 recordings, by layer: " in printed
 
 
 def test_search_of_what_cannot_be_heard(index: Path, tmp_path: Path, speech: Path, capfd) -> None:

@@ -17,7 +17,7 @@ from earwitness.deepfake.retrieval.detecting import RetrievalNetwork
 from earwitness.deepfake.retrieval.hearing import Hearing
 from earwitness.deepfake.retrieval.layers import LayersConfig
 from earwitness.deepfake.retrieval.training import RetrievalRecipe, train_retrieval
-from earwitness.evaluation.assessing.runs import read_any_recipe
+from earwitness.evaluation.assessing.runs import read_any_recipe, run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,13 @@ def test_a_model_asks_for_its_own_index(model: Path, tmp_path: Path, home: Path,
     build_index(Manifest.read(corpus), tmp_path / "index", other)
     with pytest.raises(ModelError, match=other.recipe.sha256[:16]):
         Detector.load(moved)
+
+
+def test_a_whole_run_is_tested_and_gets_its_card(home: Path, corpus: Path) -> None:
+    recipe = recipe_of(home, corpus, split={"dev_families": ["f1"], "test_families": ["f2"], "test_share": 0.3})
+    model = run_recipe(recipe, home / "whole")
+    card = (model / "CARD.md").read_text(encoding="utf-8")
+    assert "tiny-rad" in card
+    assert "of the test side are in the index; results are optimistic" in str(
+        Detector.load(model).info.training["notes"]
+    )

@@ -91,6 +91,7 @@ def search(
     """
     import json
 
+    from earwitness.cli.progress import progress_bar
     from earwitness.core.errors import AudioError, printable
     from earwitness.deepfake.retrieval.index import Index
     from earwitness.evaluation.scoring.inputs import read_input
@@ -99,18 +100,21 @@ def search(
     opened = Index.open(index)
     answers: list[tuple[str, Answer]] = []
     failures: list[str] = []
-    for manifest in manifests:
-        for row in manifest.rows():
+    with progress_bar("searching", sum(map(len, manifests))) as step:
+        for rows, row in ((rows, row) for rows in manifests for row in rows.rows()):
             try:
-                answers.append((row.id, opened.nearest(manifest.resolve(row), k, row)))
+                answers.append((row.id, opened.nearest(rows.resolve(row), k, row)))
             except AudioError as error:
                 failures.append(str(error))
+            step()
     if as_json:
         typer.echo(json.dumps([_plain(name, answer) for name, answer in answers], indent=2, ensure_ascii=True))
     else:
         for name, answer in answers:
             for line in _lines(name, answer, k):
                 typer.echo(printable(line))
+        if (together := _same_speaker([answer for _, answer in answers])) is not None:
+            typer.echo(together)
     for failure in failures:
         typer.echo(f"earwitness: {failure}", err=True)
     if failures:
@@ -194,6 +198,15 @@ def _lines(name: str, answer: Answer, k: int) -> Iterator[str]:
         shares = ", ".join(f"{share:.0%}" for share in answer.same_speaker)
         yield f"  neighbours of the same speaker, by layer: {shares}"
     yield ""
+
+
+def _same_speaker(answers: list[Answer]) -> str | None:
+    """The mean share of neighbours with the asking speaker, by layer; None where fewer than two recordings tell."""
+    known = [answer.same_speaker for answer in answers if answer.same_speaker is not None]
+    if len(known) < 2:
+        return None
+    shares = ", ".join(f"{sum(layer) / len(known):.0%}" for layer in zip(*known, strict=True))
+    return f"neighbours of the same speaker, mean over {len(known)} recordings, by layer: {shares}"
 
 
 def _plain(name: str, answer: Answer) -> dict[str, Any]:
