@@ -111,11 +111,11 @@ def test_a_model_asks_for_its_own_index(model: Path, tmp_path: Path, home: Path,
         Detector.load(moved)
 
 
+@pytest.mark.soak
 def test_a_whole_run_is_tested_and_gets_its_card(home: Path, corpus: Path) -> None:
     recipe = recipe_of(home, corpus, split={"dev_families": ["f1"], "test_families": ["f2"], "test_share": 0.3})
     model = run_recipe(recipe, home / "whole")
     card = (model / "CARD.md").read_text(encoding="utf-8")
     assert "tiny-rad" in card
-    assert "of the test side are in the index; results are optimistic" in str(
-        Detector.load(model).info.training["notes"]
-    )
+    notes = str(Detector.load(model).info.training["notes"])
+    assert "of the test side are in the index; results are optimistic" in notes

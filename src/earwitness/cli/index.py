@@ -101,12 +101,13 @@ def search(
     answers: list[tuple[str, Answer]] = []
     failures: list[str] = []
     with progress_bar("searching", sum(map(len, manifests))) as step:
-        for rows, row in ((rows, row) for rows in manifests for row in rows.rows()):
-            try:
-                answers.append((row.id, opened.nearest(rows.resolve(row), k, row)))
-            except AudioError as error:
-                failures.append(str(error))
-            step()
+        for manifest in manifests:
+            for row in manifest.rows():
+                try:
+                    answers.append((row.id, opened.nearest(manifest.resolve(row), k, row)))
+                except AudioError as error:
+                    failures.append(str(error))
+                step()
     if as_json:
         typer.echo(json.dumps([_plain(name, answer) for name, answer in answers], indent=2, ensure_ascii=True))
     else:
