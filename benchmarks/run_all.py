@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "interval_coverage": (),
     "metrics_speed": (),
     "rawboost_speed": ("--json",),
+    "retrieval_speed": (),
     "score_speed": (),
     "speaker_speed": (),
 }

@@ -32,6 +32,11 @@ SPEEDS = (  # benchmark, what is timed, parts with a target
     ("metrics_speed", "a resample of EER, minDCF and Cllr", {"speaker x system": ">= 10", "utterance": ">= 10"}),
     ("speaker_speed", "a million cosine trials with AS-norm", {"loop over trials": ">= 50"}),
     ("rawboost_speed", "RawBoost", {"LnL": ">= 3"}),
+    (
+        "retrieval_speed",
+        "10 neighbours in each of 4 layers, of 1e5 segments",
+        {"loop, similarity anew": ">= 5", "loop, unit vectors": ">= 5"},
+    ),
 )
 
 

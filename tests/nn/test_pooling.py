@@ -14,6 +14,7 @@ from earwitness.nn.pooling import (
     DynamicsConfig,
     LastConfig,
     MeanConfig,
+    MfaConfig,
     StatisticsConfig,
 )
 from earwitness.nn.pooling.base import PoolingConfigBase
@@ -28,6 +29,8 @@ ALL: list[PoolingConfigBase] = [
     AttentiveStatisticsConfig(bottleneck=8),
     AttentiveStatisticsConfig(bottleneck=8, form="sb"),
     AttentiveStatisticsConfig(bottleneck=8, global_context=False),
+    MfaConfig(layers=2, hidden=8),
+    MfaConfig(layers=3, hidden=8, tau=2),
 ]
 
 

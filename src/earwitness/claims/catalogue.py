@@ -11,6 +11,7 @@ from earwitness.core.errors import UsageError
 CLAIMS = {
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
+    "rad": "earwitness.claims.rad",
 }
 """Name and module, whose `CLAIM` is it; imported when it is asked for."""
 

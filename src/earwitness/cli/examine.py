@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from earwitness.examine.finding import Report
+    from earwitness.deepfake.retrieval.index import Index
+    from earwitness.examine.finding import GenuineNeighbour, Report
 
 RECORDINGS = typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too.")
 REFERENCE = typer.Option(help="Recordings of the claimed speaker: all values up to the next option.")
 HTML = typer.Option(help="Write one self-contained page.")
 JSON = typer.Option("--json", help="Write the reports as data ('-' for standard output).")
+INDEX = typer.Option(help="Show the recordings of this index of genuine speech that sound most alike.")
 MODEL = typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")
 
 
@@ -23,6 +25,7 @@ def examine(
     html: Annotated[Path | None, HTML] = None,
     json_output: Annotated[Path | None, JSON] = None,
     model: Annotated[list[str] | None, MODEL] = None,
+    index: Annotated[Path | None, INDEX] = None,
 ) -> None:
     """Say what a recording can testify to: genuine or synthetic, and with `--reference`, the same voice or not.
 
@@ -36,6 +39,8 @@ def examine(
 
     paths, known = expand(recordings), expand(reference or [])
     examiner = Examiner.load(_chosen(model or []))
+    if index is not None:
+        examiner.genuine_speech = _opened(index)
     enrolment = examiner.enrol(known)
     outcomes = []
     with progress_bar("examining", len(paths)) as step:
@@ -45,7 +50,7 @@ def examine(
     reports = [report for outcome in outcomes for report in outcome.reports]
     _show(reports, json_output, several=len(paths) > 1)
     if html and reports:
-        _write_html(reports, html)
+        _write_html(reports, html, examiner.genuine_speech)
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
         typer.echo(f"earwitness: {failure}", err=True)
@@ -74,7 +79,14 @@ def _show(reports: list[Report], json_output: Path | None, several: bool) -> Non
         write_atomically(json_output, data)
 
 
-def _write_html(reports: list[Report], page: Path) -> None:
+def _opened(folder: Path) -> Index:
+    """Raises `DataError` and `ModelError` where it cannot be asked."""
+    from earwitness.deepfake.retrieval.index import Index
+
+    return Index.open(folder)
+
+
+def _write_html(reports: list[Report], page: Path, index: Index | None) -> None:
     from earwitness.audio.reading import RATE, stream
     from earwitness.core.writing import write_atomically
     from earwitness.examine.report_html import render_html
@@ -84,7 +96,22 @@ def _write_html(reports: list[Report], page: Path) -> None:
         audio_from_blocks(stream(report.path, RATE, report.channel), RATE, round(report.duration_s * RATE))
         for report in reports
     ]
-    write_atomically(page, render_html(reports, sounds))
+    write_atomically(page, render_html(reports, sounds, _clips(reports, index) if index else {}))
+
+
+def _clips(reports: list[Report], index: Index) -> dict[GenuineNeighbour, bytes]:
+    """Listening copies of the genuine neighbours, without those whose recordings are gone or are others by now."""
+    from earwitness.core.errors import AudioError
+    from earwitness.examine.genuine_speech import clip_of
+    from earwitness.examine.report_media import listening_copy
+
+    clips: dict[GenuineNeighbour, bytes] = {}
+    for neighbour in (n for report in reports for finding in report.findings for n in finding.neighbours):
+        try:
+            clips[neighbour] = listening_copy(clip_of(index, neighbour))
+        except AudioError as error:
+            typer.echo(f"earwitness: a genuine recording cannot be played in the page: {error}", err=True)
+    return clips
 
 
 def _chosen(pairs: list[str]) -> dict[str, str]:

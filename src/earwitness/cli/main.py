@@ -45,6 +45,7 @@ def build_app() -> typer.Typer:
     from earwitness.cli.doctor import doctor
     from earwitness.cli.evaluate import evaluate
     from earwitness.cli.examine import examine
+    from earwitness.cli.index import app as index
     from earwitness.cli.model import app as model
     from earwitness.cli.reproduce import reproduce
     from earwitness.cli.score import score
@@ -66,6 +67,7 @@ def build_app() -> typer.Typer:
     app.command("calibrate")(calibrate)
     app.command("reproduce")(reproduce)
     app.add_typer(corpus, name="corpus")
+    app.add_typer(index, name="index")
     app.add_typer(model, name="model")
     app.add_typer(claim, name="claim")
     app.command("doctor")(doctor)

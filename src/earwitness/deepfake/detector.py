@@ -19,6 +19,7 @@ from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, s
 from earwitness.core.errors import AudioError, ModelError
 from earwitness.corpora.quality import level_of
 from earwitness.deepfake.quality import QualityEstimator
+from earwitness.deepfake.retrieval.detecting import RETRIEVAL, retrieval_network
 from earwitness.deepfake.scores import bona_fide_score
 from earwitness.nn.network import Network
 from earwitness.training.model_folder import ModelInfo, load_network, read_model_info
@@ -62,6 +63,8 @@ class Detector:
         info = read_model_info(folder)
         if info.task != "deepfake":
             raise ModelError(f"this model answers '{info.task}', not 'deepfake'", where=folder)
+        if RETRIEVAL in info.extra:
+            return cls(retrieval_network(folder, info), info, quality)
         return cls(load_network(folder, info), info, quality)
 
     def score(self, samples: ArrayLike, rate: int) -> DetectionScore:

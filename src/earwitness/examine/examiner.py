@@ -14,8 +14,10 @@ from earwitness.audio.recording import Source
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.records import command_line, versions
 from earwitness.corpora.readers import AUDIO_SUFFIXES
+from earwitness.deepfake.retrieval.index import Index
 from earwitness.examine.channels import channels_to_examine
 from earwitness.examine.finding import Fact, Report
+from earwitness.examine.genuine_speech import beside_genuine_speech
 from earwitness.examine.genuineness import judge_genuineness
 from earwitness.examine.models import Answering, load_models
 from earwitness.examine.same_voice import Enrolment, enrol_references, judge_voice
@@ -30,7 +32,12 @@ class Outcome:
 
 
 class Examiner:
-    """Models that are loaded once and examine any number of recordings."""
+    """Models that are loaded once and examine any number of recordings.
+
+    With `genuine_speech` the first finding shows the recordings of that index that sound most alike.
+    """
+
+    genuine_speech: Index | None = None
 
     def __init__(self, models: Answering) -> None:
         self.models = models
@@ -60,6 +67,8 @@ class Examiner:
         models = self.models
         facts = file_facts(path, channel)
         findings = [judge_genuineness(path, channel, facts, models.detector, models.detector_credit)]
+        if self.genuine_speech is not None:
+            findings[0] = beside_genuine_speech(findings[0], self.genuine_speech, path, channel)
         if enrolment is not None:
             findings.append(judge_voice(path, channel, facts, enrolment, models.embedder, models.embedder_credit))
         source = _source(path, channel)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from earwitness.audio.recording import Segment
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 Verdict = Literal["answer", "inconclusive", "no answer"]
 Tone = Literal["neutral", "good", "bad", "caution"]
@@ -29,6 +29,27 @@ class Track:
     high_means: str
     low_means: str
     neutral: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class GenuineNeighbour:
+    """A genuine recording, by the stretch of it (seconds in its file) that sounds most like a stretch of the examined
+    one: something to listen to, not a verdict.
+
+    `similarity` is that of an index, the mean over its layers; `layers` (from 1) are those in which it is among the
+    nearest; `like_start_s` and `like_end_s` the stretch of the examined recording.
+    """
+
+    id: str
+    path: str
+    sha256: str
+    speaker: str | None
+    start_s: float
+    end_s: float
+    similarity: float
+    layers: tuple[int, ...]
+    like_start_s: float
+    like_end_s: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,7 @@ class Finding:
     evidence: tuple[str, ...] = ()
     tracks: tuple[Track, ...] = ()
     stretches: tuple[Segment, ...] = ()  # stretches that stand out, e.g. suspicious ones
+    neighbours: tuple[GenuineNeighbour, ...] = ()  # of an index of genuine speech, most alike first
     facts: tuple[Fact, ...] = ()
     limits: tuple[str, ...] = ()  # what the answer must not be used for; what was out of the tested range
     seconds_used: float | None = None

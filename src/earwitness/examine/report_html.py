@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from earwitness.audio.recording import Segment
 from earwitness.core.errors import UsageError
 from earwitness.examine import wording
 from earwitness.examine.card_markdown import render_card
-from earwitness.examine.finding import Finding, ModelCredit, Report
+from earwitness.examine.finding import Finding, GenuineNeighbour, ModelCredit, Report
 from earwitness.examine.report_gauge import gauge
 from earwitness.examine.report_media import PLAYER_BITS_PER_S, AudioForReport
 from earwitness.examine.report_timeline import LEFT, RIGHT, timeline
@@ -26,6 +28,33 @@ from earwitness.examine.svg import safe
 from earwitness.metrics.calibration import VERBAL_SCALE, VERBAL_STEPS
 
 MOST_PLAYER_BYTES = 24_000_000  # of listening copies in one page
+MOST_CLIP_BYTES = 4_000_000  # of genuine recordings to listen to beside them
+
+Clips = Mapping[GenuineNeighbour, bytes]
+
+
+@dataclass(frozen=True)
+class _NeighbourView:
+    """A genuine recording to listen to; `player` is empty where the page holds no copy of it."""
+
+    neighbour: GenuineNeighbour
+    player: Markup | str
+
+    @property
+    def stretch(self) -> str:
+        return wording.stretch(Segment(self.neighbour.start_s, self.neighbour.end_s))
+
+    @property
+    def like(self) -> str:
+        return wording.stretch(Segment(self.neighbour.like_start_s, self.neighbour.like_end_s))
+
+    @property
+    def layers(self) -> str:
+        return ", ".join(map(str, self.neighbour.layers))
+
+    @property
+    def similarity(self) -> str:
+        return f"{self.neighbour.similarity:.4f}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +64,7 @@ class _FindingView:
     finding: Finding
     id: str
     model_id: str
+    neighbours: tuple[_NeighbourView, ...] = ()
 
     @property
     def strength(self) -> str:
@@ -126,22 +156,27 @@ class _ModelView:
     card: Markup
 
 
-def render_html(reports: Sequence[Report], audio: Sequence[AudioForReport | None]) -> str:
-    """One page for one or several reports; `audio` has one entry a report (None: no pictures and no player for it).
+def render_html(
+    reports: Sequence[Report], audio: Sequence[AudioForReport | None], clips: Clips = MappingProxyType({})
+) -> str:
+    """One page for one or several reports; `audio` has one entry a report (None: no pictures and no player for it),
+    `clips` the MP3 of genuine neighbours.
 
-    Listening copies of more than `MOST_PLAYER_BYTES` in all are left out from the end, and the page says where.
+    Listening copies of more than `MOST_PLAYER_BYTES` in all are left out from the end, and the page says where; so are
+    clips of more than `MOST_CLIP_BYTES`.
     Raises `UsageError` when the two differ in number.
     """
     if len(reports) != len(audio) or not reports:
         raise UsageError(
             f"{len(reports)} report(s) with audio for {len(audio)}", fix="Give one entry of audio a report, or None."
         )
-    models = _models(reports)
+    models, clips = _models(reports), _within(clips, MOST_CLIP_BYTES)
     sections, room = [], MOST_PLAYER_BYTES
     for number, (report, sound) in enumerate(zip(reports, audio, strict=True), 1):
         with_player = sound is not None and 0 < len(sound.player) <= room
         room -= len(sound.player) if sound is not None and with_player else 0
-        sections.append(_section(f"recording-{number}", report, sound, with_player, models))
+        name = f"recording-{number}"
+        sections.append(_section(name, report, sound, with_player, _views(name, report, models, clips)))
     style, script = _resource("report.css"), _resource("report.js")
     heading = sections[0].title if len(sections) == 1 else f"{len(sections)} recordings"
     return (
@@ -186,21 +221,43 @@ def _key(credit: ModelCredit) -> tuple[str, str, str]:
     return credit.name, credit.version, credit.sha256
 
 
-def _section(name: str, report: Report, audio: AudioForReport | None, with_player: bool, models: _Models) -> _Section:
-    views = tuple(
-        _FindingView(finding, f"{name}-{i}", models[_key(finding.model)].id if finding.model else "")
+def _views(name: str, report: Report, models: _Models, clips: Clips) -> tuple[_FindingView, ...]:
+    return tuple(
+        _FindingView(
+            finding,
+            f"{name}-{i}",
+            models[_key(finding.model)].id if finding.model else "",
+            tuple(_NeighbourView(found, _sound(clips.get(found, b""))) for found in finding.neighbours),
+        )
         for i, finding in enumerate(report.findings, 1)
     )
+
+
+def _within(clips: Clips, most: int) -> Clips:
+    """The first clips that fit into so many bytes."""
+    kept = {}
+    for neighbour, clip in clips.items():
+        if len(clip) <= most:
+            kept[neighbour] = clip
+            most -= len(clip)
+    return kept
+
+
+def _sound(mp3: bytes) -> Markup | str:
+    """The address of a sound that is in the page; empty where there is none."""
+    return Markup("data:audio/mpeg;base64,") + base64.b64encode(mp3).decode("ascii") if mp3 else ""
+
+
+def _section(
+    name: str, report: Report, audio: AudioForReport | None, with_player: bool, views: tuple[_FindingView, ...]
+) -> _Section:
     has_tracks = any(finding.tracks for finding in report.findings)
-    player: Markup | str = ""
-    if audio is not None and with_player:
-        player = Markup("data:audio/mpeg;base64,") + base64.b64encode(audio.player).decode("ascii")
     return _Section(
         id=name,
         report=report,
         findings=views,
         timeline=timeline(report, audio) if audio is not None or has_tracks else "",
-        player=player,
+        player=_sound(audio.player) if audio is not None and with_player else "",
         player_s=audio.player_s if audio is not None and with_player else 0.0,
         player_note=_player_note(report, audio, with_player),
     )

@@ -72,6 +72,14 @@ def audio_from_blocks(
     )
 
 
+def listening_copy(recording: Recording) -> bytes:
+    """A short recording as MP3."""
+    player = _Player(recording.rate, len(recording.samples))
+    for block in _cut([recording.samples], len(recording.samples)):
+        player.add(block)
+    return player.finish()
+
+
 def _cut(blocks: Iterable[Samples], length: int) -> Iterator[Samples]:
     """Blocks of at most `_BLOCK` finite samples, `length` in all at most."""
     left = length

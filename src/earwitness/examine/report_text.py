@@ -102,6 +102,8 @@ def _rows(finding: Finding, duration_s: float) -> Iterator[tuple[str, ConsoleRen
         yield "Over time", Timeline(track, finding.stretches, duration_s)
     if finding.stretches:
         yield "Stand out", _plain(_stretches(finding.stretches))
+    if finding.neighbours:
+        yield "Genuine", _bullets([wording.neighbour(found) for found in finding.neighbours])
     measured = [
         f"{fact.name}: {fact.value} {fact.unit}".rstrip() + (f" ({fact.note})" if fact.note else "")
         for fact in finding.facts

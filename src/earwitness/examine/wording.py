@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 from earwitness.audio.recording import Segment
 from earwitness.core.errors import printable
-from earwitness.examine.finding import Finding, Report
+from earwitness.examine.finding import Finding, GenuineNeighbour, Report
 
 _PLAIN_SPACE = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 _AS_LIKELY = math.log(1.1)  # a ratio this near to 1 is called "about as likely"
@@ -129,6 +129,14 @@ def llr_line(finding: Finding) -> str:
 def has_llr(finding: Finding) -> bool:
     """Whether the finding has a likelihood ratio that can be shown."""
     return finding.llr is not None and math.isfinite(finding.llr)
+
+
+def neighbour(found: GenuineNeighbour) -> str:
+    """A genuine recording that sounds alike: which stretch of it is like which stretch of this one, and how much."""
+    speaker = f", speaker {found.speaker}" if found.speaker else ""
+    own = stretch(Segment(found.like_start_s, found.like_end_s))
+    there, layers = stretch(Segment(found.start_s, found.end_s)), ", ".join(map(str, found.layers))
+    return f"{found.id} {there}{speaker}: similarity {found.similarity:.4f} to {own}, nearest in layer(s) {layers}"
 
 
 def heard(finding: Finding) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field
 from earwitness.core.errors import ModelError
 from earwitness.deepfake.committee import ROWS
 from earwitness.deepfake.recipe import DetectionRecipe
+from earwitness.deepfake.retrieval.training import RetrievalRecipe, train_retrieval
 from earwitness.deepfake.training import train_detector
 from earwitness.evaluation.assessing.committee import assess_committee
 from earwitness.evaluation.assessing.detector import assess_detector
@@ -23,22 +24,23 @@ from earwitness.speaker.training import train_embedder
 from earwitness.training.model_folder import ModelInfo, verify_model
 from earwitness.training.recipe import read_recipe
 
-AnyRecipe = Annotated[DetectionRecipe | SpeakerRecipe, Field(discriminator="task")]
+Trained = DetectionRecipe | RetrievalRecipe | SpeakerRecipe
+AnyRecipe = Annotated[Trained, Field(discriminator="task")]
 
 
-def read_any_recipe(path: str | Path, overrides: Sequence[str] = ()) -> DetectionRecipe | SpeakerRecipe:
+def read_any_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Trained:
     """A recipe of any task. Raises `RecipeError` naming the field and the nearest allowed value."""
-    recipe: DetectionRecipe | SpeakerRecipe = read_recipe(path, AnyRecipe, overrides)
+    recipe: Trained = read_recipe(path, AnyRecipe, overrides)
     return recipe
 
 
-def run_recipe(
-    recipe: DetectionRecipe | SpeakerRecipe, folder: Path, *, resume: bool = False, allow_leak: bool = False
-) -> Path:
+def run_recipe(recipe: Trained, folder: Path, *, resume: bool = False, allow_leak: bool = False) -> Path:
     """Train, calibrate, test, write the card. Returns the model's folder. Raises as the steps do."""
     if isinstance(recipe, DetectionRecipe):
         quality = quality_for(recipe.network.centroids)
         model = train_detector(recipe, folder, resume=resume, allow_leak=allow_leak, quality=quality)
+    elif isinstance(recipe, RetrievalRecipe):
+        model = train_retrieval(recipe, folder, resume=resume, allow_leak=allow_leak)
     else:
         model = train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
     assess_run(folder)

@@ -84,6 +84,11 @@ class EncoderFrontend(Frontend):
         """Front-ends with the same key have the same hidden states for a waveform; None where it is trained."""
         return f"{self._shared.encoder.source} ({self.normalisation})" if self.frozen else None
 
+    @property
+    def speech_encoder(self) -> SpeechEncoder:
+        """The encoder that is heard: the shared one, or this head's own."""
+        return self._shared.encoder if self.frozen else self.encoder
+
     def hidden_states(self, waveforms: Tensor) -> HiddenStates:
         """All hidden states of [B, N], each [B, T, D]: what several heads can share."""
         if self.normalisation == "utterance":

@@ -13,6 +13,7 @@ from earwitness.nn.pooling.base import Pooling
 from earwitness.nn.pooling.conformer_tcm import ConformerTcmConfig
 from earwitness.nn.pooling.dynamics import DynamicsConfig
 from earwitness.nn.pooling.lcnn import LcnnConfig
+from earwitness.nn.pooling.mfa import MfaConfig
 from earwitness.nn.pooling.oc_resnet18 import OcResNet18Config
 from earwitness.nn.pooling.rawnet_lite import RawNetLiteConfig
 from earwitness.nn.pooling.simple import LastConfig, MeanConfig, StatisticsConfig
@@ -29,7 +30,8 @@ PoolingConfig = Annotated[
     | ConformerTcmConfig
     | OcResNet18Config
     | LcnnConfig
-    | RawNetLiteConfig,
+    | RawNetLiteConfig
+    | MfaConfig,
     Field(discriminator="kind"),
 ]
 
@@ -43,6 +45,7 @@ __all__ = [
     "LastConfig",
     "LcnnConfig",
     "MeanConfig",
+    "MfaConfig",
     "OcResNet18Config",
     "Pooling",
     "PoolingConfig",
