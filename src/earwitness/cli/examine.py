@@ -14,6 +14,7 @@ RECORDINGS = typer.Argument(metavar="REC...", help="Recordings: anything that ho
 REFERENCE = typer.Option(help="Recordings of the claimed speaker: all values up to the next option.")
 HTML = typer.Option(help="Write one self-contained page.")
 JSON = typer.Option("--json", help="Write the reports as data ('-' for standard output).")
+STRETCHES = typer.Option("--stretches", help="Mark parts that fall below the rest, with the errors of such marks.")
 MODEL = typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")
 
 
@@ -23,6 +24,7 @@ def examine(
     html: Annotated[Path | None, HTML] = None,
     json_output: Annotated[Path | None, JSON] = None,
     model: Annotated[list[str] | None, MODEL] = None,
+    stretches: Annotated[bool, STRETCHES] = False,
 ) -> None:
     """Say what a recording can testify to: genuine or synthetic, and with `--reference`, the same voice or not.
 
@@ -35,7 +37,7 @@ def examine(
     from earwitness.examine.examiner import Examiner, expand
 
     paths, known = expand(recordings), expand(reference or [])
-    examiner = Examiner.load(_chosen(model or []))
+    examiner = Examiner.load(_chosen(model or []), stretches=stretches)
     enrolment = examiner.enrol(known)
     outcomes = []
     with progress_bar("examining", len(paths)) as step:

@@ -122,7 +122,7 @@ def _stands(path: Path, reference: str, ids: list[str]) -> bool:
 
 
 def member(detector: Detector, fold: int) -> Detector:
-    """The members of a committee that left out a fold, as a detector: for recordings whose speakers and synthesis are of
+    """The members of a committee that left out a fold, as a detector: for recordings whose speakers and makers are of
     that fold. Branches are shared with `detector`. Raises `DataError` where there is no such member or no committee.
     """
     network = network_of(detector)

@@ -18,6 +18,7 @@ from earwitness.examine.channels import channels_to_examine
 from earwitness.examine.finding import Fact, Report
 from earwitness.examine.genuineness import judge_genuineness
 from earwitness.examine.models import Answering, load_models
+from earwitness.examine.parts import judge_parts
 from earwitness.examine.same_voice import Enrolment, enrol_references, judge_voice
 
 
@@ -32,13 +33,17 @@ class Outcome:
 class Examiner:
     """Models that are loaded once and examine any number of recordings."""
 
-    def __init__(self, models: Answering) -> None:
+    def __init__(self, models: Answering, stretches: bool = False) -> None:
         self.models = models
+        self.stretches = stretches
 
     @classmethod
-    def load(cls, chosen: Mapping[str, str] | None = None) -> Examiner:
-        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`."""
-        return cls(load_models(chosen or {}))
+    def load(cls, chosen: Mapping[str, str] | None = None, *, stretches: bool = False) -> Examiner:
+        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`.
+
+        `stretches` marks parts that fall below the rest whatever the detector's tests say of its marks.
+        """
+        return cls(load_models(chosen or {}), stretches)
 
     def enrol(self, references: Iterable[str | Path]) -> Enrolment | None:
         """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming a bad one."""
@@ -60,6 +65,8 @@ class Examiner:
         models = self.models
         facts = file_facts(path, channel)
         findings = [judge_genuineness(path, channel, facts, models.detector, models.detector_credit)]
+        parts = judge_parts(path, channel, models.detector, models.detector_credit, asked=self.stretches)
+        findings += [] if parts is None else [parts]
         if enrolment is not None:
             findings.append(judge_voice(path, channel, facts, enrolment, models.embedder, models.embedder_credit))
         source = _source(path, channel)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from earwitness.audio.recording import Segment
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 Verdict = Literal["answer", "inconclusive", "no answer"]
 Tone = Literal["neutral", "good", "bad", "caution"]
@@ -29,6 +29,21 @@ class Track:
     high_means: str
     low_means: str
     neutral: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A part whose score falls below the rest of the recording: a place to listen to, not a verdict.
+
+    Seconds. `score` is the mean over the part (higher = genuine), `fall` how far that is below the rest; each edge lies
+    within `edge_s` of where it is said to be, as far as tests tell.
+    """
+
+    start_s: float
+    end_s: float
+    score: float
+    fall: float
+    edge_s: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,7 @@ class Finding:
     evidence: tuple[str, ...] = ()
     tracks: tuple[Track, ...] = ()
     stretches: tuple[Segment, ...] = ()  # stretches that stand out, e.g. suspicious ones
+    suspicions: tuple[Suspicion, ...] = ()  # parts that fall below the rest; their `stretches` stand out too
     facts: tuple[Fact, ...] = ()
     limits: tuple[str, ...] = ()  # what the answer must not be used for; what was out of the tested range
     seconds_used: float | None = None

@@ -78,7 +78,7 @@ def expand(
     options, folder = options or SpliceOptions(), Path(folder)
     planned = plan(manifest, options)
     step = progress(len(planned.splices))
-    drawn = repr(options)
+    drawn = f"{options}, rows {manifest.sha256[:12]}"  # which inserts there are depends on all rows
     with ResumableRows(folder / TABLE, "path", _COLUMNS, resume=resume, same={"drawn": drawn}) as table:
         todo = [splice for splice in planned.splices if splice.path not in table.done]
         for _ in range(len(planned.splices) - len(todo)):
