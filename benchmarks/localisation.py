@@ -136,7 +136,9 @@ class Side:
         """EERs as `earwitness evaluate localisation` gives them, and the AUC over host speakers and systems."""
         request = LocaliseRequest(scores=self.folder / "scores.parquet", key=self.folder, options=JudgeOptions())
         found = {measure.name: plain(measure.interval) for measure in localise(request).measures}
-        return {**found, "segment AUC": plain(self._auc())}
+        within = figures(self.splices, StretchRule(1.0)).auc_within  # whatever the rule
+        kinds = {kind: plain(interval) for kind, interval in within.items()}
+        return {**found, "segment AUC": plain(self._auc()), "auc_within": kinds}
 
     def _auc(self) -> Any:
         """Of segments that lie mostly in a synthetic insert against segments without any."""

@@ -46,7 +46,7 @@ def splice_test(low: float = 0.2) -> LocalisationTest:
         bridge_s=0.5,
         splices=40,
         hits={"spoof": figure(0.62, 0.4, 0.8), "genuine": figure(0.11, 0.0, 0.3)},
-        above_control={"synthetic": figure(0.5, low, 0.7)},
+        above_control={"spoof": figure(0.5, 0.2, 0.7), "twin": figure(0.5, low, 0.7)},
         false_a_minute=figure(0.73, 0.1, 1.4),
         edge_s=figure(0.85, 0.5, 1.2),
         source="made up",
@@ -142,10 +142,10 @@ def test_nothing_below_the_rest_is_no_proof(models: tuple[Told, Embedder], tmp_p
 def test_a_model_whose_tests_show_nothing_marks_only_when_asked(models: tuple[Told, Embedder], call: Path) -> None:
     report = examined(models, splice_test(low=-0.05), call)
     assert [finding.question for finding in report.findings] == [WHOLE]
-    assert any("Parts of the recording are not looked for" in limit for limit in report.findings[0].limits)
+    assert any("Synthetic parts of the recording are not looked for" in limit for limit in report.findings[0].limits)
     asked = examined(models, splice_test(low=-0.05), call, asked=True).findings[1]
     assert len(asked.suspicions) == 1
-    assert "tells next to nothing" in asked.limits[0]
+    assert "not shown to mark resynthesis of the same words more often than inserts of human" in asked.limits[0]
     assert "62 % [40, 80]" in " ".join(asked.evidence)
 
 

@@ -2,7 +2,7 @@
 
 The windows, the rule and its errors are those of the model's tests on spliced recordings
 (`evaluation.assessing.localisation`). A model without such tests says nothing of parts. One whose tests do not show
-that synthetic inserts stand out more often than human ones says nothing unless it is asked to.
+for every kind of synthetic insert that it stands out more often than a human one says nothing unless it is asked to.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ from earwitness.training.model_folder import ModelInfo
 QUESTION = "Does a part sound unlike the rest?"
 SHORTEST_WINDOWS = 2.0  # a recording of less is too short to be compared with itself
 SCORE_MEANING = "of a part: mean of the windows over it; higher = genuine"
+_KINDS = {
+    SPOOF: "other systems' synthesis",
+    TWIN: "resynthesis of the same words",
+    CONTROL: "human speech (the control)",
+}
 OTHER_CAUSES = (
     "Another room, microphone, speaker, noise or loudness makes a part stand out as synthesis does: listen to it.",
     "A recording is compared with itself: one that is synthetic throughout, or mostly, has no stretch that shows it.",
@@ -81,8 +86,8 @@ def limit_of_parts(info: ModelInfo) -> tuple[str, ...]:
     if test is None or test.shown:
         return ()
     return (
-        "Parts of the recording are not looked for: on spliced recordings this model is not shown to mark synthetic "
-        "inserts more often than human ones (--stretches marks them all the same, with these errors).",
+        f"Synthetic parts of the recording are not looked for: {_not_shown(test)} (--stretches marks them all the "
+        "same, and says how often that errs).",
     )
 
 
@@ -152,12 +157,7 @@ def _errors(test: LocalisationTest) -> Iterator[str]:
         f"Heard in windows of {test.window_s:g} s each {test.step_s:g} s; a part is marked where its score lies "
         f"{test.fall:g} or more below the median of the recording."
     )
-    words = {
-        SPOOF: "other systems' synthesis",
-        TWIN: "the same words resynthesised",
-        CONTROL: "human speech (the control)",
-    }
-    said = [f"of {words[kind]} {_percent(test.hits[kind])}" for kind in words if kind in test.hits]
+    said = [f"of {words} {_percent(test.hits[kind])}" for kind, words in _KINDS.items() if kind in test.hits]
     if said:
         yield f"On {test.splices} spliced recordings of other speakers and systems it marks inserts: {'; '.join(said)}."
     if (false := test.false_a_minute) is not None:
@@ -168,12 +168,12 @@ def _errors(test: LocalisationTest) -> Iterator[str]:
 
 
 def _unproven(test: LocalisationTest) -> tuple[str, ...]:
-    if test.shown:
-        return ()
-    return (
-        "On spliced recordings this model is not shown to mark synthetic inserts more often than human ones: what is "
-        "marked here tells next to nothing.",
-    )
+    return () if test.shown else (f"Marked only because it was asked for: {_not_shown(test)}.",)
+
+
+def _not_shown(test: LocalisationTest) -> str:
+    kinds = " and ".join(_KINDS[kind] for kind in test.unproven)
+    return f"on spliced recordings this model is not shown to mark {kinds} more often than inserts of human speech"
 
 
 def _percent(figure: Figure) -> str:
