@@ -194,8 +194,12 @@ def expand(
     host_seconds: Annotated[
         float | None, typer.Option(help="Splices: join recordings of a speaker until they last so long.")
     ] = None,
-    insert_seconds: Annotated[tuple[float, float], typer.Option(help="Splices: how long inserts are.")] = (0.5, 3.0),
-    cross_fade_ms: Annotated[tuple[float, float], typer.Option(help="Splices: at either end.")] = (10.0, 30.0),
+    insert_seconds: Annotated[
+        tuple[float, float] | None, typer.Option(help="Splices: shortest and longest insert; 0.5 3.")
+    ] = None,
+    cross_fade_ms: Annotated[
+        tuple[float, float] | None, typer.Option(help="Splices: shortest and longest fade at either end; 10 30.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the settings that are drawn.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -220,30 +224,30 @@ def expand(
         raise UsageError(
             "nothing is asked to be added" if not twins else "one at a time", fix="Add --twins or --splices."
         )
-    vocoders = tuple(vocoder or twinning.DEFAULT_VOCODERS)
-    foreign = {"--per-row": per_row} if splices else {"--kind": kind, "--host-seconds": host_seconds}
+    lengths = {"--host-seconds": host_seconds, "--insert-seconds": insert_seconds, "--cross-fade-ms": cross_fade_ms}
+    foreign = {"--per-row": per_row} if splices else {"--kind": kind, **lengths}
     if given_in_vain := [name for name, value in foreign.items() if value is not None]:
         raise UsageError(f"belongs to --{'twins' if splices else 'splices'}", where=given_in_vain[0])
+    manifest, vocoders = Manifest.read(given, data_root), tuple(vocoder or twinning.DEFAULT_VOCODERS)
     with ExitStack() as stack:
 
         def progress(total: int) -> Callable[[], None]:
             return stack.enter_context(progress_bar("making splices" if splices else "making twins", total))
 
-        manifest, run = Manifest.read(given, data_root), {"resume": resume, "workers": workers, "progress": progress}
         if splices:
             options = splicing.SpliceOptions(
                 kinds=tuple(kind or splicing.KINDS),  # type: ignore[arg-type]
                 host_s=host_seconds,
-                insert_s=insert_seconds,
-                cross_fade_ms=cross_fade_ms,
+                insert_s=insert_seconds or splicing.SpliceOptions.insert_s,
+                cross_fade_ms=cross_fade_ms or splicing.SpliceOptions.cross_fade_ms,
                 vocoders=vocoders,
                 seed=seed,
             )
-            spliced = splicing.expand(manifest, output, options, **run)
+            spliced = splicing.expand(manifest, output, options, resume=resume, workers=workers, progress=progress)
             notes, problems, said = spliced.notes, spliced.problems, f"{len(spliced.manifest)} splices"
         else:
-            options_of_twins = twinning.TwinOptions(per_row=per_row, seed=seed, vocoders=vocoders)
-            made = twinning.expand(manifest, output, options_of_twins, **run)
+            settings = twinning.TwinOptions(per_row=per_row, seed=seed, vocoders=vocoders)
+            made = twinning.expand(manifest, output, settings, resume=resume, workers=workers, progress=progress)
             notes, problems = made.notes, made.problems
             said = f"{made.twins} twins beside {len(made.manifest) - made.twins} rows"
     for note in notes:

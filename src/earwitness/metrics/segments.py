@@ -37,7 +37,7 @@ class SegmentScores:
     @property
     def starts_s(self) -> Floats:
         """[S]."""
-        return np.arange(len(self.scores)) * self.step_s
+        return np.asarray(np.arange(len(self.scores)) * self.step_s, np.float64)
 
     @property
     def ends_s(self) -> Floats:

@@ -194,7 +194,7 @@ def _splice(
     rng = item_rng(options.seed, 0, path)
     made = Splice(path, kind, host, tuple(Original.of(manifest, row) for row in host), options)
     if kind == "twin":
-        name = vocoders[rng.integers(len(vocoders))]
+        name = vocoders[int(rng.integers(len(vocoders)))]
         return replace(made, vocoder=VOCODERS[name].drawn(rng))
     if inserts is None:
         return made
