@@ -145,6 +145,8 @@ def test_a_model_whose_tests_show_nothing_marks_only_when_asked(models: tuple[To
     assert any("Synthetic parts of the recording are not looked for" in limit for limit in report.findings[0].limits)
     asked = examined(models, splice_test(low=-0.05), call, asked=True).findings[1]
     assert len(asked.suspicions) == 1
+    whole = examined(models, splice_test(low=-0.05), call, asked=True).findings[0]
+    assert not any("not looked for" in limit for limit in whole.limits)
     assert "not shown to mark resynthesis of the same words more often than inserts of human" in asked.limits[0]
     assert "62 % [40, 80]" in " ".join(asked.evidence)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from earwitness.examine.channels import channels_to_examine
 from earwitness.examine.finding import Fact, Report
 from earwitness.examine.genuineness import judge_genuineness
 from earwitness.examine.models import Answering, load_models
-from earwitness.examine.parts import judge_parts
+from earwitness.examine.parts import judge_parts, limit_of_parts
 from earwitness.examine.same_voice import Enrolment, enrol_references, judge_voice
 
 
@@ -66,7 +66,11 @@ class Examiner:
         facts = file_facts(path, channel)
         findings = [judge_genuineness(path, channel, facts, models.detector, models.detector_credit)]
         parts = judge_parts(path, channel, models.detector, models.detector_credit, asked=self.stretches)
-        findings += [] if parts is None else [parts]
+        if parts is None:
+            said = (*findings[0].limits, *limit_of_parts(models.detector.info))
+            findings[0] = replace(findings[0], limits=said)
+        else:
+            findings.append(parts)
         if enrolment is not None:
             findings.append(judge_voice(path, channel, facts, enrolment, models.embedder, models.embedder_credit))
         source = _source(path, channel)

@@ -11,7 +11,6 @@ from earwitness.audio.recording import Segment
 from earwitness.core.errors import AudioError
 from earwitness.deepfake.detector import DetectionScore, Detector, WindowScore
 from earwitness.examine.finding import Finding, ModelCredit, Track
-from earwitness.examine.parts import limit_of_parts
 from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.training.conditions import conditions_of
 from earwitness.training.model_folder import ABSTAIN
@@ -52,7 +51,7 @@ def judge_genuineness(
         evidence=tuple(_evidence(result, stretches)),
         tracks=(_track(result.windows, detector, calibrated=ratio is not None),),
         stretches=stretches,
-        limits=(*reasons, *uncovered, *outside(facts, conditions), *limit_of_parts(info), *tested_on(info)),
+        limits=(*reasons, *uncovered, *outside(facts, conditions), *tested_on(info)),
         seconds_used=result.seconds_used,
         seconds_total=result.seconds_total,
         window_policy=result.window_policy,
