@@ -217,6 +217,61 @@ def claim_arms() -> str:
     return "\n".join(details(result) for result in read_results(DOCS / "results" / "claims"))
 
 
+def localisation() -> str:
+    """Scores over time of splices, by the length of windows: dev, by which windows and rule were chosen, and test."""
+    data = json.loads((BENCHMARKS / "results" / "localisation.json").read_text(encoding="utf-8"))
+    heads = (
+        "side",
+        "windows / segments, s",
+        "segment EER %",
+        "range EER %",
+        "segment AUC %",
+    )
+    within = ("synthesis of others", "resynthesised", "human (control)")
+    rows = [_localised(side, row) for side in ("dev", "test") for row in data[side]]
+    return table((*heads, *(f"AUC within, {name}, %" for name in within)), rows)
+
+
+def _localised(side: str, row: dict[str, Any]) -> Iterator[str]:
+    yield from (side, f"{row['window_s']:g} / {row['step_s']:g}")
+    segment = next(value for name, value in row.items() if name.startswith("segment EER"))
+    yield from (_with_interval(figure) for figure in (segment, row["range EER"], row["segment AUC"]))
+    yield from (_with_interval(row["auc_within"].get(kind)) for kind in ("spoof", "twin", "genuine"))
+
+
+def stretches() -> str:
+    """What the chosen rule for stretches does on dev and on test splices."""
+    data = json.loads((BENCHMARKS / "results" / "localisation.json").read_text(encoding="utf-8"))
+    heads = ("figure", "dev", "test")
+    if data["chosen"] is None:
+        return table(heads, [("no rule was better than the control on dev", "-", "-")])
+    window = data["chosen"]["window_s"]
+    sides = [next(row["figures"] for row in data[side] if row["window_s"] == window) for side in ("dev", "test")]
+    rows = [("splices", *(str(side["splices"]) for side in sides))]
+    words = {"spoof": "other systems' synthesis", "twin": "the same words resynthesised", "genuine": "human (control)"}
+    names = {**words, "synthetic": "all synthesis"}
+    for kind, name in words.items():
+        rows.append((f"inserts hit, {name}, %", *(_with_interval(side["hits"].get(kind)) for side in sides)))
+    for kind in ("spoof", "twin", "synthetic"):
+        shown = (_with_interval(side["above_control"].get(kind)) for side in sides)
+        rows.append((f"above the control, {names[kind]}, points", *shown))
+    for name, key in (
+        ("parts marked a minute of untouched speech", "false_a_minute"),
+        ("edge error, median, s", "edge_median_s"),
+    ):
+        rows.append((name, *(_with_interval(side[key], 1, 2) for side in sides)))
+    rows.append(("edge error, nine of ten within, s", *(_with_interval(side["edge_90_s"], 1, 2) for side in sides)))
+    return table(heads, rows)
+
+
+def _with_interval(figure: dict[str, Any] | None, scale: int = 100, digits: int = 1) -> str:
+    """Value and interval; a dash where there is none."""
+    if not figure:
+        return "-"
+    value, low, high = (f"{scale * figure[name]:.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "claims": claims,
     "claim-arms": claim_arms,
@@ -230,6 +285,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "left-out-speakers": left_out_speakers,
     "quality-audit": quality_audit,
     "speaker-first-looks": speaker_first_looks,
+    "localisation": localisation,
+    "stretches": stretches,
 }
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from earwitness.audio.perturb.suite import NamedPerturbation
-from earwitness.core.errors import MissingPartError, RecipeError
+from earwitness.core.errors import DataError, MissingPartError, RecipeError
 from earwitness.corpora.manifest import Manifest
 from earwitness.deepfake import left_out
 from earwitness.deepfake.committee import (
@@ -24,15 +25,16 @@ from earwitness.deepfake.committee import (
     scores_path,
 )
 from earwitness.deepfake.detector import Detector
-from earwitness.deepfake.left_out import Finished, folds_of, recipe_of, score_tested
+from earwitness.deepfake.left_out import Finished, folds_of, judged_of, member, recipe_of, score_tested
 from earwitness.deepfake.recipe import DetectionRecipe
+from earwitness.deepfake.task import bona_fide_score
 from earwitness.deepfake.training import train_detector
 from earwitness.evaluation.assessing.runs import assess_run
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.results.reproducing import reproduce
 from earwitness.training.conditions import TESTED
 from earwitness.training.model_folder import ABSTAIN, read_model_info
-from earwitness.training.pooled import pooled_vectors, require_frozen
+from earwitness.training.pooled import heard_in, pooled_vectors, require_frozen
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +217,24 @@ def test_its_card_is_made_of_what_was_left_out(committee: Path) -> None:
     assert "Examples to listen to" not in (committee / "model" / "CARD.md").read_text()  # none may be passed on
     assert info.extra["inconclusive"] is True
     assert any("no twins" in reason or "not shown to be better" in reason for reason in info.known_failures)
+
+
+def test_a_member_alone_scores_as_it_does_for_what_it_left_out(committee: Path, plan: DetectionRecipe) -> None:
+    """Each row's left-out score again, from the samples, by the member as a detector of its own."""
+    finished = Finished.load(committee / "model", committee)
+    places = np.flatnonzero(judged_of(finished.rows))[:6]
+    wanted = finished.scores(places, "clean")
+    data = heard_in("clean", plan, finished.rows)
+    folds = folds_of(finished.rows)
+    for place, score in zip(places, wanted, strict=True):
+        alone = member(finished.detector, int(folds[place]))
+        waveform = data[int(place)].samples[None]
+        with torch.inference_mode():
+            found = float(bona_fide_score(alone.network(torch.as_tensor(waveform), None)))
+        assert found == pytest.approx(score, abs=2e-2)  # kept vectors are of half precision
+        other = member(finished.detector, (int(folds[place]) + 1) % 2)
+        with torch.inference_mode():
+            assert float(bona_fide_score(other.network(torch.as_tensor(waveform), None))) != found
+    assert member(finished.detector, 1).info.name.endswith("member 1")
+    with pytest.raises(DataError, match="no fold 9"):
+        member(finished.detector, 9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -180,19 +180,35 @@ def expand(
     given: Given,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the new recordings and manifest.csv.")],
     twins: Annotated[bool, typer.Option("--twins", help="Each human recording once more, by vocoders.")] = False,
+    splices: Annotated[
+        bool, typer.Option("--splices", help="Human recordings with a stretch replaced, at known places.")
+    ] = False,
     vocoder: Annotated[
         list[str] | None,
         typer.Option(help="world, griffin-lim, codec2 or lpc (repeat it); by default the first three."),
     ] = None,
     per_row: Annotated[int | None, typer.Option(help="Twins a recording; by default one by each vocoder.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Splices: spoof, twin, genuine or none (repeat it); by default all.")
+    ] = None,
+    host_seconds: Annotated[
+        float | None, typer.Option(help="Splices: join recordings of a speaker until they last so long.")
+    ] = None,
+    insert_seconds: Annotated[
+        tuple[float, float] | None, typer.Option(help="Splices: shortest and longest insert; 0.5 3.")
+    ] = None,
+    cross_fade_ms: Annotated[
+        tuple[float, float] | None, typer.Option(help="Splices: shortest and longest fade at either end; 10 30.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the settings that are drawn.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Add spoofs made here to a corpus: copy-synthesis twins, in which only the synthesis differs.
+    """Add spoofs made here to a corpus: copy-synthesis twins, in which only the synthesis differs, or splices.
 
-    What cannot be resynthesised is listed, with exit code 1; the rest is made all the same.
+    Splices are hosts with a stretch of synthesis (spoof, twin) and their controls (genuine, none); splices.rttm says
+    where. What cannot be made is listed, with exit code 1; the rest is made all the same.
 
     Example: `earwitness corpus expand corpus.csv --twins --per-row 2 -o twins/`
     """
@@ -200,25 +216,44 @@ def expand(
 
     from earwitness.cli.progress import progress_bar
     from earwitness.core.errors import UsageError, printable
+    from earwitness.corpora import splices as splicing
+    from earwitness.corpora import twins as twinning
     from earwitness.corpora.manifest import Manifest
-    from earwitness.corpora.twins import DEFAULT_VOCODERS, TwinOptions, expand
 
-    if not twins:
-        raise UsageError("nothing is asked to be added", fix="Add --twins.")
-    options = TwinOptions(per_row=per_row, seed=seed, vocoders=tuple(vocoder or DEFAULT_VOCODERS))
-    with ExitStack() as stack:
-        made = expand(
-            Manifest.read(given, data_root),
-            output,
-            options,
-            resume=resume,
-            workers=workers,
-            progress=lambda total: stack.enter_context(progress_bar("making twins", total)),
+    if twins == splices:
+        raise UsageError(
+            "nothing is asked to be added" if not twins else "one at a time", fix="Add --twins or --splices."
         )
-    for note in made.notes:
+    lengths = {"--host-seconds": host_seconds, "--insert-seconds": insert_seconds, "--cross-fade-ms": cross_fade_ms}
+    foreign = {"--per-row": per_row} if splices else {"--kind": kind, **lengths}
+    if given_in_vain := [name for name, value in foreign.items() if value is not None]:
+        raise UsageError(f"belongs to --{'twins' if splices else 'splices'}", where=given_in_vain[0])
+    manifest, vocoders = Manifest.read(given, data_root), tuple(vocoder or twinning.DEFAULT_VOCODERS)
+    with ExitStack() as stack:
+
+        def progress(total: int) -> Callable[[], None]:
+            return stack.enter_context(progress_bar("making splices" if splices else "making twins", total))
+
+        if splices:
+            options = splicing.SpliceOptions(
+                kinds=tuple(kind or splicing.KINDS),  # type: ignore[arg-type]
+                host_s=host_seconds,
+                insert_s=insert_seconds or splicing.SpliceOptions.insert_s,
+                cross_fade_ms=cross_fade_ms or splicing.SpliceOptions.cross_fade_ms,
+                vocoders=vocoders,
+                seed=seed,
+            )
+            spliced = splicing.expand(manifest, output, options, resume=resume, workers=workers, progress=progress)
+            notes, problems, said = spliced.notes, spliced.problems, f"{len(spliced.manifest)} splices"
+        else:
+            settings = twinning.TwinOptions(per_row=per_row, seed=seed, vocoders=vocoders)
+            made = twinning.expand(manifest, output, settings, resume=resume, workers=workers, progress=progress)
+            notes, problems = made.notes, made.problems
+            said = f"{made.twins} twins beside {len(made.manifest) - made.twins} rows"
+    for note in notes:
         typer.echo(printable(note), err=True)
-    typer.echo(f"{made.twins} twins beside {len(made.manifest) - made.twins} rows: {output / 'manifest.csv'}", err=True)
-    _list_problems(made.problems)
+    typer.echo(f"{said}: {output / 'manifest.csv'}", err=True)
+    _list_problems(problems)
 
 
 def _rule(rule: str, settings: Sequence[str]) -> object:

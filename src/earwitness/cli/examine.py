@@ -16,6 +16,7 @@ REFERENCE = typer.Option(help="Recordings of the claimed speaker: all values up 
 HTML = typer.Option(help="Write one self-contained page.")
 JSON = typer.Option("--json", help="Write the reports as data ('-' for standard output).")
 INDEX = typer.Option(help="Show the recordings of this index of genuine speech that sound most alike.")
+STRETCHES = typer.Option("--stretches", help="Mark parts that fall below the rest, with the errors of such marks.")
 MODEL = typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")
 
 
@@ -26,6 +27,7 @@ def examine(
     json_output: Annotated[Path | None, JSON] = None,
     model: Annotated[list[str] | None, MODEL] = None,
     index: Annotated[Path | None, INDEX] = None,
+    stretches: Annotated[bool, STRETCHES] = False,
 ) -> None:
     """Say what a recording can testify to: genuine or synthetic, and with `--reference`, the same voice or not.
 
@@ -38,7 +40,7 @@ def examine(
     from earwitness.examine.examiner import Examiner, expand
 
     paths, known = expand(recordings), expand(reference or [])
-    examiner = Examiner.load(_chosen(model or []))
+    examiner = Examiner.load(_chosen(model or []), stretches=stretches)
     if index is not None:
         examiner.genuine_speech = _opened(index)
     enrolment = examiner.enrol(known)

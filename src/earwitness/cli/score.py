@@ -55,6 +55,14 @@ def score(
             help="Write the finished scores as asvspoof5, asvspoof2021, arena, ctrsvdd or kaldi too; may be repeated.",
         ),
     ] = None,
+    segments: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="One row a segment of so many seconds: where a recording is synthetic."),
+    ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="How much is heard at once for --segments; the model's own by default."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
     engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
@@ -64,7 +72,8 @@ def score(
 
     The whole file is heard, every row says how many of its seconds were used, and a file that cannot be judged gets a
     row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused. A
-    --submission holds every trial of the finished table exactly once, or is not written.
+    --submission holds every trial of the finished table exactly once, or is not written. With --segments the score
+    runs over the time of each recording, for `earwitness evaluate localisation`.
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
@@ -77,10 +86,13 @@ def score(
     from earwitness.evaluation.scoring.inputs import read_input
     from earwitness.evaluation.scoring.quality import score_quality
     from earwitness.evaluation.scoring.scorers import score_detection, score_references, score_trials
+    from earwitness.evaluation.scoring.segments import SegmentOptions, score_segments
 
     _check(task, trials, reference, engine)
     if calibration and task == "quality":
         raise UsageError("a MOS has no log-likelihood ratio", where="--calibration", fix="Leave it out.")
+    _check_of_segments(task, segments, {"--calibration": calibration, "--submission": submission}, window)
+    parts = None if segments is None else SegmentOptions(segments, window)
     submissions = _submissions(submission or [], task, trials, output)
     if calibration and cohort:
         what = "a calibration is of the model's own comparison"
@@ -95,7 +107,9 @@ def score(
         heard_by = load_detector(model or task) if task == "deepfake" else load_embedder(model or task)
         if calibration is not None:
             heard_by.info = with_calibration(heard_by.info, calibration)
-        if isinstance(heard_by, Detector):
+        if isinstance(heard_by, Detector) and parts is not None:
+            judge = partial(score_segments, manifest, heard_by, options=parts)
+        elif isinstance(heard_by, Detector):
             judge = partial(score_detection, manifest, heard_by)
         elif trials:
             judge = partial(score_trials, manifest, trials, heard_by, cohort=others, allow_leak=allow_leak)
@@ -140,6 +154,20 @@ def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[st
         raise UsageError(f"{'--cohort' if cohort else '--allow-leak'} belongs to --trials", fix="Name a trial list.")
     if cohort is None and (given := [name for name, value in of_cohort.items() if value]):
         raise UsageError(f"{given[0]} belongs to --cohort", fix="Name the recordings of other speakers.")
+
+
+def _check_of_segments(task: str, segments: float | None, others: dict[str, object], window: float | None) -> None:
+    """Raises `UsageError` for segments of another task, options that segments don't have, and a window without any."""
+    from earwitness.core.errors import UsageError
+
+    if segments is None:
+        if window is not None:
+            raise UsageError("--window belongs to --segments", fix="Say how long a segment is.")
+        return
+    if task != "deepfake":
+        raise UsageError("segments are of --task deepfake", where="--segments")
+    if given := [name for name, value in others.items() if value]:
+        raise UsageError("is of whole recordings, not of segments", where=given[0], fix="Leave one of the two out.")
 
 
 def _submissions(given: list[str], task: str, trials: Path | None, output: Path) -> list[tuple[str, Path]]:

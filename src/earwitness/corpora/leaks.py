@@ -1,13 +1,14 @@
 """What stands on both sides of a split, and the refusal to go on.
 
 Detection: system and family of spoofs, source recording, split group, audio, and speaker of bona fide rows. Speaker and
-manner: speaker, source recording, split group, audio. Voices that stand on both sides by a rule of the recipe are named
-in `shared_voices`: their speaker and split group are then no leak, their recordings are. Rows without a split don't
-count.
+manner: speaker, source recording, split group, audio. A splice counts with every recording in it. Voices that stand on
+both sides by a rule of the recipe are named in `shared_voices`: their speaker and split group are then no leak, their
+recordings are. Rows without a split don't count.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -47,7 +48,27 @@ def find_leaks(
         rules = {"system": spoof, "family": spoof, "speaker": (pl.col("label") == "bonafide") & ~shared, **everywhere}
     else:
         rules = {"speaker": ~shared, **everywhere}
-    return [leak for kind, which in rules.items() for leak in _leaks_of(table.filter(which), kind)]
+    parts = {kind: table.filter(which) for kind, which in rules.items()}
+    parts["source_recording"] = _each_recording(parts["source_recording"])
+    return [leak for kind, part in parts.items() for leak in _leaks_of(part, kind)]
+
+
+def _each_recording(table: pl.DataFrame) -> pl.DataFrame:
+    """With a row for each of the recordings that a splice is made of (its column `recordings`, a JSON list)."""
+    if "recordings" not in table.columns:
+        return table
+    pairs = table.select("source_recording", "recordings").iter_rows()
+    lists = [_listed(recordings) or [own] for own, recordings in pairs]
+    return table.with_columns(source_recording=pl.Series(lists, dtype=pl.List(pl.String))).explode("source_recording")
+
+
+def _listed(text: str | None) -> list[str]:
+    """The names of a JSON list; none for other text."""
+    try:
+        found = json.loads(text or "")
+    except ValueError:
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _leaks_of(table: pl.DataFrame, kind: str) -> list[Leak]:

@@ -15,7 +15,15 @@ from numpy.typing import ArrayLike
 
 from earwitness.audio.audible import SHORTEST_S, is_audible
 from earwitness.audio.reading import from_samples
-from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
+from earwitness.audio.windows import (
+    Window,
+    WindowPolicy,
+    cut,
+    equal_groups,
+    heard_seconds,
+    stream_windows,
+    total_seconds,
+)
 from earwitness.core.errors import AudioError, ModelError
 from earwitness.corpora.quality import level_of
 from earwitness.deepfake.quality import QualityEstimator
@@ -66,6 +74,10 @@ class Detector:
         if RETRIEVAL in info.extra:
             return cls(retrieval_network(folder, info), info, quality)
         return cls(load_network(folder, info), info, quality)
+
+    def hearing(self, windows: WindowPolicy) -> Detector:
+        """The same network with another window policy; its calibration stays that of its own windows."""
+        return Detector(self.network, self.info.model_copy(update={"windows": windows}))
 
     def score(self, samples: ArrayLike, rate: int) -> DetectionScore:
         """Score samples ([N] or [N, channels], any rate). Raises `AudioError` for what cannot be judged."""

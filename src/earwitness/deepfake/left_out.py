@@ -1,4 +1,5 @@
-"""More left-out scores of a finished committee: under the perturbations of its card, and of rows that are not judged.
+"""More left-out scores of a finished committee: under the perturbations of its card, and of recordings that are not its
+rows, by `member`.
 
 left-out-NAME.scores.csv   as `committee` writes them, for each name of `TESTED`; no `llr`, as no calibration is
                            fitted under these
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from earwitness.core.config import parse_config
-from earwitness.core.errors import MissingPartError
+from earwitness.core.errors import DataError, MissingPartError
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table
 from earwitness.deepfake.committee import (
@@ -26,10 +28,13 @@ from earwitness.deepfake.committee import (
     left_out_scores,
     network_of,
     scores_path,
+    votes_of,
     write_scores,
 )
 from earwitness.deepfake.detector import Detector
 from earwitness.deepfake.recipe import DetectionRecipe
+from earwitness.nn.network import Network
+from earwitness.nn.votes import Votes
 from earwitness.training.conditions import TESTED, TestedName
 from earwitness.training.model_folder import ModelInfo, read_model_info
 from earwitness.training.pooled import View, pooled_vectors
@@ -114,3 +119,27 @@ def _stands(path: Path, reference: str, ids: list[str]) -> bool:
     table = read_table(path)
     same = {"id", "score", "model"} <= {*table.columns} and set(table["model"]) <= {reference}
     return same and table["id"].to_list() == ids
+
+
+def member(detector: Detector, fold: int) -> Detector:
+    """The members of a committee that left out a fold, as a detector: for recordings whose speakers and makers are of
+    that fold. Branches are shared with `detector`. Raises `DataError` where there is no such member or no committee.
+    """
+    network = network_of(detector)
+    votes = votes_of(network)
+    if not 0 <= fold < votes.copies:
+        raise DataError(f"there is no fold {fold}", fix=f"The committee has folds 0 to {votes.copies - 1}.")
+    alone = Network(list(network.branches), None, _Member(votes, fold))  # type: ignore[arg-type]
+    return Detector(alone, detector.info.model_copy(update={"name": f"{detector.info.name}, member {fold}"}))
+
+
+class _Member(nn.Module):
+    """Joined vectors [B, D] -> the logits [B, 2] of one member, over its branches."""
+
+    def __init__(self, votes: Votes, fold: int) -> None:
+        super().__init__()
+        self.votes, self.fold = votes, fold
+
+    def forward(self, joined: Tensor) -> Tensor:
+        """[B, D] -> [B, 2]."""
+        return self.votes.over_branches(self.votes.each(joined)[:, :, self.fold])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from earwitness.examine.finding import Fact, Report
 from earwitness.examine.genuine_speech import beside_genuine_speech
 from earwitness.examine.genuineness import judge_genuineness
 from earwitness.examine.models import Answering, load_models
+from earwitness.examine.parts import judge_parts, limit_of_parts
 from earwitness.examine.same_voice import Enrolment, enrol_references, judge_voice
 
 
@@ -39,13 +40,17 @@ class Examiner:
 
     genuine_speech: Index | None = None
 
-    def __init__(self, models: Answering) -> None:
+    def __init__(self, models: Answering, stretches: bool = False) -> None:
         self.models = models
+        self.stretches = stretches
 
     @classmethod
-    def load(cls, chosen: Mapping[str, str] | None = None) -> Examiner:
-        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`."""
-        return cls(load_models(chosen or {}))
+    def load(cls, chosen: Mapping[str, str] | None = None, *, stretches: bool = False) -> Examiner:
+        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`.
+
+        `stretches` marks parts that fall below the rest whatever the detector's tests say of its marks.
+        """
+        return cls(load_models(chosen or {}), stretches)
 
     def enrol(self, references: Iterable[str | Path]) -> Enrolment | None:
         """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming a bad one."""
@@ -69,6 +74,12 @@ class Examiner:
         findings = [judge_genuineness(path, channel, facts, models.detector, models.detector_credit)]
         if self.genuine_speech is not None:
             findings[0] = beside_genuine_speech(findings[0], self.genuine_speech, path, channel)
+        parts = judge_parts(path, channel, models.detector, models.detector_credit, asked=self.stretches)
+        if parts is None:
+            said = (*findings[0].limits, *limit_of_parts(models.detector.info))
+            findings[0] = replace(findings[0], limits=said)
+        else:
+            findings.append(parts)
         if enrolment is not None:
             findings.append(judge_voice(path, channel, facts, enrolment, models.embedder, models.embedder_credit))
         source = _source(path, channel)

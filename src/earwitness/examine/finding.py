@@ -53,6 +53,21 @@ class GenuineNeighbour:
 
 
 @dataclass(frozen=True)
+class Suspicion:
+    """A part whose score falls below the rest of the recording: a place to listen to, not a verdict.
+
+    Seconds. `score` is the mean over the part (higher = genuine), `fall` how far that is below the rest; each edge lies
+    within `edge_s` of where it is said to be, as far as tests tell.
+    """
+
+    start_s: float
+    end_s: float
+    score: float
+    fall: float
+    edge_s: float
+
+
+@dataclass(frozen=True)
 class Fact:
     """A measured property with its unit, e.g. ("level", "-23.4", "dBFS")."""
 
@@ -100,6 +115,7 @@ class Finding:
     tracks: tuple[Track, ...] = ()
     stretches: tuple[Segment, ...] = ()  # stretches that stand out, e.g. suspicious ones
     neighbours: tuple[GenuineNeighbour, ...] = ()  # of an index of genuine speech, most alike first
+    suspicions: tuple[Suspicion, ...] = ()  # parts that fall below the rest; their `stretches` stand out too
     facts: tuple[Fact, ...] = ()
     limits: tuple[str, ...] = ()  # what the answer must not be used for; what was out of the tested range
     seconds_used: float | None = None

@@ -52,7 +52,7 @@ class Votes(nn.Module):
     def __init__(self, config: VotesConfig, dims: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.dims = tuple(dims)
-        self.average = config.average
+        self.average, self.copies = config.average, config.copies
         weights = torch.tensor(config.weights or [1.0] * len(dims))
         self.register_buffer("weights", weights / weights.sum(), persistent=False)
         self.members = nn.ModuleList(_Members(config, dim, outputs) for dim in dims)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,13 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from earwitness.audio.perturb.base import fit_length, item_rng
-from earwitness.audio.reading import load, probe
 from earwitness.audio.recording import Samples
 from earwitness.core.config import nearest
-from earwitness.core.errors import AudioError, DataError, EarwitnessError, MissingPartError, UsageError
+from earwitness.core.errors import AudioError, DataError, MissingPartError, UsageError
 from earwitness.core.hashing import sha256_text
-from earwitness.core.writing import ResumableRows, atomic_file, read_rows
+from earwitness.core.writing import ResumableRows, read_rows
 from earwitness.corpora.inspection import Problem
+from earwitness.corpora.making import FAILURES, Original, in_words, worked, write_flac
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.corpora.splits.grouping import NON_COMMERCIAL, REASON, has_licence
 from earwitness.corpora.twins.base import Vocoder
@@ -33,7 +28,6 @@ from earwitness.corpora.twins.vocoders import VOCODERS
 DEFAULT_VOCODERS = ("world", "griffin-lim", "codec2")
 NO_DERIVATIVES = (r"\bND\b", r"no-?deriv")
 TABLE, MANIFEST = "twins.csv", "manifest.csv"  # in the output folder
-LONGEST_S = 120.0  # a vocoder holds a recording's frames in memory, about a megabyte a second
 _PEAK = 0.999
 _ZERO_RUN_S = 0.01  # exact zeros for so long are no sound, and stay zeros in the twin
 _COLUMNS = {
@@ -85,10 +79,7 @@ class Task:
     """One twin to be made. `path` is where it goes, against the output folder; `source` the id of the row."""
 
     source: str
-    original: Path | str  # where it lies, or why that cannot be told
-    start_s: float
-    end_s: float | None
-    channel: int | None
+    original: Original
     path: str
     kind: str
     vocoder: Vocoder
@@ -121,7 +112,7 @@ def expand(
     """
     options = options or TwinOptions()
     folder = Path(folder)
-    kinds, notes = _installed(options.vocoders)
+    kinds, notes = installed(options.vocoders)
     manifest, dropped = _unsplit(manifest)
     humans = manifest.filter(pl.col("label") == "bonafide")
     allowed = humans.filter(~has_licence(options.exclude_licences))
@@ -136,7 +127,7 @@ def expand(
         todo = [task for task in tasks if task.path not in table.done]
         for _ in range(len(tasks) - len(todo)):
             step()
-        for row in _worked(todo, folder, workers):
+        for row in worked(todo, partial(make_twin, folder=folder), workers, folder):
             table.add({**row, "drawn": drawn})
             step()
     return _joined(manifest, folder, (*notes, *dropped))
@@ -150,10 +141,7 @@ def plan(manifest: Manifest, options: TwinOptions) -> list[Task]:
 def _row_tasks(manifest: Manifest, row: Row, options: TwinOptions) -> Iterator[Task]:
     order = [options.vocoders[i] for i in item_rng(options.seed, 0, row.id).permutation(len(options.vocoders))]
     count = options.per_row or len(order)
-    try:
-        original: Path | str = manifest.resolve(row)
-    except DataError as error:
-        original = error.what
+    original = Original.of(manifest, row)
     seen = set()
     for number in range(count):
         kind = order[number % len(order)]
@@ -164,7 +152,7 @@ def _row_tasks(manifest: Manifest, row: Row, options: TwinOptions) -> Iterator[T
         # several rows may be of one file, and files of one name lie in several folders
         key = sha256_text(f"{row.id}/{vocoder}")[:12]
         path = f"{kind}/{key}/{PurePosixPath(row.path).stem}.flac"
-        yield Task(row.id, original, row.start or 0.0, row.end, row.channel, path, kind, vocoder, options.seed)
+        yield Task(row.id, original, path, kind, vocoder, options.seed)
 
 
 def make_twin(task: Task, folder: Path) -> dict[str, Any]:
@@ -173,16 +161,14 @@ def make_twin(task: Task, folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = {"path": task.path, "source": task.source, "vocoder": task.kind, "system": vocoder.system}
     told |= {"family": vocoder.family, "setting": repr(vocoder), "made_with": vocoder.made_with}
     try:
-        samples, rate = _original(task)
+        samples, rate = task.original.load()
         signal = samples.astype(np.float64) / max(1.0, float(np.abs(samples).max()))  # lossy files may overshoot
         made = vocoder.resynthesise(signal, rate, task.rng())
-        _write(folder / task.path, matched(samples, made, rate), rate)
+        write_flac(folder / task.path, matched(samples, made, rate), rate)
     except UsageError:
         raise  # the output cannot be written: that is no fault of the recording
-    except EarwitnessError as error:
-        return told | {"error": str(type(error)(error.what, fix=error.fix))}
-    except (ValueError, ArithmeticError, IndexError, OSError) as error:
-        return told | {"error": f"cannot be resynthesised ({type(error).__name__}: {error})"}
+    except FAILURES as error:
+        return told | {"error": in_words(error, "cannot be resynthesised")}
     return told | {"duration_s": round(len(samples) / rate, 4), "sample_rate": rate}
 
 
@@ -210,28 +196,7 @@ def _digital_silence(samples: Samples, rate: int) -> NDArray[np.bool_]:
     return silent
 
 
-def _original(task: Task) -> tuple[Samples, int]:
-    """The recording at its own rate. Raises `AudioError` for what cannot be read, is silent or too long."""
-    if isinstance(task.original, str):
-        raise AudioError(task.original)
-    info = probe(task.original)
-    end_s = info.duration_s if task.end_s is None else task.end_s
-    if end_s is not None and end_s - task.start_s > LONGEST_S:
-        raise AudioError(f"lasts longer than {LONGEST_S:.0f} s", fix="Cut it by rows with `start` and `end`.")
-    samples = load(task.original, info.rate, task.channel, task.start_s, task.end_s).samples
-    if float(np.abs(samples).max()) < 1e-4:
-        raise AudioError("is silent: there is nothing to resynthesise")
-    return samples, info.rate
-
-
-def _write(path: Path, samples: Samples, rate: int) -> None:
-    import soundfile
-
-    with atomic_file(path) as file:
-        soundfile.write(file, samples, rate, "PCM_16", format="FLAC")
-
-
-def _installed(kinds: Sequence[str]) -> tuple[list[str], list[str]]:
+def installed(kinds: Sequence[str]) -> tuple[list[str], list[str]]:
     """The vocoders that can run here, and what is said of the others. Raises `MissingPartError` where none can."""
     there, missing = [], []
     for kind in kinds:
@@ -251,40 +216,6 @@ def _unsplit(manifest: Manifest) -> tuple[Manifest, list[str]]:
         return manifest.with_table(table), []
     note = "the split was taken off: split again, so that twins follow their originals"
     return manifest.with_table(table.with_columns(split=pl.lit(None, pl.String))), [note]
-
-
-def _worked(tasks: Sequence[Task], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
-    """The rows of the tasks, in order; with several workers a few tasks ahead."""
-    if workers <= 1:
-        yield from (make_twin(task, folder) for task in tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
-        waiting: deque[Any] = deque()
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(make_twin, task, folder))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            fix = "Go on with --resume and --workers 1 to see at which recording."
-            raise DataError("a worker process ended before its time", where=folder, fix=fix) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """In a worker: don't outlive a parent that was killed."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _joined(manifest: Manifest, folder: Path, notes: tuple[str, ...]) -> Made:

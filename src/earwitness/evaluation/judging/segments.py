@@ -3,7 +3,8 @@
     id,start,end,score                    one row a segment, times in seconds, higher = bona fide; an id's rows follow
     CON_E_0000001,0.00,0.02,3.1           each other in equal steps from 0 on, the last may be shorter
 
-The key is an RTTM file, an `.npz` of segment labels, or a folder of either (the readers of PartialSpoof).
+The key is an RTTM file, an `.npz` of segment labels, or a folder of either (the readers of PartialSpoof). A folder that
+`earwitness corpus expand --splices` wrote is such a one, whose manifest names the speakers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import polars as pl
 
 from earwitness.core.errors import DataError, MetricError
 from earwitness.core.hashing import sha256_file
+from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers.partialspoof import PARTIALSPOOF, read_partialspoof, read_regions, read_segments
+from earwitness.corpora.splices.making import MANIFEST
 from earwitness.corpora.tables import read_table
 from earwitness.evaluation.judging.rows import (
     number_column,
@@ -163,9 +166,13 @@ def _labels_note(path: Path) -> tuple[str, ...]:
 
 
 def _speakers(folder: Path) -> dict[str, str]:
-    if not any((folder / name).is_dir() for name in PARTIALSPOOF.folders):
+    if any((folder / name).is_dir() for name in PARTIALSPOOF.folders):
+        table = read_partialspoof(folder).manifest.table
+    elif (folder / MANIFEST).is_file():
+        table = Manifest.read(folder / MANIFEST).table
+    else:
         return {}
-    table = read_partialspoof(folder).manifest.table.filter(pl.col("speaker").is_not_null())
+    table = table.filter(pl.col("speaker").is_not_null())
     return dict(zip(table["id"], table["speaker"], strict=True))
 
 
