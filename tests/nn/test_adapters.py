@@ -104,7 +104,7 @@ def test_new_adapters_change_nothing(config: Callable[..., EncoderConfig], wavef
 
 @pytest.mark.shows("f-infoed:6.1")
 def test_adalam_on_wavlm_large_trains_what_the_sheet_counts() -> None:
-    """24 layers of 1024: 134 208 parameters an adapter, 3 220 992 in all, and one weight for each of 25 hidden states."""
+    """24 layers of 1024: 134 208 parameters an adapter, 3 220 992 in all, and a weight for each of 25 hidden states."""
     import transformers
 
     size = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
