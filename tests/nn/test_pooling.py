@@ -28,6 +28,7 @@ ALL: list[PoolingConfigBase] = [
     AttentiveStatisticsConfig(bottleneck=8),
     AttentiveStatisticsConfig(bottleneck=8, form="sb"),
     AttentiveStatisticsConfig(bottleneck=8, global_context=False),
+    AttentiveStatisticsConfig(bottleneck=8, global_context=False, per_channel=False),
 ]
 
 

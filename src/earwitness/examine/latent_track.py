@@ -1,4 +1,5 @@
-"""The trace of a detector's latent entropy, as a track of its finding. It answers nothing: it shows where frames differ."""
+"""The trace of a detector's latent entropy, as a track of its finding. It answers nothing; it shows where frames
+differ."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class LatentTrack:
 
 
 def latent_track(path: str | Path, channel: int | None, detector: Detector) -> LatentTrack:
-    """H_t / D in steps of 0.1 s, longer for very long recordings. Raises `AudioError` for a file that cannot be read."""
+    """H_t / D in steps of 0.1 s, longer ones in very long recordings. Raises `AudioError` for what cannot be read."""
     if not has_latent_entropy(detector):
         return LatentTrack()
     info = detector.info

@@ -1,7 +1,7 @@
 """f-InfoED: frames through a variational bottleneck, classified by the entropy of their latent (arXiv 2504.10819).
 
-A reconstruction from the abstract and a quoted objective: layers and sizes are ours. With x_t the frames, D the latent's
-dimensions, and a Gaussian posterior z_t ~ N(mu_t, diag sigma_t^2) against the prior N(0, I):
+A reconstruction from the abstract and a quoted objective: layers and sizes are ours. With x_t the frames, D the
+latent's dimensions, and a Gaussian posterior z_t ~ N(mu_t, diag sigma_t^2) against the prior N(0, I):
 
     h_td = 1/2 ln(2 pi e sigma_td^2)                                       entropy of a frame and dimension, nats
     H_t  = sum_d h_td                                                      entropy of a frame
@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from earwitness.nn.encoders.base import Encoder, EncoderConfigBase, as_frames, channels_first
+from earwitness.nn.encoders.base import Encoder, EncoderConfigBase, channels_first
 from earwitness.nn.types import Frames
 
 AT_SIGMA_ONE = 0.5 * math.log(2 * math.pi * math.e)  # 1.418938533 nats a dimension
@@ -31,11 +31,12 @@ AWAKE = 0.1
 
 
 class LatentEntropyConfig(EncoderConfigBase):
-    """`entropy`: `per_dim` classifies h [B, T, D], `scalar` H_t / D [B, T, 1]. With `entropy_grad` off what is classified
-    is cut off from the graph: the latent then learns reconstruction and compression alone.
+    """`entropy`: `per_dim` classifies h [B, T, D], `scalar` H_t / D [B, T, 1]. With `entropy_grad` off what is
+    classified is cut off from the graph: the latent then learns reconstruction and compression alone.
 
-    `latent` is D, `hidden` the width of encoder and decoder, `outputs` that of the classifier. `reads` names what the
-    classifier reads; `mean` (mu) and `input` (x) are for comparison and are not the method.
+    `latent` is D, `hidden` the width of encoder and decoder, `outputs` that of the classifier. Without `norm` the
+    encoder has no layer norm, and the entropies know how large a frame is. `reads` names what the classifier reads;
+    `mean` (mu) and `input` (x) are for comparison and are not the method.
     """
 
     kind: Literal["latent_entropy"] = "latent_entropy"
@@ -44,6 +45,7 @@ class LatentEntropyConfig(EncoderConfigBase):
     latent: int = Field(128, ge=1)
     hidden: int = Field(256, ge=1)
     outputs: int = Field(128, ge=1)
+    norm: bool = True
     reads: Literal["entropy", "mean", "input"] = "entropy"
 
     def build(self, input_dim: int) -> LatentEntropy:
@@ -98,7 +100,7 @@ class LatentEntropy(Encoder):
         self._config = config
         self._heard: list[Latent] | None = None
         self.enter = nn.Conv1d(input_dim, config.hidden, 3, padding=1)
-        self.norm = nn.LayerNorm(config.hidden)
+        self.norm = nn.LayerNorm(config.hidden) if config.norm else nn.Identity()
         self.mean = nn.Conv1d(config.hidden, config.latent, 1)
         self.log_variance = nn.Conv1d(config.hidden, config.latent, 1)
         nn.init.zeros_(self.log_variance.weight)
@@ -106,34 +108,32 @@ class LatentEntropy(Encoder):
         self.decoder = nn.Sequential(
             nn.Conv1d(config.latent, config.hidden, 3, padding=1), nn.GELU(), nn.Conv1d(config.hidden, input_dim, 1)
         )
-        width = {"input": input_dim, "mean": config.latent}.get(config.reads, config.latent)
-        if config.reads == "entropy" and config.entropy == "scalar":
-            width = 1
+        per_frame = 1 if config.entropy == "scalar" else config.latent
+        width = {"entropy": per_frame, "mean": config.latent, "input": input_dim}[config.reads]
         self.classifier = nn.Sequential(*_step(width, config.outputs), *_step(config.outputs, config.outputs))
 
     def posterior(self, frames: Frames) -> tuple[Tensor, Tensor]:
-        """[B, T, F] -> mu and ln sigma^2, [B, D, T] each."""
+        """[B, T, F] -> mu and ln sigma^2, [B, T, D] each."""
         hidden = self.norm(self.enter(channels_first(frames)).transpose(1, 2)).transpose(1, 2)
         hidden = nn.functional.gelu(hidden)
-        bound = LARGEST_LOG_VARIANCE
-        return self.mean(hidden), self.log_variance(hidden).clamp(-bound, bound)
+        log_variance = self.log_variance(hidden).clamp(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
+        return self.mean(hidden).transpose(1, 2), log_variance.transpose(1, 2)
 
     def classified(self, frames: Frames, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """What the classifier makes of a posterior [B, D, T]: [B, outputs, T]."""
-        read = {"mean": mean, "input": channels_first(frames)}.get(self._config.reads)
+        """What the classifier makes of a posterior [B, T, D]: [B, T, outputs]."""
+        read = {"mean": mean, "input": frames.values}.get(self._config.reads)
         if read is None:
             read = entropy_of(log_variance) - AT_SIGMA_ONE
-            read = read.mean(1, keepdim=True) if self._config.entropy == "scalar" else read
-        out: Tensor = self.classifier(read if self._config.entropy_grad else read.detach())
-        return out
+            read = read.mean(-1, keepdim=True) if self._config.entropy == "scalar" else read
+        out: Tensor = self.classifier((read if self._config.entropy_grad else read.detach()).transpose(1, 2))
+        return out.transpose(1, 2)
 
     def forward(self, frames: Frames) -> Frames:
         """[B, T, F] -> [B, T, outputs]; nothing is drawn unless somebody listens in training."""
         mean, log_variance = self.posterior(frames)
         if self._heard is not None:
-            error = self._error(frames, mean, log_variance)
-            self._heard.append(Latent(mean.transpose(1, 2), log_variance.transpose(1, 2), error, frames.mask))
-        return as_frames(self.classified(frames, mean, log_variance), frames.mask)
+            self._heard.append(Latent(mean, log_variance, self._error(frames, mean, log_variance), frames.mask))
+        return Frames(self.classified(frames, mean, log_variance), frames.mask)
 
     @contextmanager
     def listening(self) -> Iterator[list[Latent]]:
@@ -148,7 +148,7 @@ class LatentEntropy(Encoder):
         """[B, T], against frames from which no gradient comes, or adapters before them would make them easy to decode;
         z is drawn in training and is mu else."""
         z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean) if self.training else mean
-        decoded: Tensor = self.decoder(z)
+        decoded: Tensor = self.decoder(z.transpose(1, 2))
         return (decoded - channels_first(frames).detach()).square().mean(1)
 
 

@@ -28,8 +28,8 @@ from earwitness.nn.types import Embedding, Frames
 
 class AttentiveStatisticsConfig(PoolingConfigBase):
     """ECAPA's pooling. `form` 'ws': tanh alone, context deviation of the sample; 'sb': ReLU and batch-norm before the
-    tanh, context deviation of the population. `bottleneck` is the width of the attention. With `per_channel` off a frame
-    has one weight for all channels."""
+    tanh, context deviation of the population. `bottleneck` is the width of the attention. With `per_channel` off a
+    frame has one weight for all channels."""
 
     kind: Literal["attentive_statistics"] = "attentive_statistics"
     form: Literal["ws", "sb"] = "ws"
