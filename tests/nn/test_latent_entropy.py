@@ -64,9 +64,7 @@ def test_the_entropy_of_a_latent_is_that_of_its_frames(frames: Frames) -> None:
 @pytest.mark.shows("f-infoed:6.3")
 def test_divergence_has_its_closed_form(frames: Frames) -> None:
     mean, log_variance = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, math.log(4.0)])
-    torch.testing.assert_close(
-        divergence_of(mean, log_variance), torch.tensor([0.0, 0.5, 0.806853]), atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(divergence_of(mean, log_variance), torch.tensor([0.0, 0.5, 0.806853]), atol=1e-6, rtol=0)
     built = encoder()
     with built.listening() as heard:
         built(frames)

@@ -34,9 +34,8 @@ class LatentEntropyConfig(EncoderConfigBase):
     """`entropy`: `per_dim` classifies h [B, T, D], `scalar` H_t / D [B, T, 1]. With `entropy_grad` off what is
     classified is cut off from the graph: the latent then learns reconstruction and compression alone.
 
-    `latent` is D, `hidden` the width of encoder and decoder, `outputs` that of the classifier. Without `norm` the
-    encoder has no layer norm, and the entropies know how large a frame is. `reads` names what the classifier reads;
-    `mean` (mu) and `input` (x) are for comparison and are not the method.
+    `latent` is D, `hidden` the width of encoder and decoder, `outputs` that of the classifier. `reads` names what the
+    classifier reads; `mean` (mu) and `input` (x) are for comparison and are not the method.
     """
 
     kind: Literal["latent_entropy"] = "latent_entropy"
@@ -45,7 +44,6 @@ class LatentEntropyConfig(EncoderConfigBase):
     latent: int = Field(128, ge=1)
     hidden: int = Field(256, ge=1)
     outputs: int = Field(128, ge=1)
-    norm: bool = True
     reads: Literal["entropy", "mean", "input"] = "entropy"
 
     def build(self, input_dim: int) -> LatentEntropy:
@@ -100,7 +98,7 @@ class LatentEntropy(Encoder):
         self._config = config
         self._heard: list[Latent] | None = None
         self.enter = nn.Conv1d(input_dim, config.hidden, 3, padding=1)
-        self.norm = nn.LayerNorm(config.hidden) if config.norm else nn.Identity()
+        self.norm = nn.LayerNorm(config.hidden)
         self.mean = nn.Conv1d(config.hidden, config.latent, 1)
         self.log_variance = nn.Conv1d(config.hidden, config.latent, 1)
         nn.init.zeros_(self.log_variance.weight)
