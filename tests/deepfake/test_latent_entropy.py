@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from latent_toy import Toy, batch, train_toy
 
 from earwitness.core.config import parse_config
 from earwitness.core.errors import RecipeError
@@ -23,7 +24,6 @@ from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.task import DetectionTask, task_of
 from earwitness.deepfake.training import train_detector
 from earwitness.nn.encoders.latent_entropy import Latent
-from latent_toy import Toy, batch, train_toy
 
 SEEDS = (1, 2, 3)
 toy = cache(train_toy)
