@@ -26,17 +26,20 @@ class Toy:
     losses: tuple[dict[str, float], dict[str, float]]
 
 
-def train_toy(seed: int, *, entropy: str = "per_dim", entropy_grad: bool, beta: float, steps: int = STEPS) -> Toy:
-    """D = 16, hidden 64, batches of 16 + 16, AdamW 1e-3, beta warmed up over 30 steps."""
+def train_toy(
+    seed: int, *, entropy: str = "per_dim", entropy_grad: bool, beta: float, outputs: int = 32, settle: bool = True
+) -> Toy:
+    """D = 16, hidden 64, batches of 16 + 16, AdamW 1e-3, 300 steps, beta warmed up over 30; `outputs` is the width of the
+    classifier, of which the sheet says 128 for a detector and nothing for this."""
     torch.manual_seed(seed)
     mixing = torch.randn(WIDTH, RANK) / 2
-    network = _network(entropy, entropy_grad)
+    network = _network(entropy, entropy_grad, outputs)
     config = LatentEntropyLossConfig(class_weights=None, beta=beta, warmup=WARMUP / STEPS)
     task = LatentEntropyTask(DetectionTask(config.build(2, 2)), config, epochs=STEPS // WARMUP)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
     losses: list[dict[str, float]] = []
-    for step in range(steps):
-        if step == steps - WARMUP:
+    for step in range(STEPS):
+        if step == STEPS - WARMUP:
             task.notes(network)  # what was counted before is not asked for
         task.set_progress(step / WARMUP)
         terms = task.loss(network, batch(1000 * seed + step, 16, mixing))
@@ -45,7 +48,8 @@ def train_toy(seed: int, *, entropy: str = "per_dim", entropy_grad: bool, beta: 
         optimiser.step()
         losses.append({name: float(term.detach()) for name, term in terms.terms.items()})
     notes = task.notes(network)
-    _settle(network, mixing, seed)
+    if settle:
+        _settle(network, mixing, seed)
     network.eval()
     with torch.no_grad():
         unseen = [batch(10**6 + 100 * seed + place, 64, mixing) for place in range(2)]
@@ -63,8 +67,8 @@ def batch(seed: int, count: int, mixing: Tensor) -> Batch:
     return Batch(torch.cat([rich, poor]).flatten(1), lengths, Targets(label=labels), ("",) * (2 * count))
 
 
-def _network(entropy: str, entropy_grad: bool) -> Network:
-    encoder = {"kind": "latent_entropy", "latent": 16, "hidden": 64, "outputs": 32}
+def _network(entropy: str, entropy_grad: bool, outputs: int) -> Network:
+    encoder = {"kind": "latent_entropy", "latent": 16, "hidden": 64, "outputs": outputs}
     pooling = {"kind": "attentive_statistics", "bottleneck": 64, "global_context": False, "per_channel": False}
     branch = {
         "frontend": {"kind": "kept", "dim": WIDTH},
