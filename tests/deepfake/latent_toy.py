@@ -29,8 +29,8 @@ class Toy:
 def train_toy(
     seed: int, *, entropy: str = "per_dim", entropy_grad: bool, beta: float, outputs: int = 32, settle: bool = True
 ) -> Toy:
-    """D = 16, hidden 64, batches of 16 + 16, AdamW 1e-3, 300 steps, beta warmed up over 30; `outputs` is the width of the
-    classifier, of which the sheet says 128 for a detector and nothing for this."""
+    """D = 16, hidden 64, batches of 16 + 16, AdamW 1e-3, 300 steps, beta warmed up over 30. `outputs` is the width of
+    the classifier: 128 in a detector, and not said for this. `settle`: see `_settle`."""
     torch.manual_seed(seed)
     mixing = torch.randn(WIDTH, RANK) / 2
     network = _network(entropy, entropy_grad, outputs)

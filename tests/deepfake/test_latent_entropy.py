@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 from latent_toy import Toy, batch, train_toy
 
@@ -24,6 +26,9 @@ from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.task import DetectionTask, task_of
 from earwitness.deepfake.training import train_detector
 from earwitness.nn.encoders.latent_entropy import Latent
+from earwitness.nn.frontends import WhisperConfig
+from earwitness.nn.pretrained.whisper import encoder_available
+from earwitness.training.model_folder import load_weights
 
 SEEDS = (1, 2, 3)
 toy = cache(train_toy)
@@ -87,6 +92,37 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(recipe: DetectionReci
             train_detector(plan, torn)
     again = train_detector(plan, torn, resume=True)
     assert (whole / "weights.safetensors").read_bytes() == (again / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.skipif(not encoder_available(), reason="the package of Whisper tiny.en is not installed")
+@pytest.mark.shows("f-infoed:6.5")
+def test_adapters_of_the_real_encoder_are_trained_and_kept(recipe: DetectionRecipe, tmp_path: Path) -> None:
+    """AdaLAM on Whisper tiny.en: a run moves adapters and layer weights, no bit of the encoder, and the folder answers."""
+    shared = WhisperConfig().build()._shared.encoder
+    before = checksum(shared)
+    data = latent_recipe(recipe, draws=8, schedule={"kind": "constant"})
+    front = {"kind": "whisper", "adapters": {"hidden": 8}, "layer_norm": True}
+    data["network"]["branches"][0]["frontend"] = front
+    data["optimiser"]["parts"] = [{"prefix": "branches.0.frontend.adapters", "lr": 5e-3}]
+    data["loop"] = {"epochs": 2, "batch_size": 4, "accelerator": "cpu", "select": {"metric": "eer"}}
+    folder = train_detector(parse_config(DetectionRecipe, data), tmp_path / "run")
+    assert checksum(shared) == before
+    weights = load_weights(folder)
+    of_front = {name.split(".")[3] for name in weights if ".frontend." in name}
+    assert of_front == {"adapters", "aggregation"}
+    assert sum(weights[name].numel() for name in weights if ".adapters." in name) == 4 * (2 * 384 * 8 + 8 + 3 * 384)
+    assert all(weights[f"branches.0.frontend.adapters.{layer}.up.weight"].any() for layer in range(4))
+    sound = soundfile.read(Path(data["data"]["manifests"][0]).parent / "00.wav", dtype="float32")[0]
+    scores = {Detector.load(folder).score(sound, 16_000).score for _ in range(2)}
+    assert len(scores) == 1
+
+
+def checksum(module: torch.nn.Module) -> str:
+    """Of every weight's and buffer's bits."""
+    found = hashlib.sha256()
+    for tensor in (*module.parameters(), *module.buffers()):
+        found.update(tensor.detach().numpy().tobytes())
+    return found.hexdigest()
 
 
 def test_beta_rises_over_the_first_share_of_the_steps() -> None:
@@ -215,7 +251,7 @@ def test_soak_with_the_gradient_beta_bottlenecks_nothing(seed: int, beta: float)
 @pytest.mark.shows("f-infoed:6.6")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_soak_detached_at_a_small_beta(seed: int) -> None:
-    found = toy(seed, entropy_grad=False, beta=1e-3)
+    found = toy(seed, entropy_grad=False, beta=1e-3, outputs=128)
     print(f"detached, per_dim, beta 0.001, seed {seed}: {told(found)}")
     assert found.dev["eer"] <= 0.03
 
@@ -232,13 +268,26 @@ def test_soak_detached_scalar_at_a_small_beta_is_not_told(seed: int) -> None:
 
 @pytest.mark.soak
 @pytest.mark.shows("f-infoed:6.6")
-def test_soak_detached_and_collapsed_is_chance() -> None:
-    found = [toy(seed, entropy="scalar", entropy_grad=False, beta=10.0) for seed in SEEDS]
-    print("detached, scalar, beta 10:", *map(told, found))
+def test_soak_detached_and_collapsed_is_about_chance() -> None:
+    """As the item has it, with the running statistics of the batch-norms as 300 steps leave them."""
+    found = [toy(seed, entropy="scalar", entropy_grad=False, beta=10.0, outputs=128, settle=False) for seed in SEEDS]
     for one in found:
+        print(f"detached, scalar, beta 10, 128 wide, not settled: {told(one)}")
         require_collapsed(one)
     eers = [one.dev["eer"] for one in found]
-    assert 0.3 <= sum(eers) / len(eers) <= 0.6
+    assert 0.35 <= sum(eers) / len(eers) <= 0.65
+    assert min(eers) >= 0.25
+
+
+@pytest.mark.soak
+def test_soak_chance_was_the_statistics_doing() -> None:
+    """Against what one would take from the item: once the batch-norms have settled, a collapsed latent that never
+    learnt of the classes tells them better than chance."""
+    found = [toy(seed, entropy="scalar", entropy_grad=False, beta=10.0) for seed in SEEDS]
+    for one in found:
+        print(f"detached, scalar, beta 10, settled: {told(one)}")
+        require_collapsed(one)
+    assert sum(one.dev["eer"] for one in found) / len(found) < 0.35
 
 
 def told(found: Toy) -> str:

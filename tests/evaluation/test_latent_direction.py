@@ -125,7 +125,9 @@ class TestDirection:
         def traced(offset: Callable[[int], float]) -> None:
             def means(detector: Detector, manifest: Manifest, row: Any) -> dict[str, float]:
                 value = offset(number[row.id])
-                return {f"{quantity} {frames}": value for quantity in latent_direction.QUANTITIES for frames in (ALL, LOUD)}
+                return {
+                    f"{quantity} {frames}": value for quantity in latent_direction.QUANTITIES for frames in (ALL, LOUD)
+                }
 
             monkeypatch.setattr(latent_direction, "_means", means)
 
@@ -144,7 +146,9 @@ class TestDirection:
         }
 
     def test_what_cannot_be_heard_is_named(self, latent: Detector, manifest: Manifest) -> None:
-        rows = manifest.table.with_columns(path=pl.when(pl.col("id") == "3.wav").then(pl.lit("no.wav")).otherwise("path"))
+        rows = manifest.table.with_columns(
+            path=pl.when(pl.col("id") == "3.wav").then(pl.lit("no.wav")).otherwise("path")
+        )
         found = measure_direction(latent, manifest.with_table(rows), 10)
         assert found.failed == ("3.wav",)
         assert found.bonafide == 5
