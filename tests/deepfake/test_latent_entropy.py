@@ -97,7 +97,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(recipe: DetectionReci
 @pytest.mark.skipif(not encoder_available(), reason="the package of Whisper tiny.en is not installed")
 @pytest.mark.shows("f-infoed:6.5")
 def test_adapters_of_the_real_encoder_are_trained_and_kept(recipe: DetectionRecipe, tmp_path: Path) -> None:
-    """AdaLAM on Whisper tiny.en: a run moves adapters and layer weights, no bit of the encoder, and the folder answers."""
+    """AdaLAM on Whisper tiny.en: a run moves adapters, no bit of the encoder, and its folder answers."""
     shared = WhisperConfig().build()._shared.encoder
     before = checksum(shared)
     data = latent_recipe(recipe, draws=8, schedule={"kind": "constant"})
