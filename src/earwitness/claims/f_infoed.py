@@ -47,8 +47,8 @@ CLAIM = RecipeClaim(
         notes=(
             "A reconstruction: only the abstract and a quoted objective of the paper were found.",
             "Front-end: the second hidden state of the frozen encoder of Whisper tiny.en (384 values a frame), not "
-            "adapted WavLM-Large. The paper's other claim, that adapters help, needs the encoder in every step and is not "
-            "run; `recipes/published/f-infoed-wavlm-large.yaml` trains them.",
+            "adapted WavLM-Large. The paper's other claim, that adapters help, needs the encoder in every step and is "
+            "not run; `recipes/published/f-infoed-wavlm-large.yaml` trains them.",
             "H/D in nats per dimension, KL in nats a frame, on dev: no probabilities, comparable within one arm only.",
         ),
     ),

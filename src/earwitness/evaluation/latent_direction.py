@@ -95,14 +95,15 @@ def measure_direction(
     names = [f"{quantity} {frames}" for quantity in QUANTITIES for frames in (ALL, LOUD)]
     known = manifest.table.with_columns(positive=pl.col("label") == "bonafide")
     table = known.join(pl.DataFrame(heard, {"id": pl.String} | dict.fromkeys(names, pl.Float64)), on="id")
-    counts = [int((table["positive"] == side).sum()) for side in (True, False)]
-    if not all(counts):
+    bonafide = int(table["positive"].sum())
+    spoof = table.height - bonafide
+    if not bonafide or not spoof:
         raise DataError("holds no row of one class that can be heard", where=manifest.root, fix="Give both classes.")
     loud = table.filter(pl.col(f"entropy {LOUD}").is_not_null())
     found = [*_directions(table, ALL, n_resamples, seed), *_directions(loud, LOUD, n_resamples, seed)]
     _, notes = units_of(_labelled(table))
     silent = table.height - loud.height
-    return Measured(detector.info.reference, *counts, tuple(found), tuple(failed), silent, tuple(notes))
+    return Measured(detector.info.reference, bonafide, spoof, tuple(found), tuple(failed), silent, tuple(notes))
 
 
 def _means(detector: Detector, manifest: Manifest, row: Row) -> dict[str, float | None]:
@@ -139,8 +140,8 @@ def _directions(table: pl.DataFrame, frames: str, n_resamples: int, seed: int) -
     labelled = _labelled(table)
     units, _ = units_of(labelled)
     for quantity, words in QUANTITIES.items():
-        sides = [side[f"{quantity} {frames}"].to_numpy() for side in (labelled.positive, labelled.negative)]
-        trials = Trials(*sides, units)
+        human, made = (side[f"{quantity} {frames}"].to_numpy() for side in (labelled.positive, labelled.negative))
+        sides, trials = [human, made], Trials(human, made, units)
 
         def statistic(counts: Floats, sides: list[Floats] = sides, trials: Trials = trials) -> list[float]:
             return [*_class_means(sides, units, counts), trials.resample(counts).auc()]

@@ -150,7 +150,7 @@ class _Shared:
             self.encoder.to(device)
         return self.encoder
 
-    def __deepcopy__(self, memo: object) -> _Shared:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         return self
 
 
