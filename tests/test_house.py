@@ -165,7 +165,7 @@ def test_markers_name_items_that_exist() -> None:
     assert sorted(shown_items() - set(known)) == []
 
 
-@pytest.mark.parametrize("sheet", ["nes2net", "rawboost"])
+@pytest.mark.parametrize("sheet", ["f-infoed", "nes2net", "rawboost"])
 def test_every_item_of_a_built_system_is_shown(sheet: str) -> None:
     required = {item for item in known_items() if item.startswith(f"{sheet}:6.")}
     assert len(required) == 8

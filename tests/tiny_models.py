@@ -36,6 +36,26 @@ def make_detector(folder: Path, seed: int = 0) -> Path:
     return _save(folder, info, config, seed, {})
 
 
+def make_latent_detector(folder: Path, seed: int = 0) -> Path:
+    """One that classifies by a latent entropy, whose log-variances differ from frame to frame."""
+    branch = {**BRANCH, "encoder": {"kind": "latent_entropy", "latent": 4, "hidden": 8, "outputs": 8}}
+    config = NetworkConfig.model_validate({"branches": [branch], "outputs": 2})
+    info = ModelInfo(
+        name=f"tiny-latent-{seed}",
+        task="deepfake",
+        network=config.model_dump(mode="json"),
+        windows=Sliding(length_s=1, hop_s=0.5),
+        polarity="higher = bona fide",
+        calibration=CALIBRATION,
+        licence="Apache-2.0",
+    )
+    torch.manual_seed(seed)
+    network = config.build()
+    torch.nn.init.normal_(network.branches[0].encoder.log_variance.weight)  # type: ignore[union-attr, arg-type]
+    save_model(folder, info, network.trainable_state(), card="# tiny\n")
+    return folder
+
+
 def make_embedder(folder: Path, seed: int = 0, cohort: bool = True) -> Path:
     config = NetworkConfig.model_validate({"branches": [BRANCH], "embedding": {"dim": DIM}})
     info = ModelInfo(

@@ -77,6 +77,20 @@ class TestSuite:
         assert np.abs(one[:length] - samples[:length]).max() > 1e-4
         assert np.isfinite(one).all()
 
+    def test_it_holds_what_published_robustness_tests_ask_for(self) -> None:
+        """f-InfoED's perturbations as the sheet of that method lists them (section 4)."""
+        wanted = (
+            "white-noise-20db white-noise-10db white-noise-0db mp3-64k mp3-32k resample-8000hz gain-6db gain+6db-uncut"
+        )
+        also = "low-pass-4000hz rawboost-lnl rawboost-isd rawboost-ssi"
+        assert {*wanted.split(), *also.split()} <= {perturbation.name for perturbation in PERTURBATIONS}
+
+    @pytest.mark.parametrize(("name", "gain_db"), [("gain-6db", -6), ("gain+6db-uncut", 6)])
+    def test_a_gain_is_nothing_but_a_gain(self, name: str, gain_db: float, speechlike: Callable[..., object]) -> None:
+        samples = speechlike(1)
+        changed = parse_names(name)[0].config.build()(samples, 16_000, item_rng(0, 0, "a"))
+        np.testing.assert_allclose(changed, samples * 10 ** (gain_db / 20), rtol=1e-5)
+
     def test_louder_is_louder_and_cut(self, speechlike: Callable[..., object]) -> None:
         samples = speechlike(1)
         louder = parse_names("gain+6db")[0].config.build()(samples, 16_000, item_rng(0, 0, "a"))
@@ -124,6 +138,12 @@ class TestDetection:
                 perturbing.compare(judged, clean, ("a", "b"), QUICK).eer.first.value
             )
             assert result.difference.value == pytest.approx(result.eer.value - result.clean.value)
+            names = [other.name for other in result.others]
+            assert {"AUC", "minCllr", "Cllr"} < set(names)
+            assert any(name.startswith("minDCF") for name in names)
+            for other in result.others:
+                change = other.paired.first.value - other.paired.second.value
+                assert other.paired.difference.value == pytest.approx(change)
 
     def test_each_recording_has_its_own_noise_whatever_else_is_scored(
         self, tmp_path: Path, manifest: Manifest, detector: Detector, clean: LabelledScores

@@ -31,6 +31,7 @@ ALL: list[PoolingConfigBase] = [
     AttentiveStatisticsConfig(bottleneck=8, global_context=False),
     MfaConfig(layers=2, hidden=8),
     MfaConfig(layers=3, hidden=8, tau=2),
+    AttentiveStatisticsConfig(bottleneck=8, global_context=False, per_channel=False),
 ]
 
 

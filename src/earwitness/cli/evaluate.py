@@ -189,3 +189,17 @@ def _perturbed_lines(results: tuple[PerturbedResult, ...]) -> Iterator[str]:
         low, high = f"{result.difference.low:+.2%}", f"{result.difference.high:+.2%}"
         change = f"{result.difference.value:+8.2%}   [{low:>8}, {high:>8}]"
         yield f"  {result.name:26} {result.eer.value:8.2%}   {change:30} {result.failed:6}   {result.words}"
+    names = dict.fromkeys(other.name for result in results for other in result.others)
+    for name in (one for one in names if one.startswith(("minDCF", "minCllr", "Cllr"))):
+        yield ""
+        yield f"{'under a perturbation':28} {name}   minus clean, 95 % interval"
+        yield from (_other_line(result, name) for result in results if result.others)
+
+
+def _other_line(result: PerturbedResult, name: str) -> str:
+    found = next((other.paired for other in result.others if other.name == name), None)
+    if found is None:
+        return f"  {result.name:26} {'-':>{len(name)}}"
+    change = found.difference
+    limits = f"[{change.low:+.4f}, {change.high:+.4f}]"
+    return f"  {result.name:26} {found.first.value:{len(name)}.4f}   {change.value:+.4f}   {limits}"

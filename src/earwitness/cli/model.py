@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(help="Models: list, info, verify, import, export, card.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from earwitness.evaluation.latent_direction import Measured
+
+app = typer.Typer(help="Models: list, info, verify, import, export, card, direction.", no_args_is_help=True)
 
 Named = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A shipped model's name, or a model folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as data.")]
@@ -172,3 +176,60 @@ def card(
     typer.echo(f"card: {run / 'model' / 'CARD.md'}", err=True)
     for reason in described.known_failures:
         typer.echo(printable(f"- {reason}"))
+
+
+@app.command()
+def direction(
+    model: Named,
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Data sets, one table each.")],
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the resamples.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+) -> None:
+    """Measure which class has the more latent entropy, and which costs more nats, on each data set.
+
+    For models that classify by a latent entropy (f-InfoED). Means of H/D and KL with 95 % intervals over speakers and
+    systems, and the chance that a bona fide recording has more than a spoof; with and without frames below -60 dBFS.
+    Nothing of it is a probability that a recording is genuine.
+
+    Example: `earwitness model direction runs/f-infoed/model runs/f-infoed/test.csv`
+    """
+    from json import dumps
+
+    from earwitness.cli.progress import progress_bar
+    from earwitness.core.errors import printable
+    from earwitness.core.writing import write_atomically
+    from earwitness.corpora.manifest import Manifest
+    from earwitness.evaluation.latent_direction import measure_direction
+    from earwitness.evaluation.loading import load_detector
+
+    detector = load_detector(model)
+    told = {}
+    for path in manifests:
+        manifest = Manifest.read(path)
+        with progress_bar("hearing", len(manifest)) as step:
+            found = measure_direction(detector, manifest, resamples, seed, step)
+        told[str(path)] = found.plain()
+        for line in _direction_lines(str(path), found):
+            typer.echo(printable(line))
+    if json is not None:
+        write_atomically(json, dumps(told, indent=2, ensure_ascii=False) + "\n")
+    if any(data["failed"] for data in told.values()):
+        raise typer.Exit(1)
+
+
+def _direction_lines(name: str, found: Measured) -> Iterator[str]:
+    from earwitness.cli.figures import interval_note
+
+    yield f"{name}: {found.bonafide} bona fide, {found.spoof} spoof, by {found.model}"
+    for one in found.directions:
+        yield f"  {one.quantity}, {one.frames}: {one.answer}"
+        for words, interval in (("bona fide", one.bonafide), ("spoof", one.spoof), ("AUC", one.auc)):
+            yield f"    {words:10} {interval.value:8.4f}   [{interval.low:8.4f}, {interval.high:8.4f}]"
+    yield f"  {interval_note(found.directions[0].auc)}"
+    yield "  AUC: chance that a bona fide recording has more of it than a spoof; no probability of being genuine"
+    yield from (f"  note: {note}" for note in found.notes)
+    if found.silent:
+        yield f"  {found.silent} recording(s) have no louder frame and count over all frames alone"
+    if found.failed:
+        yield f"  {len(found.failed)} recording(s) could not be heard, the first: {found.failed[0]}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from earwitness.corpora.splits import DetectionSplit, FoldSplit
+from earwitness.deepfake.latent_entropy import LatentEntropyLossConfig
 from earwitness.deepfake.one_class import OcSoftmaxConfig, OneClassLoss, QamoConfig, SamoConfig
 from earwitness.nn.centroids import CentroidsConfig
 from earwitness.nn.losses import BinaryFocalConfig, CrossEntropyConfig, FocalConfig
@@ -14,7 +15,13 @@ from earwitness.training.pooled import View
 from earwitness.training.recipe import UtteranceRecipe
 
 DetectionLoss = Annotated[
-    CrossEntropyConfig | FocalConfig | BinaryFocalConfig | OcSoftmaxConfig | SamoConfig | QamoConfig,
+    CrossEntropyConfig
+    | FocalConfig
+    | BinaryFocalConfig
+    | OcSoftmaxConfig
+    | SamoConfig
+    | QamoConfig
+    | LatentEntropyLossConfig,
     Field(discriminator="kind"),
 ]
 
@@ -73,3 +80,12 @@ class DetectionRecipe(UtteranceRecipe):
             raise ValueError(f"oc_softmax has one centroid, not {count}; qamo has several")
         if isinstance(loss, QamoConfig) and loss.quality.count != count:
             raise ValueError(f"loss.quality gives {loss.quality.count} level(s) for {count} centroid(s)")
+
+    @model_validator(mode="after")
+    def _latent_entropy_has_its_loss(self) -> DetectionRecipe:
+        latents = sum(branch.encoder.kind == "latent_entropy" for branch in self.network.branches)
+        if latents != int(isinstance(self.loss, LatentEntropyLossConfig)):
+            raise ValueError("the loss latent_entropy and one branch with the encoder latent_entropy go together")
+        if latents and self.views:
+            raise ValueError("a committee learns by a classification loss, not by latent_entropy")
+        return self

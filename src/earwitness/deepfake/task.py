@@ -9,6 +9,7 @@ from torch import nn
 
 from earwitness.corpora.batch import Batch
 from earwitness.corpora.quality import QualityLevels
+from earwitness.deepfake.latent_entropy import LatentEntropyLossConfig, LatentEntropyTask
 from earwitness.deepfake.one_class import OneClassLoss
 from earwitness.deepfake.one_class_tasks import one_class_task
 from earwitness.deepfake.recipe import DetectionRecipe
@@ -53,4 +54,7 @@ def task_of(recipe: DetectionRecipe, material: Material = Material()) -> Task:
     """The task of a recipe's loss. Raises `RecipeError` where its material is missing."""
     if isinstance(recipe.loss, OneClassLoss):
         return one_class_task(recipe.loss, material.levels, material.enrolment)
-    return DetectionTask(recipe.loss.build(recipe.network.outputs or 0, 2))
+    classification = DetectionTask(recipe.loss.build(recipe.network.outputs or 0, 2))
+    if isinstance(recipe.loss, LatentEntropyLossConfig):
+        return LatentEntropyTask(classification, recipe.loss, recipe.loop.epochs)
+    return classification

@@ -31,7 +31,7 @@ from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import ResumableRows, read_rows, write_atomically
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.deepfake.detector import Detector
-from earwitness.evaluation.judging.judge import JudgeOptions, compare
+from earwitness.evaluation.judging.judge import JudgeOptions, PairedMeasure, compare
 from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.evaluation.judging.tasks import Task
 from earwitness.evaluation.loading import load as load_model
@@ -77,7 +77,8 @@ class PerturbedResult:
     """The EER under one perturbation, that of the clean scores of the same rows, and the first minus the second.
 
     All three are over the same resamples; above 0 means worse than clean. They are None where `note` says why.
-    `failed` counts rows that could be scored clean and not perturbed.
+    `failed` counts rows that could be scored clean and not perturbed. `others` are the further figures (minDCF, Cllr,
+    ...), perturbed first, clean second.
     """
 
     name: str
@@ -88,6 +89,7 @@ class PerturbedResult:
     rows: int = 0
     failed: int = 0
     note: str = ""
+    others: tuple[PairedMeasure, ...] = ()
 
 
 def model_of(scores: LabelledScores, given: str | Path | None = None) -> Detector | Embedder:
@@ -294,7 +296,8 @@ class _Bench:
             found = compare(perturbed, self.clean, (name, "clean"), self.options)
         except MetricError as error:
             return PerturbedResult(name, words, failed=failed, note=f"no EER: {error.what}")
-        return PerturbedResult(name, words, found.eer.first, found.eer.second, found.eer.difference, found.rows, failed)
+        eer = (found.eer.first, found.eer.second, found.eer.difference)
+        return PerturbedResult(name, words, *eer, found.rows, failed, others=found.measures[1:])
 
     def _score(self, name: str, perturb: Perturbation, path: Path, progress: Callable[[], object]) -> None:
         info = self.scorer.info

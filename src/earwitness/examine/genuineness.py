@@ -11,6 +11,7 @@ from earwitness.audio.recording import Segment
 from earwitness.core.errors import AudioError
 from earwitness.deepfake.detector import DetectionScore, Detector, WindowScore
 from earwitness.examine.finding import Finding, ModelCredit, Track
+from earwitness.examine.latent_track import latent_track
 from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.training.conditions import conditions_of
 from earwitness.training.model_folder import ABSTAIN
@@ -32,6 +33,7 @@ def judge_genuineness(
     """The finding for one channel of a file; "no answer" where nothing in it can be judged."""
     try:
         result = detector.score_file(path, channel)
+        latent = latent_track(path, channel, detector)
     except AudioError as error:
         return Finding(QUESTION, HYPOTHESES, "no answer", f"Nothing here can be judged: it {error.what}.", model=credit)
     info = detector.info
@@ -48,8 +50,8 @@ def judge_genuineness(
         answer=SIDES.unsettled,
         score=result.score,
         score_meaning=SCORE_MEANING,
-        evidence=tuple(_evidence(result, stretches)),
-        tracks=(_track(result.windows, detector, calibrated=ratio is not None),),
+        evidence=(*_evidence(result, stretches), *latent.evidence),
+        tracks=(_track(result.windows, detector, calibrated=ratio is not None), *latent.tracks),
         stretches=stretches,
         limits=(*reasons, *uncovered, *outside(facts, conditions), *tested_on(info)),
         seconds_used=result.seconds_used,

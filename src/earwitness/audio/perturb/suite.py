@@ -57,6 +57,12 @@ def _resampled(rate: int) -> NamedPerturbation:
     return NamedPerturbation(f"resample-{rate}hz", f"resampled to {rate} Hz and back", ResampleConfig(rates=(rate,)))
 
 
+def _gain(gain_db: float) -> NamedPerturbation:
+    louder = f"{abs(gain_db):g} dB {'louder, nothing cut' if gain_db > 0 else 'quieter'}"
+    name = f"gain{gain_db:+g}db" + ("-uncut" if gain_db > 0 else "")
+    return NamedPerturbation(name, louder, GainConfig(gain_db=(gain_db, gain_db)))
+
+
 def _speed(factor: float) -> NamedPerturbation:
     words = f"played at {factor:g} of the speed (pitch and voice change with it)"
     return NamedPerturbation(f"speed-{factor:g}", words, SpeedConfig(factors=(factor,)))
@@ -70,6 +76,7 @@ _AT_PEAK = ClipConfig(below_peak_db=(6.0, 6.0))
 
 PERTURBATIONS: tuple[NamedPerturbation, ...] = (
     *(_noise(colour, snr_db) for colour in ("white", "pink") for snr_db in (20.0, 10.0, 5.0)),
+    _noise("white", 0.0),
     _noise("brown", 10.0),
     _codec("mp3-64k", "mp3", "MP3 at 64 kbit/s", 64),
     _codec("mp3-32k", "mp3", "MP3 at 32 kbit/s", 32),
@@ -84,7 +91,7 @@ PERTURBATIONS: tuple[NamedPerturbation, ...] = (
     NamedPerturbation("telephone", "telephone band, 300-3400 Hz", TelephoneBandConfig()),
     *(_room(t60_s) for t60_s in (0.3, 0.8)),
     *(_resampled(rate) for rate in (11_025, 8_000)),
-    NamedPerturbation("gain-20db", "20 dB quieter", GainConfig(gain_db=(-20.0, -20.0))),
+    *(_gain(gain_db) for gain_db in (-20.0, -6.0, 6.0)),
     NamedPerturbation(
         "gain+6db",
         "6 dB louder, cut at the recording's old peak",

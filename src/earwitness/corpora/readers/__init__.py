@@ -9,6 +9,7 @@ from earwitness.core.config import nearest
 from earwitness.core.errors import DataError, UsageError
 from earwitness.corpora.formats import FORMATS
 from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.readers.adff import read_adff
 from earwitness.corpora.readers.base import Imported, Reader
 from earwitness.corpora.readers.detection import DETECTION_READERS, write_protocol
 from earwitness.corpora.readers.earwitness_data import read_earwitness_data
@@ -39,6 +40,7 @@ READERS: Mapping[str, Reader] = {
     "folder": read_folder,
     "manifest": read_manifest,
     "earwitness-data": read_earwitness_data,
+    "adff": read_adff,
     **{name: known.read for name, known in FORMATS.items()},
     **DETECTION_READERS,
 }

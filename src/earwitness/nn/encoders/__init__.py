@@ -9,13 +9,23 @@ from pydantic import Field
 from earwitness.nn.encoders.base import Encoder
 from earwitness.nn.encoders.ecapa import EcapaConfig
 from earwitness.nn.encoders.identity import IdentityConfig
+from earwitness.nn.encoders.latent_entropy import LatentEntropyConfig
 from earwitness.nn.encoders.lstm import LstmConfig
 from earwitness.nn.encoders.nes2net import Nes2NetConfig
 from earwitness.nn.encoders.resnet import ResNetConfig
 
 EncoderConfig = Annotated[
-    Nes2NetConfig | EcapaConfig | ResNetConfig | LstmConfig | IdentityConfig,
+    Nes2NetConfig | EcapaConfig | ResNetConfig | LstmConfig | LatentEntropyConfig | IdentityConfig,
     Field(discriminator="kind"),
 ]
 
-__all__ = ["EcapaConfig", "Encoder", "EncoderConfig", "IdentityConfig", "LstmConfig", "Nes2NetConfig", "ResNetConfig"]
+__all__ = [
+    "EcapaConfig",
+    "Encoder",
+    "EncoderConfig",
+    "IdentityConfig",
+    "LatentEntropyConfig",
+    "LstmConfig",
+    "Nes2NetConfig",
+    "ResNetConfig",
+]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from earwitness.nn.frontends.adapters import AdaptersConfig, attach, over_same_weights
 from earwitness.nn.frontends.aggregation import Aggregation, AggregationKind, HiddenStates, build_aggregation
 from earwitness.nn.frontends.base import Frontend, FrontendConfigBase
 from earwitness.nn.types import Frames
@@ -35,28 +36,49 @@ class SpeechEncoder(nn.Module):
         """All hidden states."""
         raise NotImplementedError
 
+    def feed_forwards(self) -> list[nn.Module]:
+        """Of each layer the module that gives what its feed-forward sub-layer adds, [B, T, `dim`]."""
+        raise NotImplementedError
+
 
 class EncoderConfig(FrontendConfigBase):
     """What every pretrained encoder is asked for.
 
     `layers` are indices into the hidden states (0 is the input of the first layer, -1 the output; None takes all),
     `aggregation` says how they become one. A `frozen` encoder is shared by all heads of the process and never
-    trained; otherwise each head has its own copy. Nothing is fetched from a hub unless `allow_download` is set; it
-    is a permission of this run, so it is not written into what a model remembers of its front-end.
+    trained; otherwise each head has its own copy. A frozen one may have trained `adapters` of this head's own.
+    `layer_norm` brings each frame to mean 0 and variance 1 over its features at the end, without weights. Nothing is
+    fetched from a hub unless `allow_download` is set; it is a permission of this run, so it is not written into what a
+    model remembers of its front-end.
     """
 
     source: str
     layers: tuple[int, ...] | None = None
     aggregation: AggregationKind = "weighted_sum"
     frozen: bool = True
+    adapters: AdaptersConfig | None = None
+    layer_norm: bool = False
     allow_download: bool = Field(False, exclude=True)
+
+    @model_validator(mode="after")
+    def _adapters_need_a_frozen_encoder(self) -> EncoderConfig:
+        if self.adapters is not None and not self.frozen:
+            raise ValueError("adapters stand in a frozen encoder: leave them out, or set frozen: true")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Options that came later leave no trace while they are off: what is kept under a hash stays valid."""
+        data: dict[str, Any] = handler(self)
+        return {name: value for name, value in data.items() if name not in ("adapters", "layer_norm") or value}
 
 
 class EncoderFrontend(Frontend):
     """[B, N] -> [B, T, F]: the encoder's hidden states, combined.
 
     A frozen encoder is no submodule: it is in no `state_dict`, stays in eval mode, gets no gradient, and is shared.
-    One that is trained is the submodule `encoder`, a copy of its own.
+    Its `adapters` are a submodule, and the modules that they stand in are this front-end's own, over the shared
+    weights. An encoder that is trained is the submodule `encoder`, a copy of its own.
     """
 
     def __init__(
@@ -66,22 +88,31 @@ class EncoderFrontend(Frontend):
         *,
         frozen: bool = True,
         normalisation: Normalisation = "none",
+        adapters: AdaptersConfig | None = None,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.dim = aggregation.dim
         self.frames_per_second = encoder.frames_per_second
         self.shortest = encoder.shortest
-        self.frozen = frozen
+        self.frozen = frozen and adapters is None
         self.normalisation = normalisation
+        self.layer_norm = layer_norm
         self.aggregation = aggregation
-        if frozen:
-            self._shared = _Shared(encoder.requires_grad_(False).eval())
-        else:
+        self._adapted: _Adapted | None = None
+        if not frozen:
             self.encoder = copy.deepcopy(encoder).requires_grad_(True)
+            return
+        encoder.requires_grad_(False).eval()
+        if adapters is None:
+            self._shared = _Shared(encoder)
+        else:
+            self.adapters = adapters.build(len(encoder.feed_forwards()), encoder.dim)
+            self._adapted = _Adapted(encoder, self.adapters)
 
     @property
     def encoder_key(self) -> str | None:
-        """Front-ends with the same key have the same hidden states for a waveform; None where it is trained."""
+        """Front-ends with the same key have the same hidden states for a waveform; None where training changes them."""
         return f"{self._shared.encoder.source} ({self.normalisation})" if self.frozen else None
 
     @property
@@ -94,7 +125,8 @@ class EncoderFrontend(Frontend):
         if self.normalisation == "utterance":
             waveforms = normalise(waveforms)
         if not self.frozen:
-            states: HiddenStates = self.encoder(waveforms)
+            own = self.encoder if self._adapted is None else self._adapted.on(waveforms.device)
+            states: HiddenStates = own(waveforms)
             return states
         encoder = self._shared.on(waveforms.device)
         with torch.no_grad():
@@ -103,7 +135,8 @@ class EncoderFrontend(Frontend):
 
     def combine(self, states: HiddenStates) -> Frames:
         """The frames that this head reads, from hidden states that may have been computed for another head."""
-        return Frames(self.aggregation(states))
+        values = self.aggregation(states)
+        return Frames(F.layer_norm(values, values.shape[-1:]) if self.layer_norm else values)
 
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, T, F]."""
@@ -117,20 +150,40 @@ class _Shared:
         self.encoder = encoder
 
     def on(self, device: torch.device) -> SpeechEncoder:
-        if next(self.encoder.parameters()).device != device:
+        """Moved where something of it lies elsewhere: its weights may have been moved under another's modules."""
+        if any(tensor.device != device for tensor in (*self.encoder.parameters(), *self.encoder.buffers())):
             self.encoder.to(device)
         return self.encoder
 
-    def __deepcopy__(self, memo: object) -> _Shared:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         return self
+
+
+class _Adapted(_Shared):
+    """Modules of its own over the weights of a shared encoder, with adapters in them. A copy is made with the copy of
+    the adapters."""
+
+    def __init__(self, encoder: SpeechEncoder, adapters: nn.ModuleList) -> None:
+        self.bare, self.adapters = encoder, adapters
+        super().__init__(over_same_weights(encoder))
+        attach(adapters, self.encoder.feed_forwards())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Adapted:
+        return _Adapted(self.bare, copy.deepcopy(self.adapters, memo))
 
 
 def build_frontend(
     encoder: SpeechEncoder, config: EncoderConfig, normalisation: Normalisation = "none"
 ) -> EncoderFrontend:
     """The front-end that a configuration asks for, on an encoder that is already loaded."""
-    aggregation = build_aggregation(config.aggregation, config.layers, encoder.count, encoder.dim)
-    return EncoderFrontend(encoder, aggregation, frozen=config.frozen, normalisation=normalisation)
+    return EncoderFrontend(
+        encoder,
+        build_aggregation(config.aggregation, config.layers, encoder.count, encoder.dim),
+        frozen=config.frozen,
+        normalisation=normalisation,
+        adapters=config.adapters,
+        layer_norm=config.layer_norm,
+    )
 
 
 def run_together(frontends: Sequence[Frontend], waveforms: Tensor) -> list[Frames]:

@@ -17,7 +17,7 @@ import math
 from functools import lru_cache
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from earwitness.core.errors import ModelError
 from earwitness.nn.frontends.aggregation import HiddenStates
@@ -62,6 +62,10 @@ class SelfSupervisedStates(SpeechEncoder):
         if len(states) != self.count:
             raise ModelError(f"gave {len(states)} hidden states instead of {self.count}", where=self.source)
         return (*states[:-1], output.last_hidden_state)
+
+    def feed_forwards(self) -> list[nn.Module]:
+        """Each layer's own module."""
+        return [layer.feed_forward for layer in self.model.encoder.layers]
 
 
 def receptive_field(kernels: list[int], strides: list[int]) -> int:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earwitness.nn.frontends import spectrum
@@ -69,6 +69,10 @@ class WhisperStates(SpeechEncoder):
             states: HiddenStates = parts[0]
             return states
         return tuple(torch.cat(layer, dim=1) for layer in zip(*parts, strict=True))
+
+    def feed_forwards(self) -> list[nn.Module]:
+        """The second half of each layer's perceptron."""
+        return [layer.fc2 for layer in self.model.layers]  # type: ignore[misc]
 
     def log_mel(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> Whisper's input [B, mels, N // 160]: log10 energies, at most 8 below the highest, (x + 4) / 4."""

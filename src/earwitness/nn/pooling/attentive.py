@@ -28,12 +28,14 @@ from earwitness.nn.types import Embedding, Frames
 
 class AttentiveStatisticsConfig(PoolingConfigBase):
     """ECAPA's pooling. `form` 'ws': tanh alone, context deviation of the sample; 'sb': ReLU and batch-norm before the
-    tanh, context deviation of the population. `bottleneck` is the width of the attention."""
+    tanh, context deviation of the population. `bottleneck` is the width of the attention. With `per_channel` off a
+    frame has one weight for all channels."""
 
     kind: Literal["attentive_statistics"] = "attentive_statistics"
     form: Literal["ws", "sb"] = "ws"
     bottleneck: int = Field(default=128, ge=1)
     global_context: bool = True
+    per_channel: bool = True
 
     def build(self, input_dim: int) -> AttentiveStatistics:
         """dim = 2 input_dim."""
@@ -44,6 +46,7 @@ class AttentiveStatisticsConfig(PoolingConfigBase):
             variance_floor=1e-12 if sb else 1e-7,
             context=Context(of_sample=not sb) if self.global_context else None,
             norm=nn.Sequential(nn.ReLU(), nn.BatchNorm1d(self.bottleneck)) if sb else nn.Identity(),
+            per_channel=self.per_channel,
         )
 
 
@@ -78,7 +81,14 @@ class AttentiveStatistics(Pooling):
     """Frames [B, T, F] -> [weighted mean; weighted standard deviation] [B, 2F]."""
 
     def __init__(
-        self, input_dim: int, bottleneck: int, *, variance_floor: float, context: Context | None, norm: nn.Module
+        self,
+        input_dim: int,
+        bottleneck: int,
+        *,
+        variance_floor: float,
+        context: Context | None,
+        norm: nn.Module,
+        per_channel: bool = True,
     ) -> None:
         super().__init__()
         self.dim = 2 * input_dim
@@ -86,10 +96,11 @@ class AttentiveStatistics(Pooling):
         self.context = context
         self.reduce = nn.Conv1d(input_dim if context is None else 3 * input_dim, bottleneck, 1)
         self.norm = norm
-        self.expand = nn.Conv1d(bottleneck, input_dim, 1)
+        self.expand = nn.Conv1d(bottleneck, input_dim if per_channel else 1, 1)
 
     def attention(self, frames: Frames) -> Tensor:
-        """Weights over time of every channel, [B, F, T]; they sum to 1 over the frames that count."""
+        """Weights over time of every channel, [B, F, T], or of all, [B, 1, T]; they sum to 1 over the frames that
+        count."""
         x = frames.values.transpose(1, 2)
         scores = self.expand(torch.tanh(self.norm(self._reduced(x, frames))))
         if frames.mask is not None:
