@@ -116,7 +116,7 @@ def pcgrad(gram: Matrix, rng: np.random.Generator) -> Matrix:
         if product < 0 < gram[j, j]:
             row[j] -= product / gram[j, j]
 
-    return _pairwise(len(gram), rng, project).mean(axis=0)
+    return np.asarray(_pairwise(len(gram), rng, project).mean(axis=0))
 
 
 def gradvac(
@@ -130,7 +130,7 @@ def gradvac(
     after = targets.copy()
 
     def lift(row: Matrix, i: int, j: int) -> None:
-        length, other = math.sqrt(max(row @ gram @ row, 0.0)), math.sqrt(gram[j, j])
+        length, other = math.sqrt(max(float(row @ gram @ row), 0.0)), math.sqrt(gram[j, j])
         if length == 0 or other == 0:
             return
         cosine = min(1.0, max(-1.0, float(row @ gram[:, j]) / (length * other)))
@@ -190,7 +190,7 @@ def cagrad_weights(gram: Matrix, alpha: float) -> Matrix:
         bounds = -weights[gains], weights[gives]
         step = _lowest(gram, weights, direction, float(towards @ direction), radius, bounds)
         weights = weights + step * direction
-    return np.clip(weights, 0.0, 1.0)
+    return np.asarray(weights.clip(0.0, 1.0))
 
 
 def _lowest(
