@@ -179,9 +179,7 @@ class UtteranceDataset(Dataset[Utterance]):
             return -1
         return place + speed * len(self.speakers)
 
-    def _prepared(
-        self, samples: Samples, rng: np.random.Generator, speed: int = 0
-    ) -> tuple[list[Samples], bool]:
+    def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> tuple[list[Samples], bool]:
         """The item as the network hears it, with `twins` clean and then perturbed; and whether its one form is other
         than clean."""
         options, factor = self.options, self.options.speeds[speed]
