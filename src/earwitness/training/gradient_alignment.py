@@ -23,7 +23,6 @@ Matrix = NDArray[np.float64]
 
 HIGHEST_TARGET = 0.999  # of GradVac: nearer to 1 its correction grows without bound, and equal gradients lead there
 STILL = 1e-8  # a gradient this much shorter than the others is none
-SWEEPS = 2000  # of CAGrad with three losses or more, at most
 
 
 class AlignmentConfigBase(Config):
@@ -172,45 +171,48 @@ def cagrad(gram: Matrix, alpha: float) -> Matrix:
 def cagrad_weights(gram: Matrix, alpha: float) -> Matrix:
     """The weights w [K] of the simplex that minimise F(w) = <g_w, g_0> + r |g_w| (equation 5 of the paper).
 
-    F is convex. Between two losses its minimum has a closed form; for more, mass is moved again and again between the
-    pair whose slopes differ most, by that closed form.
+    F is convex; between two losses its minimum has a closed form, for more a constrained optimiser finds it.
     """
-    losses = len(gram)
-    mean = np.full(losses, 1 / losses)
+    mean = np.full(len(gram), 1 / len(gram))
     towards, radius = gram @ mean, alpha * _length(gram, mean)
-    weights = mean.copy()
-    for _ in range(1 if losses == 2 else SWEEPS):
-        slopes = towards + radius * (gram @ weights) / (_length(gram, weights) + STILL)
-        gains = int(np.argmin(slopes))
-        gives = int(np.argmax(np.where(weights > 0, slopes, -np.inf)))
-        if slopes[gives] - slopes[gains] <= 1e-10:
-            break
-        direction = np.zeros(losses)
-        direction[gains], direction[gives] = 1.0, -1.0
-        bounds = -weights[gains], weights[gives]
-        step = _lowest(gram, weights, direction, float(towards @ direction), radius, bounds)
-        weights = weights + step * direction
-    return np.asarray(weights.clip(0.0, 1.0))
+    return _between_two(gram, towards, radius) if len(gram) == 2 else _on_the_simplex(gram, towards, radius)
 
 
-def _lowest(
-    gram: Matrix, weights: Matrix, direction: Matrix, slope: float, radius: float, bounds: tuple[float, float]
-) -> float:
-    """The t within the bounds at which slope t + radius |g_(w + t d)| is least.
-
-    |g_(w + t d)|^2 is A (t - t_0)^2 + q, so the derivative is zero where u / sqrt(u^2 + q) = -slope / (radius sqrt(A)),
-    u = sqrt(A) (t - t_0).
+def _between_two(gram: Matrix, towards: Matrix, radius: float) -> Matrix:
+    """F along w = (t, 1 - t): slope t + radius sqrt(A (t - t_0)^2 + q), A = |g_1 - g_2|^2. Its derivative is zero where
+    u / sqrt(u^2 + q) = -slope / (radius sqrt(A)), u = sqrt(A) (t - t_0).
     """
-    bend = float(direction @ gram @ direction)
-    if bend <= 0 or radius <= 0:
-        return bounds[0] if slope > 0 else bounds[1] if slope < 0 else 0.0
-    middle = -float(weights @ gram @ direction) / bend
-    rest = max(0.0, float(weights @ gram @ weights) - bend * middle**2)
-    sine = -slope / (radius * math.sqrt(bend))
+    slope = float(towards[0] - towards[1])
+    bend = float(gram[0, 0] - 2 * gram[0, 1] + gram[1, 1])
+    sine = -slope / (radius * math.sqrt(bend)) if bend > 0 and radius > 0 else -math.copysign(1.0, slope)
     if abs(sine) >= 1:
-        return bounds[1] if sine > 0 else bounds[0]
-    step = middle + sine * math.sqrt(rest / (1 - sine**2) / bend)
-    return min(bounds[1], max(bounds[0], step))
+        place = 1.0 if sine > 0 else 0.0
+    else:
+        middle = float(gram[1, 1] - gram[0, 1]) / bend
+        rest = max(0.0, float(gram[1, 1]) - bend * middle**2)
+        place = min(1.0, max(0.0, middle + sine * math.sqrt(rest / (1 - sine**2) / bend)))
+    return np.array([place, 1 - place])
+
+
+def _on_the_simplex(gram: Matrix, towards: Matrix, radius: float) -> Matrix:
+    from scipy.optimize import minimize
+
+    def value(w: Matrix) -> tuple[float, Matrix]:
+        length = _length(gram, w) + STILL
+        return float(w @ towards) + radius * length, towards + radius * (gram @ w) / length
+
+    start = np.full(len(gram), 1 / len(gram))
+    found = minimize(
+        value,
+        start,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * len(gram),
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        options={"ftol": 1e-12, "maxiter": 200},
+    )
+    weights = np.asarray(found.x).clip(0.0, 1.0)
+    return np.asarray(weights / weights.sum())
 
 
 def _length(gram: Matrix, weights: Matrix) -> float:
