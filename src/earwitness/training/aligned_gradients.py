@@ -147,9 +147,10 @@ class Aligner:
     def _backward(self, held: Sequence[Losses], weights: dict[str, float], keep_graphs: bool = False) -> None:
         """Add the gradient of the weighted terms of all pieces to the parameters'."""
         for piece in held:
-            terms = [weights[name] * term for name, term in piece.terms.items() if name in weights]
-            total = torch.stack([term for term in terms if term.requires_grad]).sum()
-            self.fabric.backward(total, retain_graph=keep_graphs)
+            named = [(name, term) for name, term in piece.terms.items() if name in weights and term.requires_grad]
+            if named:
+                total = torch.stack([weights[name] * term for name, term in named]).sum()
+                self.fabric.backward(total, retain_graph=keep_graphs)
         gradient = [parameter.grad for parameter in self.parameters]
         self._reduce(gradient)
         self._put(gradient)
