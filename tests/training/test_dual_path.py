@@ -145,11 +145,11 @@ def test_a_run_with_the_rule_none_is_the_plain_run_with_its_conflicts_counted(tm
 
 
 def test_alignment_changes_the_step_where_losses_conflict(tmp_path: Path) -> None:
-    counted, result = run(tmp_path / "none", {"rule": "none"}, strength=3.0)
+    counted, result = run(tmp_path / "none", {"rule": "none"}, strength=8.0)
     assert 0 < sum(epoch.gradients["conflict"] for epoch in result.history) < 3
     for rule in ("pcgrad", "gradvac", "cagrad"):
-        aligned, _ = run(tmp_path / rule, {"rule": rule}, strength=3.0)
-        assert not torch.allclose(aligned.head.weight, counted.head.weight, atol=1e-4)
+        aligned, _ = run(tmp_path / rule, {"rule": rule}, strength=8.0)
+        assert not torch.allclose(aligned.head.weight, counted.head.weight, rtol=0, atol=1e-5), rule
 
 
 @pytest.mark.shows("dpda:6.5")
@@ -178,18 +178,6 @@ def test_conflicts_are_shown_each_epoch_and_grow_with_the_augmentation(
     assert heads
     named = ["epoch", "conflicts", "cosine", "|g clean|", "|g augmented|", "loss clean", "loss augmented"]
     assert " ".join(heads[0].split()) == " ".join(named)
-        "epoch",
-        "conflicts",
-        "cosine",
-        "|g",
-        "clean|",
-        "|g",
-        "augmented|",
-        "loss",
-        "clean",
-        "loss",
-        "augmented",
-    ]
     rows = [line for line in lines if line.split() and line.split()[0] in "123"]
     assert len(rows) == 12
     assert rows[0].split()[1] == "0.0%"
