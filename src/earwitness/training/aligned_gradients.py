@@ -277,7 +277,7 @@ def _join_in_float64(parameters: Sequence[nn.Parameter], gradients: Sequence[Gra
     exact = flat.to(_exact_type(flat))
     weights = torch.from_numpy(coefficients.T.copy()).to(exact)  # [K, T]
     spread = torch.repeat_interleave(weights, torch.tensor(sizes, device=weights.device), dim=1)
-    joined = (spread * exact).sum(dim=0).to(flat.dtype)
+    joined = exact.mul_(spread).sum(dim=0).to(flat.dtype)
     for place, (parameter, values) in enumerate(zip(parameters, torch.split(joined, sizes), strict=True)):
         reached = any(gradient[place] is not None for gradient in gradients)
         parameter.grad = values.view_as(parameter).clone() if reached else None
