@@ -161,13 +161,13 @@ def test_conflicts_are_shown_each_epoch_and_grow_with_the_augmentation(
         torch.manual_seed(0)
         network, folder = NoMixing(), tmp_path / str(strength)
         plan = recipe({"rule": "none"}, select=None, epochs=3, optimiser={"kind": "adam", "lr": 1e-3}, log_every=1)
-        fit(network, TwinTask(), TwinData(strength, batches=40), None, plan, folder)
+        fit(network, TwinTask(), TwinData(strength, batches=20), None, plan, folder)
         epochs = [line for line in log(folder) if line["event"] == "epoch"]
         steps = [line for line in log(folder) if line["event"] == "step"]
         rates.append(sum(line["gradient/conflict"] for line in epochs) / 3)
         cosines.append(sum(line["gradient/cosine"] for line in epochs) / 3)
         for name in ("conflict", "cosine", "norm/clean", "norm/augmented"):  # the table has means over the steps
-            means = [sum(s[f"gradient/{name}"] for s in steps if s["epoch"] == epoch) / 40 for epoch in range(3)]
+            means = [sum(s[f"gradient/{name}"] for s in steps if s["epoch"] == epoch) / 20 for epoch in range(3)]
             assert [line[f"gradient/{name}"] for line in epochs] == pytest.approx(means)
     assert rates[0] == 0
     assert cosines[0] == pytest.approx(1)
@@ -184,7 +184,7 @@ def test_conflicts_are_shown_each_epoch_and_grow_with_the_augmentation(
 
 
 @pytest.mark.parametrize("rule", [{"rule": "gradvac"}, {"rule": "gradvac", "per": "tensor"}, {"rule": "pcgrad"}])
-@pytest.mark.parametrize(("epoch", "place"), [(0, 3), (1, 6)])
+@pytest.mark.parametrize(("epoch", "place"), [(1, 4)])
 def test_an_aligned_run_resumes_exactly(tmp_path: Path, rule: dict[str, Any], epoch: int, place: int) -> None:
     plan = recipe(rule, checkpoint_every_steps=2, log_every=1, epochs=2)
     whole, resumed = tiny_network(), TinyNetwork()
