@@ -22,6 +22,7 @@ from earwitness.core.writing import write_atomically
 
 HERE = Path(__file__).resolve().parent
 BENCHMARKS: dict[str, tuple[str, ...]] = {
+    "alignment_speed": (),
     "audio_speed": (),
     "interval_coverage": (),
     "metrics_speed": (),

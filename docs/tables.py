@@ -101,6 +101,16 @@ def speeds() -> str:
     return table(("what", "beside, or part", "times faster", "target", "command"), rows)
 
 
+def alignment() -> str:
+    """What an aligned step costs, of the recorded benchmark run."""
+    result = json.loads((BENCHMARKS / "results" / "alignment_speed.json").read_text(encoding="utf-8"))["result"]
+    targets = {"separate forward": "<= 1.15 times", "lean": "at least 16 bytes below `full`"}
+    found = {row["name"]: f"{row['ratio']:.2f} times a plain step" for row in result["step"]}
+    found |= {row["name"]: f"{row['bytes_a_parameter']:.1f} bytes a parameter" for row in result["memory"]}
+    rows = [(name, value, targets.get(name, "-")) for name, value in found.items()]
+    return table(("form or algorithm", "time, or peak memory beyond weights and optimiser", "target"), rows)
+
+
 def coverage() -> str:
     """How often intervals hold the truth, of the recorded benchmark run."""
     data = json.loads((BENCHMARKS / "results" / "interval_coverage.json").read_text(encoding="utf-8"))
@@ -273,6 +283,7 @@ def _with_interval(figure: dict[str, Any] | None, scale: int = 100, digits: int 
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "alignment": alignment,
     "claims": claims,
     "claim-arms": claim_arms,
     "peers-detectors": peers_detectors,

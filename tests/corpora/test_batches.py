@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from earwitness.corpora.batches import (
     UtteranceOptions,
     Vocabulary,
     collate,
+    crop_start,
     cropped,
     levelled,
 )
@@ -84,6 +86,48 @@ def test_one_row_among_others_or_alone_is_the_same(recordings: Manifest) -> None
     assert torch.equal(alone[0].samples, UtteranceDataset(recordings, options)[4].samples)
 
 
+def shifted(samples: Samples, rate: int, rng: np.random.Generator) -> Samples:
+    """The same, told by its level."""
+    return (samples + 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("perturb", ["crop", "file"])
+def test_twins_are_the_same_crop_clean_and_perturbed(recordings: Manifest, perturb: Any) -> None:
+    options = UtteranceOptions(rate=8000, crop_s=0.2, perturbation=shifted, perturb=perturb, twins=True)
+    data = UtteranceDataset(recordings, options)
+    clean = UtteranceDataset(recordings, replace(options, perturbation=None, twins=False))
+    batch = collate([data[k] for k in (0, 1, 2)])
+    first, second = batch.each_path()
+    assert (batch.paths, first.paths, len(batch.ids), batch.ids[:3]) == (2, 1, 6, batch.ids[3:])
+    torch.testing.assert_close(second.waveforms, first.waveforms + 1)
+    assert torch.equal(first.waveforms, collate([clean[k] for k in (0, 1, 2)]).waveforms)
+    for path in (first, second):
+        assert path.ids == batch.ids[:3]
+        assert path.lengths.tolist() == [1600] * 3
+        assert torch.equal(path.targets.label, collate([clean[k] for k in (0, 1, 2)]).targets.label)
+    assert batch.to("cpu").paths == 2
+
+
+def test_a_file_is_perturbed_before_it_is_cut(recordings: Manifest) -> None:
+    """What hears the whole file hears its length, and the crop lies where it lay, also where the length changes."""
+    heard: list[int] = []
+
+    def half(samples: Samples, rate: int, rng: np.random.Generator) -> Samples:
+        heard.append(len(samples))
+        return samples[::2]
+
+    options = UtteranceOptions(rate=8000, crop_s=0.02, perturbation=half, perturb="file", twins=True)
+    data = UtteranceDataset(recordings, options)
+    whole = UtteranceDataset(recordings, UtteranceOptions(rate=8000))
+    for row in range(4):
+        item, samples = data[row], whole[row].samples
+        assert heard[-1] == len(samples)
+        start = next(k for k in range(len(samples)) if torch.equal(samples[k : k + 160], item.samples))
+        assert item.augmented is not None
+        place = min(round(start / 2), len(samples) // 2 - 160)
+        assert torch.equal(item.augmented, samples[::2][place : place + 160])
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing_even_between_epochs(recordings: Manifest, workers: int) -> None:
     options = UtteranceOptions(rate=8000, crop_s=0.2, perturbation=noisy)
@@ -119,7 +163,7 @@ def test_cropped_and_levelled() -> None:
     ramp = np.arange(10, dtype=np.float32)
     assert cropped(ramp, 4).tolist() == [0, 1, 2, 3]
     assert cropped(ramp, 23).tolist() == [*range(10), *range(10), 0, 1, 2]
-    starts = {int(cropped(ramp, 4, np.random.default_rng(seed))[0]) for seed in range(100)}
+    starts = {int(cropped(ramp, 4, crop_start(ramp, 4, np.random.default_rng(seed)))[0]) for seed in range(100)}
     assert starts == set(range(7))
     loud = levelled(ramp, -20)
     assert 20 * np.log10(np.sqrt(np.mean(loud**2))) == pytest.approx(-20, abs=1e-4)

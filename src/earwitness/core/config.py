@@ -87,7 +87,7 @@ def _explain_one(problem: dict[str, Any], fields: set[str]) -> str:
         name = context["discriminator"].strip("'")
         return f"unknown {name} '{context['tag']}'; allowed: {', '.join(allowed)}.{hint}"
     if kind == "union_tag_not_found":
-        return "needs a `kind`"
+        return "needs a `{}`".format(context["discriminator"].strip("'"))
     if kind == "extra_forbidden":
         guess = nearest(str(problem["loc"][-1]), fields)
         return "there is no such field" + (f"; did you mean '{guess}'?" if guess else "")

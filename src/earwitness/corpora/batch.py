@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+PATHS = ("clean", "augmented")
+"""What the paths of a batch are called, in their order."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -29,6 +32,11 @@ class Targets:
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return Targets(**{name: None if value is None else value.to(device) for name, value in moved.items()})
 
+    def rows(self, chosen: slice) -> Targets:
+        """The targets of some rows of the batch."""
+        taken = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Targets(**{name: None if value is None else value[chosen] for name, value in taken.items()})
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -47,9 +55,14 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return replace(
-            self,
-            waveforms=self.waveforms.to(device),
-            lengths=self.lengths.to(device),
-            targets=self.targets.to(device),
-        )
+        waveforms, lengths = self.waveforms.to(device), self.lengths.to(device)
+        return replace(self, waveforms=waveforms, lengths=lengths, targets=self.targets.to(device))
+
+    def each_path(self) -> tuple[Batch, ...]:
+        """The batch of every path alone, clean first."""
+        size = len(self.ids) // self.paths
+        return tuple(self._rows(slice(k * size, (k + 1) * size)) for k in range(self.paths))
+
+    def _rows(self, chosen: slice) -> Batch:
+        targets, ids = self.targets.rows(chosen), self.ids[chosen]
+        return Batch(self.waveforms[chosen], self.lengths[chosen], targets, ids, self.rate)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -40,13 +40,19 @@ Perturb = Callable[[Samples, int, np.random.Generator], Samples]
 
 @dataclass(frozen=True)
 class UtteranceOptions:
-    """How rows become samples: load, trim, crop, perturb, level; then the crop's length is made exact again."""
+    """How rows become samples: load, trim, crop, perturb, level; then the crop's length is made exact again.
+
+    With `perturb` file the whole file is perturbed and then cropped, as RawBoost is meant; that costs more. With
+    `twins` every item has its clean form too, of the same crop and speed.
+    """
 
     rate: int = 16_000  # Hz
     crop_s: float | None = None  # None: the whole utterance
     crop_from: Literal["anywhere", "start"] = "anywhere"
     trim: SpeechRule | Literal["silero", "energy"] | None = None  # leading and trailing silence, by this rule
     perturbation: Perturb | None = None
+    perturb: Literal["crop", "file"] = "crop"
+    twins: bool = False
     level_dbfs: float | None = None  # RMS level to scale to; None leaves it
     speeds: tuple[float, ...] = (1.0,)  # equally likely; speaker k of N at speed i is the class k + i N
     keep_in_memory: bool = False  # decoded audio as 16-bit numbers, in each worker
@@ -84,7 +90,9 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One loaded row: `samples` float32 [N] and its targets in the convention of `Targets`."""
+    """One loaded row: `samples` float32 [N] and its targets in the convention of `Targets`; with a twin, `samples` are
+    clean and `augmented` float32 [N'] the same perturbed.
+    """
 
     id: str
     samples: Tensor
@@ -94,6 +102,7 @@ class Utterance:
     age: float
     emotion: int
     quality: int = -1
+    augmented: Tensor | None = None
 
 
 class UtteranceDataset(Dataset[Utterance]):
@@ -134,16 +143,17 @@ class UtteranceDataset(Dataset[Utterance]):
         row = self._rows[index]
         rng = item_rng(self.options.seed, int(self._epoch), row.id)
         speed = 0 if len(self._played) == 1 else int(rng.integers(len(self._played)))
-        samples, augmented = self._prepared(self._samples(index, row), rng, speed)
+        (first, *others), changed = self._prepared(self._samples(index, row), rng, speed)
         return Utterance(
             id=row.id,
-            samples=torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)),
+            samples=_tensor(first),
+            augmented=_tensor(others[0]) if others else None,
             rate=self.options.rate,
             label={"bonafide": 1, "spoof": 0}.get(row.label or "", -1),
             speaker=self._speaker_class(row, speed),
             age=math.nan if row.age is None else row.age,
             emotion=self.emotions.index(row.emotion) if self.emotions else -1,
-            quality=-1 if self.quality is None else self.quality.of(row.id, augmented, int(self._epoch)),
+            quality=-1 if self.quality is None else self.quality.of(row.id, changed, int(self._epoch)),
         )
 
     def _samples(self, index: int, row: Row) -> Samples:
@@ -169,22 +179,28 @@ class UtteranceDataset(Dataset[Utterance]):
             return -1
         return place + speed * len(self.speakers)
 
-    def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> tuple[Samples, bool]:
-        """The example, and whether a perturbation changed it."""
+    def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> tuple[list[Samples], bool]:
+        """The item as the network hears it, with `twins` clean and then perturbed; and whether its one form is other
+        than clean."""
         options, factor = self.options, self.options.speeds[speed]
         length = None if options.crop_s is None else round(options.crop_s * options.rate)
-        if length is not None:
-            taken = round(length * factor)
-            samples = cropped(samples, taken, rng if options.crop_from == "anywhere" else None)
+        taken = None if length is None else round(length * factor)
+        start = 0 if taken is None or options.crop_from == "start" else crop_start(samples, taken, rng)
+        if options.perturb == "crop" and taken is not None:
+            samples, start = cropped(samples, taken, start), 0
         if factor != 1:
+            start = round(start / factor)
             samples = self._played[speed](samples, options.rate, rng)
         clean = samples
         if options.perturbation is not None:
             samples = options.perturbation(samples, options.rate, rng)
-        augmented = samples is not clean and not np.array_equal(samples, clean)
+        paths = [clean, samples] if options.twins else [samples]
+        # where a perturbation changes the length, the crop begins at the same place of what was said
+        paths = [path if length is None else cropped(path, length, _scaled(start, path, clean)) for path in paths]
         if options.level_dbfs is not None:
-            samples = levelled(samples, options.level_dbfs)
-        return (samples if length is None else cropped(samples, length)), augmented
+            paths = [levelled(path, options.level_dbfs) for path in paths]
+        changed = samples is not clean and not np.array_equal(samples, clean)
+        return paths, changed and not options.twins
 
 
 @dataclass(frozen=True)
@@ -203,12 +219,28 @@ class _Kept:
         return self.numbers.astype(np.float32) * np.float32(self.scale / 32_767)
 
 
-def cropped(samples: Samples, length: int, rng: np.random.Generator | None = None) -> Samples:
-    """`length` samples from a random place (the start without `rng`); what is shorter is repeated until it fills."""
+def crop_start(samples: Samples, length: int, rng: np.random.Generator) -> int:
+    """Where a random crop of `length` samples begins; 0 for what is shorter."""
+    return 0 if len(samples) < length else int(rng.integers(0, len(samples) - length + 1))
+
+
+def cropped(samples: Samples, length: int, start: int = 0) -> Samples:
+    """`length` samples from `start`, or from as near to it as there are so many; what is shorter is repeated until it
+    fills.
+    """
     if len(samples) < length:
         return np.resize(samples, length)
-    start = 0 if rng is None else int(rng.integers(0, len(samples) - length + 1))
+    start = min(start, len(samples) - length)
     return samples[start : start + length]
+
+
+def _scaled(place: int, samples: Samples, before: Samples) -> int:
+    """A place in `before` as a place in what was made of it."""
+    return place if len(samples) == len(before) else round(place * len(samples) / len(before))
+
+
+def _tensor(samples: Samples) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
 
 
 def levelled(samples: Samples, level_dbfs: float) -> Samples:
@@ -226,7 +258,14 @@ def _duration(row: Row) -> float:
 
 
 def collate(items: Sequence[Utterance]) -> Batch:
-    """Items as one batch, padded with zeros to the longest."""
+    """Items as one batch, padded with zeros to the longest; items with twins as a batch of two paths, all clean ones
+    first.
+    """
+    twins = [replace(item, samples=item.augmented, augmented=None) for item in items if item.augmented is not None]
+    if twins and len(twins) < len(items):
+        raise DataError("some items of a batch have a twin and some have none")
+    paths = 2 if twins else 1
+    items = [*items, *twins]
     lengths = torch.tensor([len(item.samples) for item in items])
     waveforms = torch.zeros(len(items), int(lengths.max()))
     for place, item in enumerate(items):
@@ -238,4 +277,4 @@ def collate(items: Sequence[Utterance]) -> Batch:
         emotion=torch.tensor([item.emotion for item in items]),
         quality=torch.tensor([item.quality for item in items]),
     )
-    return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate)
+    return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate, paths)

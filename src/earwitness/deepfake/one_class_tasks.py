@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.core.errors import DataError, RecipeError
-from earwitness.corpora.batch import Batch
+from earwitness.corpora.batch import PATHS, Batch
 from earwitness.corpora.quality import QualityLevels
 from earwitness.deepfake.one_class import (
     OcSoftmaxConfig,
@@ -29,7 +29,6 @@ from earwitness.deepfake.scores import dev_metrics, labels_of
 from earwitness.training.task import Losses, Metrics
 
 Terms = dict[str, Tensor]
-PATHS = ("clean", "augmented")
 
 
 class OneClassTask:

@@ -38,6 +38,7 @@ class DetectionRecipe(UtteranceRecipe):
     views: tuple[View, ...] = ()  # of a committee: how each row is heard (`training.pooled`)
     loss: DetectionLoss = CrossEntropyConfig()
     balance: tuple[str, ...] = ("label", "corpus")
+    forward: Literal["joint", "separate"] = "joint"  # of the two paths of a batch, through the network
 
     @field_validator("split", mode="before")
     @classmethod
@@ -51,6 +52,10 @@ class DetectionRecipe(UtteranceRecipe):
             raise ValueError("a split by folds needs `views`, and only it does")
         if isinstance(self.split, FoldSplit) and (votes is None or votes.copies != self.split.count):
             raise ValueError(f"a split into {self.split.count} folds needs `network.votes` with as many copies")
+        if self.views and self.paths == "dual":
+            raise ValueError("a committee hears its rows by `views`, not by `paths: dual`")
+        if self.forward == "separate" and (self.paths != "dual" or isinstance(self.loss, OneClassLoss)):
+            raise ValueError("`forward: separate` is for the two paths of a classification loss (`paths: dual`)")
         if self.views and self.views[0] != "clean":
             raise ValueError("the first of the views is `clean`")
         return self

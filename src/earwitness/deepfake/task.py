@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from earwitness.corpora.batch import Batch
+from earwitness.corpora.batch import PATHS, Batch
 from earwitness.corpora.quality import QualityLevels
 from earwitness.deepfake.latent_entropy import LatentEntropyLossConfig, LatentEntropyTask
 from earwitness.deepfake.one_class import OneClassLoss
@@ -15,19 +16,41 @@ from earwitness.deepfake.one_class_tasks import one_class_task
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.scores import bona_fide_score as bona_fide_score
 from earwitness.deepfake.scores import dev_metrics, labels_of
-from earwitness.training.task import Losses, Metrics, Task
+from earwitness.training.task import Losses, Metrics, Task, by_path
 
 
 class DetectionTask:
-    """Classification of utterances as bona fide (1) or spoof (0)."""
+    """Classification of utterances as bona fide (1) or spoof (0).
 
-    def __init__(self, loss: nn.Module) -> None:
+    A batch of two paths (arXiv 2509.20682) gives the losses of both. With a `joint` forward both go through the network
+    together, so that batch norm hears the mixture; with `separate` ones each goes alone, which costs one path's memory
+    only. The two are the same for a network in which no item of a batch sees another, but for dropout.
+    """
+
+    def __init__(self, loss: nn.Module, forward: Literal["joint", "separate"] = "joint") -> None:
         self.criterion = loss
+        self._separate = forward == "separate"
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
-        """One term, named `classification`. Raises `DataError` for a batch without labels."""
-        label = labels_of(batch)
-        return Losses({"classification": self.criterion(model(batch.waveforms, batch.lengths), label)})
+        """One term, `classification`; of two paths `clean` and `augmented`, each its path's loss times 1/2.
+
+        Raises `DataError` for a batch without labels.
+        """
+        return Losses({name: term for part in self.parts(model, batch) for name, term in part.terms.items()})
+
+    def parts(self, model: nn.Module, batch: Batch) -> Iterator[Losses]:
+        """The same terms, one forward pass after the other."""
+        labels_of(batch)
+        if self._separate and batch.paths > 1:
+            for name, path in zip(PATHS, batch.each_path(), strict=True):
+                logits = model(path.waveforms, path.lengths)
+                yield Losses({name: self._criterion(logits, path) / batch.paths})
+        else:
+            yield by_path(batch, model(batch.waveforms, batch.lengths), self._criterion, "classification")
+
+    def _criterion(self, logits: Tensor, batch: Batch) -> Tensor:
+        loss: Tensor = self.criterion(logits, labels_of(batch))
+        return loss
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Metrics:
         """EER (interpolated) and mean loss over the dev windows. Raises `DataError` where dev holds one class only."""
@@ -54,7 +77,7 @@ def task_of(recipe: DetectionRecipe, material: Material = Material()) -> Task:
     """The task of a recipe's loss. Raises `RecipeError` where its material is missing."""
     if isinstance(recipe.loss, OneClassLoss):
         return one_class_task(recipe.loss, material.levels, material.enrolment)
-    classification = DetectionTask(recipe.loss.build(recipe.network.outputs or 0, 2))
+    classification = DetectionTask(recipe.loss.build(recipe.network.outputs or 0, 2), recipe.forward)
     if isinstance(recipe.loss, LatentEntropyLossConfig):
         return LatentEntropyTask(classification, recipe.loss, recipe.loop.epochs)
     return classification

@@ -12,7 +12,7 @@ from earwitness.core.errors import DataError
 from earwitness.corpora.batch import Batch
 from earwitness.metrics.detection import eer
 from earwitness.nn.network import Network
-from earwitness.training.task import Losses, Metrics
+from earwitness.training.task import Losses, Metrics, by_path
 
 
 class SpeakerTrainee(nn.Module):
@@ -32,10 +32,10 @@ class SpeakerTask:
     """Speaker classification in training, verification on dev."""
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
-        """One term, `margin`. Raises `DataError` for a batch without speakers."""
-        classes = self.classes(batch)
+        """One term, `margin`; of two paths `clean` and `augmented`. Raises `DataError` for a batch without speakers."""
+        self.classes(batch)
         embeddings = model(batch.waveforms, batch.lengths)
-        return Losses({"margin": model.head(embeddings, classes)})  # type: ignore[operator]
+        return by_path(batch, embeddings, lambda part, path: model.head(part, self.classes(path)), "margin")  # type: ignore[operator]
 
     def classes(self, batch: Batch) -> Tensor:
         """The speakers' classes [B]. Raises `DataError` for a batch without speakers."""

@@ -7,7 +7,7 @@ be averaged and are taken from the last state. The mean is kept in float64 until
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -16,11 +16,14 @@ from earwitness.core.errors import ModelError
 State = Mapping[str, Tensor]
 
 
-def average_states(states: Iterable[State]) -> dict[str, Tensor]:
+def average_states(states: Iterable[State], shares: Sequence[float] | None = None) -> dict[str, Tensor]:
     """The mean of state-dicts, one in memory at a time; new tensors, none of the given ones is written to.
 
-    Raises `ModelError` where there is no state, or where names or shapes differ.
+    `shares` weigh the states and sum to 1; None: all alike. Raises `ModelError` where there is no state, or where names
+    or shapes differ.
     """
+    if shares is not None and len(set(shares)) > 1:
+        return _weighted(states, shares)
     sums: dict[str, Tensor] = {}
     last: State = {}
     count = 0
@@ -36,6 +39,21 @@ def average_states(states: Iterable[State]) -> dict[str, Tensor]:
     return {
         name: (sums[name] / count).to(value.dtype) if value.is_floating_point() else value.clone()
         for name, value in last.items()
+    }
+
+
+def _weighted(states: Iterable[State], shares: Sequence[float]) -> dict[str, Tensor]:
+    sums: dict[str, Tensor] = {}
+    last: State = {}
+    for state, share in zip(states, shares, strict=True):
+        if last:
+            _require_same(last, state)
+        for name, value in state.items():
+            if value.is_floating_point():
+                sums[name] = sums.get(name, 0.0) + share * value.double()
+        last = state
+    return {
+        name: sums[name].to(value.dtype) if value.is_floating_point() else value.clone() for name, value in last.items()
     }
 
 

@@ -26,20 +26,29 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One finished epoch (from 0): mean of the loss terms over its steps, and the dev metrics."""
+    """One finished epoch (from 0): means of the loss terms and of `gradients` over its steps, and the dev metrics.
+
+    `gradients` has what `training.conflicts` noted in an aligned run, and `skipped`, the share of steps left out.
+    """
 
     epoch: int
     losses: dict[str, float]
     metrics: dict[str, float]
+    gradients: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. `steps_in_epoch` and `loss_sums` belong to the unfinished epoch `len(history)`."""
+    """Where a run stands. `steps_in_epoch` and the sums belong to the unfinished epoch `len(history)`.
+
+    `targets` is what gradient alignment remembers from step to step.
+    """
 
     step: int = 0
     steps_in_epoch: int = 0
     loss_sums: dict[str, float] = field(default_factory=dict)
+    gradient_sums: dict[str, float] = field(default_factory=dict)
+    targets: dict[str, list[list[float]]] = field(default_factory=dict)
     history: tuple[EpochResult, ...] = ()
     log_bytes: int = 0
 
@@ -48,15 +57,17 @@ class Progress:
         """Finished epochs, which is also the number of the running one."""
         return len(self.history)
 
-    def after_step(self, losses: Mapping[str, float]) -> Progress:
-        """One step further."""
-        sums = {name: self.loss_sums.get(name, 0.0) + value for name, value in losses.items()}
-        return replace(self, step=self.step + 1, steps_in_epoch=self.steps_in_epoch + 1, loss_sums=sums)
+    def after_step(self, losses: Mapping[str, float], gradients: Mapping[str, float] | None = None) -> Progress:
+        """One step further; `gradients` is what was noted of them."""
+        sums = _added(self.loss_sums, losses)
+        noted = _added(self.gradient_sums, gradients or {})
+        steps = self.steps_in_epoch + 1
+        return replace(self, step=self.step + 1, steps_in_epoch=steps, loss_sums=sums, gradient_sums=noted)
 
     def after_epoch(self, metrics: Mapping[str, float]) -> Progress:
         """One epoch further."""
-        done = EpochResult(self.epoch, self.mean_losses(), dict(metrics))
-        return replace(self, steps_in_epoch=0, loss_sums={}, history=(*self.history, done))
+        done = EpochResult(self.epoch, self.mean_losses(), dict(metrics), self.mean_gradients())
+        return replace(self, steps_in_epoch=0, loss_sums={}, gradient_sums={}, history=(*self.history, done))
 
     def logged(self, size: int) -> Progress:
         """The same with the size of the log, in bytes."""
@@ -65,6 +76,17 @@ class Progress:
     def mean_losses(self) -> dict[str, float]:
         """Loss terms averaged over the steps of the unfinished epoch."""
         return {name: total / max(1, self.steps_in_epoch) for name, total in self.loss_sums.items()}
+
+    def mean_gradients(self) -> dict[str, float]:
+        """What was noted of gradients, averaged over the steps of the unfinished epoch that were not skipped."""
+        skipped = self.gradient_sums.get("skipped", 0.0)
+        taken = max(1.0, self.steps_in_epoch - skipped)
+        means = {name: total / taken for name, total in self.gradient_sums.items()}
+        return means | ({"skipped": skipped / max(1, self.steps_in_epoch)} if means else {})
+
+
+def _added(sums: Mapping[str, float], values: Mapping[str, float]) -> dict[str, float]:
+    return {**sums, **{name: sums.get(name, 0.0) + value for name, value in values.items()}}
 
 
 def ranked(history: tuple[EpochResult, ...], select: SelectConfig) -> list[int]:
@@ -88,6 +110,20 @@ def chosen_epochs(
         by_rank = ranked(history, select) if average.of == "best" and select is not None else _latest_first(history)
         return sorted(by_rank[: average.count])
     return (ranked(history, select) if select is not None else _latest_first(history))[:1]
+
+
+def epoch_shares(
+    chosen: list[int], history: tuple[EpochResult, ...], select: SelectConfig | None, average: AverageConfig | None
+) -> list[float]:
+    """How much each chosen epoch counts in the average; the sum is 1. Of n epochs from best to worst `as_released`
+    counts 0, 2, 1, 1, ... n-ths (see `AverageConfig`).
+    """
+    count = len(chosen)
+    if count == 1 or average is None or select is None or average.accumulator == "correct":
+        return [1 / count] * count
+    by_rank = [epoch for epoch in ranked(history, select) if epoch in chosen]
+    shares = dict(zip(by_rank, [0.0, 2 / count, *[1 / count] * (count - 2)], strict=True))
+    return [shares[epoch] for epoch in chosen]
 
 
 def _latest_first(history: tuple[EpochResult, ...]) -> list[int]:

@@ -111,7 +111,8 @@ def train_batches(
     quality: QualityLevels | None = None,
 ) -> EpochBatches:
     """The training side by the recipe's crops, perturbations and balance; at every speed a speaker is another class."""
-    dataset = UtteranceDataset(train, replace(utterance_options(recipe), speeds=speeds), speakers, quality=quality)
+    options = replace(utterance_options(recipe), speeds=speeds, twins=recipe.paths == "dual")
+    dataset = UtteranceDataset(train, options, speakers, quality=quality)
     order = BalancedSampler(train, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
     return EpochBatches(dataset, order, recipe.loop.workers)
 
@@ -124,10 +125,12 @@ def whole_utterances(recipe: UtteranceRecipe, side: Manifest, speed: float = 1.0
 
 
 def dev_batches(recipe: UtteranceRecipe, dev: Manifest, speakers: Vocabulary | None = None) -> FixedBatches:
-    """Dev rows clean and perturbed, each once, from their start: epochs are chosen by both together."""
+    """Dev rows clean and (unless the recipe says `dev_audio: clean`) perturbed, each once, from their start: epochs are
+    chosen by both together.
+    """
     perturbed = replace(utterance_options(recipe), crop_from="start")
     clean = replace(perturbed, perturbation=None)
-    kinds = (clean, perturbed) if recipe.perturbations else (clean,)
+    kinds = (clean, perturbed) if recipe.perturbations and recipe.dev_audio == "both" else (clean,)
     datasets = [UtteranceDataset(dev, options, speakers) for options in kinds]
     return FixedBatches(datasets, recipe.loop.batch_size, recipe.loop.workers)
 
@@ -137,6 +140,8 @@ def utterance_options(recipe: UtteranceRecipe) -> UtteranceOptions:
     return UtteranceOptions(
         rate=recipe.audio.rate,
         crop_s=recipe.audio.crop_s,
+        crop_from=recipe.audio.crop_from,
+        perturb=recipe.audio.perturb,
         trim=SileroRule() if recipe.audio.trim_silence else None,
         perturbation=SeriesConfig(components=recipe.perturbations).build() if recipe.perturbations else None,
         keep_in_memory=True,

@@ -10,36 +10,39 @@ at any point and resumed takes the same steps as one that was not, and ends with
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric, seed_everything
-from pydantic import ValidationError
 from torch import nn
 
 from earwitness.core.config import nearest
-from earwitness.core.errors import DataError, RecipeError, UsageError
+from earwitness.core.errors import DataError, RecipeError
 from earwitness.core.hashing import sha256_text
-from earwitness.core.writing import write_atomically
 from earwitness.corpora.batch import Batch
 from earwitness.nn.layers.frozen import keep_frozen_in_eval
+from earwitness.training.aligned_gradients import Aligner, Joined
 from earwitness.training.averaging import average_states
-from earwitness.training.checkpoint import CheckpointFolder, EpochResult, Progress, chosen_epochs, ranked
+from earwitness.training.checkpoint import (
+    CheckpointFolder,
+    EpochResult,
+    Progress,
+    chosen_epochs,
+    epoch_shares,
+    ranked,
+)
 from earwitness.training.recipe import LoopConfig, Recipe
+from earwitness.training.resuming import claim_folder
 from earwitness.training.runlog import Bar, Event, JsonLines, Listener, TensorBoard
 from earwitness.training.schedules import RunLength, Schedule
-from earwitness.training.task import Metrics, Noted, Paced, Task, TrainData
+from earwitness.training.task import Losses, Metrics, Noted, Paced, Parted, Task, TrainData
 from earwitness.training.tensors import load_trained_state, read_tensors
-
-MAY_CHANGE = {"notes", "loop.workers", "loop.log_every", "loop.checkpoint_every_steps", "loop.tensorboard"}
-"""Fields of a recipe that leave the weights as they are, and so may differ when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +106,17 @@ class _Run:
             raise RecipeError(f"epochs are selected by '{self.config.select.metric}', but there is no dev data")
         self.fabric = _fabric(self.config)
         found = resume and self.files.last.exists()
-        _claim_folder(self.files, recipe, resume, first=self.fabric.is_global_zero)
+        claim_folder(self.files, recipe, resume, first=self.fabric.is_global_zero)
         self.fabric.barrier()  # nobody writes before everybody has looked
         self.length = _length(recipe, train, self.fabric.world_size)
         self.schedule: Schedule = recipe.schedule.build(self.length)
         self.network = model  # as it was given; `model` is wrapped for devices and precision
         self.model: Any
         self.optimiser: Any
-        self.model, self.optimiser = self.fabric.setup(model, recipe.optimiser.build(_learning(model)))
+        learning = _learning(model)
+        self.model, self.optimiser = self.fabric.setup(model, recipe.optimiser.build(learning))
+        aligned = recipe.alignment
+        self.aligner = None if aligned is None else Aligner(aligned, learning, self.fabric, recipe.seed)
         self.progress = self._restore() if found else Progress()
         self.listeners = self._listeners(folder) if self.fabric.is_global_zero else []
         if not found:
@@ -166,9 +172,10 @@ def _train_epoch(run: _Run) -> None:
     keep_frozen_in_eval(run.network)
     for batches in _step_batches(run):
         lr = run.schedule(run.progress.step, run.progress.epoch)
-        losses = _step(run, batches, lr)
-        run.progress = run.progress.after_step(losses)
-        values = {"lr": lr, "loss": sum(losses.values()), **_under("loss", losses)}
+        done = _step(run, batches, lr)
+        run.progress = replace(run.progress.after_step(done.losses, done.notes), targets=done.targets)
+        values = {"lr": lr, "loss": sum(done.losses.values()), **_under("loss", done.losses)}
+        values |= _under("gradient", done.notes)
         run.tell(Event("step", run.progress.step, run.progress.epoch, values))
         every = run.config.checkpoint_every_steps
         if every is not None and run.progress.step % every == 0:
@@ -185,11 +192,27 @@ def _step_batches(run: _Run) -> Iterator[list[Batch]]:
         yield [next(batches) for _ in places]
 
 
-def _step(run: _Run, batches: Sequence[Batch], lr: float) -> dict[str, float]:
-    """One optimiser step on the utterance-weighted mean loss of its batches; gives the loss terms."""
+def _step(run: _Run, batches: Sequence[Batch], lr: float) -> Joined:
+    """One optimiser step on the utterance-weighted mean loss of its batches, by the gradient of the total loss or by
+    the aligned gradients of its terms.
+    """
     seed_run(run.recipe.seed, "step", run.progress.step, run.fabric.global_rank)
     if isinstance(run.task, Paced):
         run.task.set_progress(run.progress.step / run.length.steps_per_epoch)
+    done = _gradients(run, batches) if run.aligner is None else _aligned_gradients(run, run.aligner, batches)
+    _require_finite(done.losses, run.progress.step)
+    if run.config.clip_norm is not None:
+        run.fabric.clip_gradients(run.model, run.optimiser, max_norm=run.config.clip_norm, error_if_nonfinite=False)
+    for group in run.optimiser.param_groups:
+        group["lr"] = lr * group["share"]
+    if done.apply:
+        run.optimiser.step()
+    run.optimiser.zero_grad()
+    return done
+
+
+def _gradients(run: _Run, batches: Sequence[Batch]) -> Joined:
+    """One backward pass a batch."""
     utterances = sum(len(batch.ids) for batch in batches)
     sums: dict[str, float] = {}
     for number, batch in enumerate(batches, start=1):
@@ -200,14 +223,31 @@ def _step(run: _Run, batches: Sequence[Batch], lr: float) -> dict[str, float]:
             run.fabric.backward(losses.total * share)
         for name, term in losses.terms.items():
             sums[name] = sums.get(name, 0.0) + float(term.detach()) * share
-    _require_finite(sums, run.progress.step)
-    if run.config.clip_norm is not None:
-        run.fabric.clip_gradients(run.model, run.optimiser, max_norm=run.config.clip_norm, error_if_nonfinite=False)
-    for group in run.optimiser.param_groups:
-        group["lr"] = lr * group["share"]
-    run.optimiser.step()
-    run.optimiser.zero_grad()
-    return sums
+    return Joined(sums, notes={}, targets={})
+
+
+def _aligned_gradients(run: _Run, aligner: Aligner, batches: Sequence[Batch]) -> Joined:
+    """The aligner averages each term's gradient over the processes itself, so nothing is synchronised on the way."""
+    with run.fabric.no_backward_sync(run.model):
+        return aligner.step(_passes(run, batches), run.progress.targets, run.progress.step)
+
+
+def _passes(run: _Run, batches: Sequence[Batch]) -> Iterator[Losses]:
+    """The loss terms of every forward pass, by their batch's share of the utterances."""
+    utterances = sum(len(batch.ids) for batch in batches)
+    for batch in batches:
+        here = batch.to(run.fabric.device)
+        passes = run.task.parts(run.model, here) if isinstance(run.task, Parted) else _one_pass(run, here)
+        while True:
+            with run.fabric.autocast():
+                losses = next(passes, None)
+            if losses is None:
+                break
+            yield losses.times(len(batch.ids) / utterances)
+
+
+def _one_pass(run: _Run, batch: Batch) -> Iterator[Losses]:
+    yield run.task.loss(run.model, batch)
 
 
 def _close_epoch(run: _Run) -> None:
@@ -217,7 +257,7 @@ def _close_epoch(run: _Run) -> None:
     run.progress = run.progress.after_epoch(metrics)
     done = run.progress.history[-1]
     values = {"loss": sum(done.losses.values()), **_under("loss", done.losses)}
-    values |= {**_under("note", notes), **_under("dev", metrics)}
+    values |= {**_under("gradient", done.gradients), **_under("note", notes), **_under("dev", metrics)}
     run.tell(Event("epoch", run.progress.step, done.epoch, values))
     chosen = chosen_epochs(run.progress.history, run.config.select, run.config.average)
     if run.fabric.is_global_zero and done.epoch in chosen:
@@ -252,7 +292,8 @@ def _finish(run: _Run) -> FitResult:
     history = run.progress.history
     chosen = chosen_epochs(history, run.config.select, run.config.average)
     states = (read_tensors(run.files.epoch_file(epoch))[0] for epoch in chosen)
-    load_trained_state(run.network, average_states(states), where=run.files.folder)
+    shares = epoch_shares(chosen, history, run.config.select, run.config.average)
+    load_trained_state(run.network, average_states(states, shares), where=run.files.folder)
     metrics = history[chosen[0]].metrics if len(chosen) == 1 else _judge(run)
     run.network.eval()
     run.tell(Event("result", run.progress.step, chosen[-1], _under("dev", metrics)))
@@ -309,46 +350,6 @@ def _fabric(config: LoopConfig) -> Any:
     )
     fabric.launch()
     return fabric
-
-
-def _claim_folder(files: CheckpointFolder, recipe: Recipe, resume: bool, first: bool) -> None:
-    """Make the folder this run's, or check that it is. Only the first process writes."""
-    if files.last.exists() and not resume:
-        raise UsageError(
-            "holds a run already", where=files.folder, fix="Add --resume to go on, or choose another folder."
-        )
-    note = files.folder / "recipe.json"
-    plan = recipe.model_dump(mode="json")
-    if files.last.exists():
-        _require_same_recipe(json.loads(note.read_text(encoding="utf-8")), recipe, files.folder)
-    elif first:
-        write_atomically(note, json.dumps(plan, indent=2, ensure_ascii=False) + "\n")
-    if first:
-        files.clear_torn()
-
-
-def _require_same_recipe(earlier: dict[str, Any], recipe: Recipe, folder: Path) -> None:
-    with contextlib.suppress(ValidationError):  # a field that came later has its default there
-        earlier = type(recipe).model_validate(earlier).model_dump(mode="json")
-    before, after = dict(_flat(earlier)), dict(_flat(recipe.model_dump(mode="json")))
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and key not in MAY_CHANGE]
-    if changed:
-        key = changed[0]
-        difference = f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
-        raise RecipeError(
-            f"the run that lies here was started with another recipe: {difference}",
-            where=folder,
-            fix="Resume with the same recipe, or train in another folder.",
-        )
-
-
-def _flat(data: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Plain data as (dotted name, value) pairs."""
-    if isinstance(data, dict | list) and data:
-        for name, value in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, data
 
 
 def _length(recipe: Recipe, train: TrainData, processes: int) -> RunLength:

@@ -11,6 +11,7 @@ from torch import nn
 
 from earwitness.core.config import Config
 from earwitness.core.errors import RecipeError
+from earwitness.training.tensors import stands_under
 
 Named = Iterable[tuple[str, nn.Parameter]]
 
@@ -20,11 +21,6 @@ class PartConfig(Config):
 
     prefix: str = Field(min_length=1)
     lr: float = Field(gt=0)
-
-    def holds(self, name: str) -> bool:
-        """Whether a parameter's name is the prefix or stands under it: `branches.1` does not hold `branches.10`."""
-        prefix = self.prefix.rstrip(".")
-        return name == prefix or name.startswith(f"{prefix}.")
 
 
 class OptimiserConfigBase(Config):
@@ -51,7 +47,7 @@ class OptimiserConfigBase(Config):
         """
         found: dict[PartConfig | None, list[nn.Parameter]] = {}
         for name, parameter in named:
-            holding = [part for part in self.parts if part.holds(name)]
+            holding = [part for part in self.parts if stands_under(name, part.prefix)]
             part = max(holding, key=lambda part: len(part.prefix), default=None)
             found.setdefault(part, []).append(parameter)
         if idle := [part.prefix for part in self.parts if part not in found]:

@@ -17,6 +17,7 @@ from earwitness.core.config import Config, parse_config, read_yaml
 from earwitness.core.errors import RecipeError, UsageError
 from earwitness.corpora.splits import NON_COMMERCIAL
 from earwitness.nn.network import NetworkConfig
+from earwitness.training.gradient_alignment import AlignmentConfig
 from earwitness.training.optimisers import AdamWConfig, OptimiserConfig
 from earwitness.training.schedules import ConstantConfig, ScheduleConfig
 
@@ -41,6 +42,8 @@ class AudioConfig(Config):
 
     rate: int = Field(16_000, ge=8_000)  # Hz
     crop_s: float | None = Field(4.0, gt=0)  # None: the whole utterance
+    crop_from: Literal["anywhere", "start"] = "anywhere"
+    perturb: Literal["crop", "file"] = "crop"  # what perturbations hear: the crop, or the whole file before it is cut
     trim_silence: bool = True
 
 
@@ -52,10 +55,21 @@ class SelectConfig(Config):
 
 
 class AverageConfig(Config):
-    """Which epochs' weights are averaged at the end; 'best' needs a `select`."""
+    """Which epochs' weights are averaged at the end; 'best' needs a `select`.
+
+    `as_released` weighs the best epochs as the released code of DPDA (arXiv 2509.20682) and of others does: its
+    accumulator is the live network, so that the second best counts twice and the best not at all.
+    """
 
     of: Literal["last", "best"]
     count: int = Field(gt=0)
+    accumulator: Literal["correct", "as_released"] = "correct"
+
+    @model_validator(mode="after")
+    def _released_for_the_best(self) -> AverageConfig:
+        if self.accumulator == "as_released" and self.of != "best":
+            raise ValueError("`as_released` says how the `best` epochs were averaged")
+        return self
 
 
 class LoopConfig(Config):
@@ -98,6 +112,7 @@ class Recipe(Config):
     audio: AudioConfig = AudioConfig()
     optimiser: OptimiserConfig = AdamWConfig()
     schedule: ScheduleConfig = ConstantConfig()
+    alignment: AlignmentConfig | None = None  # of the loss terms' gradients; None: one backward pass of their sum
     loop: LoopConfig
     notes: str = ""
 
@@ -106,16 +121,25 @@ class UtteranceRecipe(Recipe):
     """A recipe that learns from crops of single utterances, and whose model hears recordings by `windows`.
 
     `perturbations` are applied one after the other, each with its own probability, to all classes alike. `balance`
-    names the columns whose values are drawn equally often, each within the one before.
+    names the columns whose values are drawn equally often, each within the one before. With `paths: dual` every
+    utterance is heard twice in a batch, as it is and perturbed; `loop.batch_size` counts utterances.
     """
 
     task: str
     network: NetworkConfig
     perturbations: tuple[PerturbationConfig, ...] = ()
+    paths: Literal["single", "dual"] = "single"
+    dev_audio: Literal["both", "clean"] = "both"  # how dev is heard where epochs are compared: also perturbed, or not
     balance: tuple[str, ...] = Field(("speaker",), min_length=1)
     draws: int | None = Field(None, ge=1)  # rows an epoch; None: as many as there are
     windows: WindowPolicy = Sliding(length_s=4.0, hop_s=4.0)
     licence: str = "Apache-2.0"  # SPDX, of the weights
+
+    @model_validator(mode="after")
+    def _two_paths_differ(self) -> UtteranceRecipe:
+        if self.paths == "dual" and not self.perturbations:
+            raise ValueError("`paths: dual` needs `perturbations`, which make the second path")
+        return self
 
 
 def read_recipe(path: str | Path, kind: type[R] | Any, overrides: Iterable[str] = ()) -> R:

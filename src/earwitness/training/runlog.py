@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from earwitness.core.errors import MissingPartError, UsageError
+from earwitness.training.conflicts import ConflictTable
 
 
 @dataclass(frozen=True)
 class Event:
     """What happened after `step` optimiser steps, in the epoch `epoch` (from 0).
 
-    `values` are named `lr`, `loss` (the sum of the terms), `loss/TERM`, `note/NAME`, `dev/METRIC`.
+    `values` are named `lr`, `loss` (the sum of the terms), `loss/TERM`, `gradient/NAME` (what an aligned run sees of
+    its terms' gradients), `note/NAME` (what the task has to say), `dev/METRIC`.
     """
 
     kind: Literal["step", "epoch", "result"]
@@ -101,7 +103,9 @@ class TensorBoard:
 
 
 class Bar:
-    """A progress bar over all steps on standard error; nothing where that is no terminal."""
+    """A progress bar over all steps on standard error (nothing where that is no terminal), and the table of conflicts
+    of a run that counts them.
+    """
 
     def __init__(self, steps: int, done: int = 0) -> None:
         from rich.console import Console
@@ -109,6 +113,8 @@ class Bar:
 
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._console = console
+        self._conflicts = ConflictTable()
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task("train", total=steps, completed=done)
         self._dev = ""
@@ -119,6 +125,8 @@ class Bar:
         if event.kind == "epoch":
             dev = {name: value for name, value in event.values.items() if name.startswith("dev/")}
             self._dev = " ".join(f"{name} {value:.4g}" for name, value in dev.items())
+            for line in self._conflicts.lines(event.epoch, event.values):
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif event.kind == "step":
             text = f"epoch {event.epoch + 1}  loss {event.values['loss']:.4g}  {self._dev}"
             self._bar.update(self._task, completed=event.step, description=text)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from earwitness.corpora.batch import Batch
+from earwitness.corpora.batch import PATHS, Batch
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,20 @@ class Losses:
     def total(self) -> Tensor:
         """The sum of the terms, a scalar with gradient."""
         return sum(self.terms.values(), start=next(iter(self.terms.values())) * 0)
+
+    def times(self, share: float) -> Losses:
+        """Every term times a number."""
+        return Losses({name: term * share for name, term in self.terms.items()})
+
+
+def by_path(batch: Batch, outputs: Tensor, criterion: Callable[[Tensor, Batch], Tensor], name: str) -> Losses:
+    """The loss of the network's outputs [B, ...]: one term `name`, or for a batch of two paths `clean` and `augmented`,
+    each its path's loss times 1/2, so that equal items weigh as much as in one term.
+    """
+    if batch.paths == 1:
+        return Losses({name: criterion(outputs, batch)})
+    paths = zip(PATHS, outputs.chunk(batch.paths), batch.each_path(), strict=True)
+    return Losses({path: criterion(values, part) / batch.paths for path, values, part in paths})
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,15 @@ class Paced(Protocol):
         """Told before each step how many epochs have passed, e.g. 2.5; what it sets must follow from that number
         alone.
         """
+        ...
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A task whose terms may come from several forward passes, so that only one pass need be held at a time."""
+
+    def parts(self, model: nn.Module, batch: Batch) -> Iterator[Losses]:
+        """The terms of a batch, pass by pass; together they are what `loss` gives."""
         ...
 
 

@@ -21,6 +21,12 @@ from earwitness.nn.layers.frozen import frozen_keys
 State = Mapping[str, Tensor]
 
 
+def stands_under(name: str, prefix: str) -> bool:
+    """Whether a dotted name is the prefix or continues it: `branches.10` does not stand under `branches.1`."""
+    prefix = prefix.rstrip(".")
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
     """Copies, on the CPU, of what training changes: all parameters and buffers but those of frozen pretrained parts."""
     frozen = frozen_keys(model)

@@ -1,0 +1,133 @@
+"""Every recipe in recipes/published/ builds and learns: two optimiser steps on made-up audio, its encoder made tiny.
+
+What a step costs is cut (batch size, crop, epochs); what is learnt, by which network and loss, is as the recipe says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile as sf
+import torch
+import yaml
+from torch import nn
+
+from earwitness.core.config import parse_config
+from earwitness.corpora.batches import Vocabulary
+from earwitness.corpora.manifest import Manifest
+from earwitness.deepfake.material import material_of, train_speakers
+from earwitness.deepfake.recipe import DetectionRecipe
+from earwitness.deepfake.task import task_of
+from earwitness.evaluation.assessing.runs import AnyRecipe
+from earwitness.speaker.recipe import SpeakerRecipe
+from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
+from earwitness.training.data import train_batches
+from earwitness.training.loop import fit, seed_run
+from earwitness.training.task import Task, TrainData
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
+CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
+WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
+SMALL = {
+    "num_hidden_layers": 4,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "intermediate_size": 16,
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "feat_extract_norm": "layer",
+}
+"""Of the speech encoders."""
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders with an XLS-R and a WavLM of random weights."""
+    import transformers
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("encoders")
+    xlsr = transformers.Wav2Vec2Config(**SMALL)
+    wavlm = transformers.WavLMConfig(**SMALL)
+    transformers.Wav2Vec2Model(xlsr).save_pretrained(folder / "xls-r")
+    transformers.WavLMModel(wavlm).save_pretrained(folder / "wavlm")
+    return {name: str(folder / name) for name in ("xls-r", "wavlm")}
+
+
+def made_tiny(node: Any, encoders: dict[str, str]) -> Any:
+    """The recipe's plain data with every pretrained encoder replaced, by one of its kind."""
+    if isinstance(node, list):
+        return [made_tiny(item, encoders) for item in node]
+    if not isinstance(node, dict):
+        return node
+    inner = {name: made_tiny(value, encoders) for name, value in node.items()}
+    if node.get("kind") == "pretrained":
+        inner["source"] = encoders["wavlm" if "wavlm" in node["source"].lower() else "xls-r"]
+    return inner
+
+
+def shortened(path: Path, encoders: dict[str, str]) -> DetectionRecipe | SpeakerRecipe:
+    """The recipe, with two steps to take."""
+    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), encoders)
+    if data.get("loss", {}).get("kind") == "qamo":  # levels by augmentation, which need no predictor of quality
+        data["loss"]["quality"] = {"source": "augmentation"}
+    data["loop"] = {**data["loop"], **CUT, **WITHOUT_DEV}
+    data["audio"] = {**data.get("audio", {}), "crop_s": 0.5}
+    data["draws"] = 2 * CUT["batch_size"] * data["loop"].get("accumulate", 1)  # type: ignore[operator]
+    recipe: DetectionRecipe | SpeakerRecipe = parse_config(AnyRecipe, data, where=path)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory, speechlike: Callable[..., Any]) -> Manifest:
+    """Twenty bona fide speakers (as SAMO's recipe has) and as many spoofs, 1 s each."""
+    folder = tmp_path_factory.mktemp("rows")
+    table = []
+    for number in range(40):
+        sound = speechlike(1.0, seed=number) + 0.01 * np.random.default_rng(number).standard_normal(16_000)
+        sf.write(folder / f"{number}.wav", sound.astype(np.float32), 16_000)
+        label, speaker = ("bonafide" if number % 2 else "spoof"), f"s{number // 2}"
+        table.append({"path": f"{number}.wav", "speaker": speaker, "label": label, "split": "train", "corpus": "made"})
+    return Manifest(pl.DataFrame(table), folder)
+
+
+def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[nn.Module, Task, TrainData]:
+    network = recipe.network.build()
+    if isinstance(recipe, DetectionRecipe):
+        needed = material_of(recipe, rows)
+        train = train_batches(recipe, rows, train_speakers(recipe, rows), quality=needed.levels)
+        return network, task_of(recipe, needed), train
+    assert recipe.margin is not None, "teach this test how such a recipe is trained"
+    speakers = Vocabulary.of(rows, "speaker")
+    trainee = SpeakerTrainee(network, recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds)))
+    return trainee, SpeakerTask(), train_batches(recipe, rows, speakers, recipe.speeds)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_published_recipe_learns(path: Path, encoders: dict[str, str], rows: Manifest, tmp_path: Path) -> None:
+    recipe = shortened(path, encoders)
+    assert recipe.name == path.stem
+    seed_run(recipe.seed, "init")
+    model, task, train = prepared(recipe, rows)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    result = fit(model, task, train, None, recipe, tmp_path)
+    assert result.steps == 2
+    assert all(bool(value.isfinite().all()) for value in model.parameters())
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    learning = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert moved <= learning
+    assert len(moved) > 0.7 * len(learning)
+    steps = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert ("gradient/conflict" in steps[0]) is (recipe.alignment is not None)
+
+
+def test_there_are_published_recipes() -> None:
+    assert len(RECIPES) >= 12
