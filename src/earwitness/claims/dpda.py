@@ -51,8 +51,7 @@ CLAIM = RecipeClaim(
             "Front-end: the second hidden state of the frozen encoder of Whisper tiny.en (384 values a frame), not a "
             "fine-tuned XLS-R (1024), so that gradients are those of the back-end alone.",
             "Back-end: Conformer-TCM with two blocks instead of four.",
-            "Augmentation: two kept draws of each recording under the shipped detector's perturbations, not RawBoost "
-            "anew each time.",
+            "Augmentation: two kept draws of each recording by RawBoost's series 1 + 2 + 3, not anew each time.",
             "Conflict rates belong to batches of 16 utterances; the paper's are of 5.",
         ),
     ),
