@@ -36,9 +36,9 @@ class Candidate:
 
     `recipe` stands instead of the plan's; `teacher` is the candidate whose answers it learns beside the labels. `adds`
     one more view: the published voice network's hidden states, or an encoder with adapters, or that without them.
-    Differences are those to the plan's reference, or to the candidate that `beside` names. `learnt_with` names a candidate
-    with more branches, of whose members it is a part: members learn from losses of their own, so which others learn
-    beside them changes nothing but what chance draws.
+    Differences are those to the plan's reference, or to the candidate that `beside` names. `learnt_with` names one with
+    more branches, whose members it takes: members learn from losses of their own, so which others learn beside them
+    changes nothing but what chance draws.
     """
 
     name: str
