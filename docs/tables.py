@@ -150,10 +150,10 @@ def speaker_first_looks() -> str:
     return table(("what", "tried", *conditions), cells)
 
 
-def left_out_detectors(name: str = "left_out_detector") -> str:
-    """Every detector candidate of a round on what its members did not learn, and its difference to the recipe's."""
+def left_out_detectors(name: str = "left_out_detector", reference: str = "recipe") -> str:
+    """Every detector candidate of a round on what its members did not learn, and its difference to the reference's."""
     found = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))["candidates"]
-    shift = "minus `recipe`"
+    shift = f"minus `{reference}`"
     heads = (
         "candidate",
         "kind of idea",
@@ -282,6 +282,25 @@ def _with_interval(figure: dict[str, Any] | None, scale: int = 100, digits: int 
     return f"{value} [{low}, {high}]"
 
 
+def perturbed_detectors() -> str:
+    """The third round's candidates under every perturbation of the card, each beside the second edition."""
+    path = BENCHMARKS / "results" / "left_out_detector_third.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["candidates"]
+    columns = {
+        name: {f["name"].removeprefix("EER under "): f for f in entry["figures"] if f["name"].startswith("EER under ")}
+        for name, entry in found.items()
+    }
+    shown = {name: figures for name, figures in columns.items() if figures}
+    perturbations = list(next(iter(shown.values())))
+    rows = ((word, *(_with_shift(figures[word]) for figures in shown.values())) for word in perturbations)
+    return table(("EER %", *(f"`{name}`" for name in shown)), rows)
+
+
+def _with_shift(figure: dict[str, Any]) -> str:
+    value, shift = f"{100 * figure['value']:.1f}", figure["minus_reference"]
+    return value if shift is None else "{} ({:+.1f} [{:+.1f}, {:+.1f}])".format(value, *(100 * part for part in shift))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "alignment": alignment,
     "claims": claims,
@@ -289,6 +308,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "peers-detectors": peers_detectors,
     "left-out-detectors": left_out_detectors,
     "left-out-detectors-first-round": partial(left_out_detectors, "left_out_detector_first"),
+    "left-out-detectors-third-round": partial(left_out_detectors, "left_out_detector_third", "second-edition"),
+    "left-out-detectors-perturbed": perturbed_detectors,
     "shipped-models": shipped,
     "published-scores": published_scores,
     "speeds": speeds,

@@ -1,6 +1,6 @@
 """Every candidate for the shipped detectors, by what its members left out: `python benchmarks/left_out_detector`.
 
-Candidates and protocol stand in a plan: candidates.yaml, or first_round.yaml with `--plan first_round`. Each candidate
+Candidates and protocol stand in a plan: candidates.yaml, or that which `--plan` names, as first_round. Each candidate
 is trained with every seed at an equal number of steps; the recipe itself is the reference of the paired differences.
 Vectors of what the candidates hear are computed once and kept in --work; the data lie in data/ as
 recipes/default/deepfake.yaml says. Finished candidates are not run again.
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from adapters import adapted_scores
 from distilling import fit_taught
 from judging import Judged, figures
-from material import Candidate, Heard, recipe_of
+from material import Candidate, Heard, part_of, recipe_of
 
 from earwitness.core.records import RunRecord
 from earwitness.core.writing import write_atomically
@@ -35,15 +35,21 @@ from earwitness.nn.network import Network
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
-PLANS = {"candidates": RESULTS / "left_out_detector.json", "first_round": RESULTS / "left_out_detector_first.json"}
+PLANS = {
+    "candidates": RESULTS / "left_out_detector.json",
+    "first_round": RESULTS / "left_out_detector_first.json",
+    "third_round": RESULTS / "left_out_detector_third.json",
+}
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Left-out scores of one seed: of the judged rows, and of those of them that were heard in a telephone band."""
+    """Left-out scores of one seed: of the judged rows, of those of them that were heard in a telephone band, and of
+    those that were heard under each perturbation."""
 
     scores: NDArray[np.float64]
     narrow: NDArray[np.float64]
+    under: dict[str, NDArray[np.float64]]
 
 
 class Bench:
@@ -54,6 +60,7 @@ class Bench:
         self.candidates = {entry["name"]: Candidate(**entry) for entry in plan["candidates"]}
         self._by = lru_cache(maxsize=None)(self._heard_by)
         self._judged = lru_cache(maxsize=None)(self._judged_by)
+        self._shared = lru_cache(maxsize=None)(self._shared_by)
 
     def heard(self, candidate: Candidate) -> Heard:
         """What the candidate's recipe hears; a recipe of its own with what it sets, as that may change the views."""
@@ -63,7 +70,7 @@ class Bench:
 
     def _heard_by(self, path: str, changes: tuple[str, ...], voice: bool) -> Heard:
         whole = recipe_of(Candidate("whole", "", "", recipe=path, set=list(changes)), self.plan)
-        found = Heard.by(whole, self.work)
+        found = Heard.by(whole, self.work, self.plan["protocol"].get("perturbed", False))
         return found.with_voice(self.work) if voice else found
 
     def beside(self, candidate: Candidate) -> Judged | None:
@@ -86,7 +93,9 @@ class Bench:
         llrs = np.stack([cross_fitted(one.scores, labels, fold) for one in seeds])
         scores, narrow = np.stack([one.scores for one in seeds]), np.stack([one.narrow for one in seeds])
         some = np.searchsorted(places, self._narrow_rows(heard, prepared))
-        return Judged(heard.rows.table[places], scores, llrs, narrow, some)
+        under = {name: np.stack([one.under[name] for one in seeds]) for name in seeds[0].under}
+        drawn = np.searchsorted(places, heard.drawn)
+        return Judged(heard.rows.table[places], scores, llrs, narrow, some, drawn, under)
 
     def _seed(self, candidate: Candidate, recipe: DetectionRecipe, prepared: Prepared, seed: int) -> Scored:
         heard = self.heard(candidate)
@@ -99,11 +108,18 @@ class Bench:
         if candidate.adds in ("adapters", "no adapters"):
             more = adapted_scores(heard, prepared, seed, self.work, adapted=candidate.adds == "adapters")
             views = len(recipe.network.branches)
-            return Scored(_with_a_view(scores, more[0, places], views), _with_a_view(narrow, more[1, some], views))
-        return Scored(scores, narrow)
+            return Scored(_with_a_view(scores, more[0, places], views), _with_a_view(narrow, more[1, some], views), {})
+        heard_under = {} if candidate.corpora else heard.under  # what is judged differs where corpora are left out
+        under = {
+            name: left_out_scores(network, vectors[:, columns], fold[heard.drawn])
+            for name, vectors in heard_under.items()
+        }
+        return Scored(scores, narrow, under)
 
     def _network(self, candidate: Candidate, recipe: DetectionRecipe, prepared: Prepared) -> Network:
         """The trained committee. What only adds scores to the recipe's own shares its training."""
+        if candidate.learnt_with is not None:
+            return part_of(self._shared(candidate.learnt_with, recipe.seed), recipe, candidate.branches)
         shared = candidate.adds in ("adapters", "no adapters")
         name = self._reference() if shared else candidate.name
         folder = self.work / "fit" / f"{self.plan['name']}-{name}-{recipe.seed}"
@@ -115,6 +131,12 @@ class Bench:
         everything = heard.prepared(of_teacher, [])
         told = self._network(teacher, of_teacher, everything)
         return fit_taught(recipe, everything, heard.columns(candidate.branches), told, folder)
+
+    def _shared_by(self, name: str, seed: int) -> Network:
+        """The committee of another candidate."""
+        candidate = self.candidates[name]
+        recipe = recipe_of(candidate, self.plan).model_copy(update={"seed": seed})
+        return self._network(candidate, recipe, self.heard(candidate).prepared(recipe, candidate.branches))
 
     def _reference(self) -> str:
         return next(name for name, candidate in self.candidates.items() if candidate.row == "reference")

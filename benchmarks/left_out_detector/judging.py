@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,12 @@ class Judged:
     llrs: Floats
     narrow: Floats  # in a telephone band, of the rows `some`
     some: NDArray[np.int64]
+    drawn: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    under: dict[str, Floats] = field(default_factory=dict)  # by perturbation, of the rows `drawn`
+
+    def put_under(self, name: str) -> Judged:
+        """The drawn rows alone, as they were heard under a perturbation."""
+        return replace(self, table=self.table[self.drawn], scores=self.under[name], under={})
 
     @property
     def human(self) -> NDArray[np.bool_]:
@@ -71,6 +77,9 @@ def figures(judged: Judged, reference: Judged | None) -> list[Figure]:
         _alarms(judged, rest),
         _loss(judged, rest),
     ]
+    for name in judged.under:
+        part, beside = judged.put_under(name), None if reference is None else reference.put_under(name)
+        found.append(_eer(f"EER under {name}", part, beside, ~part.own_copies))
     families = sorted(judged.table.filter(pl.Series(rest & ~judged.human))["family"].drop_nulls().unique())
     for family in families:
         rows = rest & (judged.human | (judged.table["family"] == family).fill_null(False).to_numpy())

@@ -9,19 +9,22 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from earwitness.corpora.leaks import audio_hashes
 from earwitness.corpora.manifest import Manifest
-from earwitness.deepfake.committee import Prepared, prepare
+from earwitness.deepfake.committee import Prepared, drawn, prepare, votes_of
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.nn.network import BranchConfig, Network, NetworkConfig
 from earwitness.nn.pooling import StatisticsConfig
 from earwitness.speaker.published import NETWORK, read_resemblyzer
+from earwitness.training.conditions import CONDITIONS, TESTED
 from earwitness.training.pooled import Vectors, pooled_vectors
 from earwitness.training.recipe import read_recipe
 from earwitness.training.tensors import load_trained_state
 
 TELEPHONE_ROWS = 1200  # drawn, to be heard in a telephone band
+PERTURBATIONS = (*CONDITIONS, *TESTED)
 VOICE = BranchConfig(
     frontend=NETWORK.branches[0].frontend, encoder=NETWORK.branches[0].encoder, pooling=StatisticsConfig()
 )
@@ -33,7 +36,9 @@ class Candidate:
 
     `recipe` stands instead of the plan's; `teacher` is the candidate whose answers it learns beside the labels. `adds`
     one more view: the published voice network's hidden states, or an encoder with adapters, or that without them.
-    Differences are those to the plan's reference, or to the candidate that `beside` names.
+    Differences are those to the plan's reference, or to the candidate that `beside` names. `learnt_with` names one with
+    more branches, whose members it takes: members learn from losses of their own, so which others learn beside them
+    changes nothing but what chance draws.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Candidate:
     recipe: str | None = None
     teacher: str | None = None
     beside: str | None = None
+    learnt_with: str | None = None
     adds: Literal["voice", "adapters", "no adapters"] | None = None
 
 
@@ -52,7 +58,8 @@ class Candidate:
 class Heard:
     """A recipe's rows with hashes, and vectors of all its views [R, V, D].
 
-    `narrow` [some, D] are those of the judged rows `some` in a telephone band.
+    `narrow` [some, D] are those of the judged rows `some` in a telephone band, `under` [drawn, D] of the rows that the
+    recipe's card is tested on under each perturbation; empty where a plan does not ask for them.
     """
 
     recipe: DetectionRecipe
@@ -61,16 +68,22 @@ class Heard:
     vectors: Vectors
     narrow: NDArray[np.float16]
     some: NDArray[np.int64]
+    drawn: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    under: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
     @classmethod
-    def by(cls, recipe: DetectionRecipe, work: Path) -> Heard:
-        """Everything that the recipe itself hears."""
+    def by(cls, recipe: DetectionRecipe, work: Path, perturbed: bool = False) -> Heard:
+        """Everything that the recipe itself hears; under every perturbation too where it is to be `perturbed`."""
         prepared = prepare(recipe, work / "pooled")
         rows = prepared.rows
         some = np.sort(np.random.default_rng(0).permutation(len(rows))[:TELEPHONE_ROWS])
         part = rows.with_table(rows.table[some])
         narrow = pooled_vectors(recipe.network.build(), recipe, part, ["narrow_band"], work / "pooled")[:, 0]
-        return cls(recipe, rows, audio_hashes(rows), prepared.vectors, narrow, some)
+        places = drawn(prepared.folds.judged) if perturbed else np.zeros(0, np.int64)
+        part, network = rows.with_table(rows.table[places]), recipe.network.build()
+        names = PERTURBATIONS if perturbed else ()
+        under = {name: pooled_vectors(network, recipe, part, [name], work / "pooled")[:, 0] for name in names}
+        return cls(recipe, rows, audio_hashes(rows), prepared.vectors, narrow, some, places, under)
 
     def with_voice(self, work: Path) -> Heard:
         """With the mean and deviation of the published voice network's last hidden states as one more branch."""
@@ -101,6 +114,14 @@ class Heard:
         folds = recipe.split.assign(self.rows, self.hashes)  # type: ignore[union-attr]
         views = [self.recipe.views.index(view) for view in recipe.views]
         return Prepared(self.rows, folds, self.vectors[:, views][:, :, self.columns(branches)])
+
+
+def part_of(whole: Network, recipe: DetectionRecipe, branches: list[int]) -> Network:
+    """The recipe's network with the trained members of some branches of another one."""
+    network = recipe.network.build()
+    kept = branches or range(len(whole.branches))
+    votes_of(network).members = nn.ModuleList(votes_of(whole).members[place] for place in kept)
+    return network.eval()
 
 
 def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:

@@ -6,9 +6,10 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import yaml
@@ -34,7 +35,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("plan", ["candidates", "first_round"])
+@pytest.mark.parametrize("plan", ["candidates", "first_round", "third_round"])
 def test_every_candidate_of_a_plan_has_a_recipe(
     plan: str, modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,7 +49,13 @@ def test_every_candidate_of_a_plan_has_a_recipe(
     for candidate in candidates:
         recipe = modules["material"].recipe_of(candidate, content)
         assert len(recipe.network.branches) == (len(candidate.branches) or len(recipe.network.branches))
-        assert {candidate.teacher, candidate.beside} <= {None, *names}
+        assert {candidate.teacher, candidate.beside, candidate.learnt_with} <= {None, *names}
+        if candidate.learnt_with:
+            whole = candidates[names.index(candidate.learnt_with)]
+            assert (whole.branches, whole.corpora) == ([], candidate.corpora)
+            assert recipe.network.branches == [
+                modules["material"].recipe_of(whole, content).network.branches[place] for place in candidate.branches
+            ]
     assert len(content["protocol"]["seeds"]) >= 3
 
 
@@ -75,6 +82,39 @@ def test_a_learner_hears_its_columns_and_its_teacher_stays_as_it_is(modules: dic
     member = learner.classifier.members[0].weight.grad
     assert member[0].abs().sum() > 0
     assert member[1].abs().sum() == 0  # it may hear none of these rows
+
+
+def test_a_part_of_a_committee_votes_as_its_branches_do_in_the_whole(modules: dict[str, ModuleType]) -> None:
+    torch.manual_seed(0)
+    votes = {"hidden": 4, "copies": 2, "average": "odds"}
+    whole = parse_config(NetworkConfig, {"branches": BRANCHES, "outputs": 2, "votes": votes}).build().eval()
+    config = parse_config(NetworkConfig, {"branches": BRANCHES[1:], "outputs": 2, "votes": votes})
+    part = modules["material"].part_of(whole, SimpleNamespace(network=config), [1])
+    vectors = torch.randn(6, 8)
+    each = whole.classifier.each(vectors)
+    torch.testing.assert_close(part.classifier.each(vectors[:, 3:]), each[:, 1:])
+    assert not torch.allclose(each[:, 0], each[:, 1])
+
+
+def test_differences_under_a_perturbation_are_of_the_drawn_rows(modules: dict[str, ModuleType]) -> None:
+    judging, rng = modules["judging"], np.random.default_rng(0)
+    human, drawn = np.arange(80) < 40, np.arange(0, 80, 2)
+    labels = np.where(human, "bonafide", "spoof")
+    systems = [None if own else f"s{k % 4}" for k, own in enumerate(human)]
+    speakers = [f"p{k % 10}" if own else None for k, own in enumerate(human)]
+    table = pl.DataFrame({"id": [f"r{k}" for k in range(80)], "label": labels, "system": systems, "speaker": speakers})
+    table = table.with_columns(source_recording=pl.lit(None, pl.String), family=pl.col("system"))
+    good, bad = human + 0.1 * rng.normal(size=(2, 80)), rng.normal(size=(2, 80))
+
+    def judged(clean: np.ndarray, noisy: np.ndarray) -> object:
+        return judging.Judged(table, clean, clean, clean[:, drawn], drawn, drawn, {"noisy": noisy[:, drawn]})
+
+    worse, better = judged(good, bad).put_under("noisy"), judged(bad, good).put_under("noisy")
+    assert worse.table["id"].to_list() == [f"r{k}" for k in drawn]
+    found = judging._eer("EER under noisy", worse, better, ~worse.own_copies)
+    assert found.value > 0.3
+    assert found.minus_reference[0] == pytest.approx(found.value)  # the other makes no errors there
+    assert found.minus_reference[1] > 0
 
 
 def test_an_adapter_starts_as_the_layer_itself_and_alone_learns(modules: dict[str, ModuleType]) -> None:

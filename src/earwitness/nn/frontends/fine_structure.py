@@ -11,7 +11,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,6 +33,9 @@ class FineStructureConfig(FrontendConfigBase):
 
     `bits` rounds samples to so many bits first. A frequency band in which there is nothing then holds the noise of such
     numbers; without it, it stands perfectly still, and that a recording was once narrower is all that the views hear.
+
+    `band` (from, to) in Hz gives the frequencies from the first up to below the last alone, and F shrinks to theirs. A
+    level is then that above the band's own mean over the frames that count, so that it does not tell what is elsewhere.
     """
 
     kind: Literal["fine_structure"] = "fine_structure"
@@ -43,6 +46,22 @@ class FineStructureConfig(FrontendConfigBase):
     smooth: int = Field(17, ge=1)
     rate: int = Field(16_000, gt=0)
     bits: int | None = Field(None, ge=2, le=24)
+    band: tuple[float, float] | None = Field(None, exclude_if=lambda band: band is None)
+
+    @model_validator(mode="after")
+    def _a_band(self) -> FineStructureConfig:
+        if len(self.bins) == 0:
+            raise ValueError(f"band: none of the frequencies of {self.n_fft} samples lies there")
+        return self
+
+    @property
+    def bins(self) -> range:
+        """The numbers k of the frequencies k rate / n_fft that are given."""
+        every = self.n_fft // 2 + 1
+        if self.band is None:
+            return range(every)
+        first, end = (math.ceil(max(edge, 0.0) * self.n_fft / self.rate) for edge in self.band)
+        return range(first, min(end, every))
 
     def build(self) -> FineStructure:
         """A new front-end."""
@@ -58,7 +77,8 @@ class FineStructure(SpectralFrontend):
         super().__init__()
         self.config = config
         self.bins = config.n_fft // 2 + 1
-        self.dim = self.bins if config.view == "phase" else 2 * self.bins
+        self.dim = len(config.bins) if config.view == "phase" else 2 * len(config.bins)
+        self._given = slice(config.bins.start, config.bins.stop)
         self.frames_per_second = config.rate / config.hop
         self.shortest = config.n_fft + config.hop
         window = spectrum.centre_in(torch.hann_window(config.window), config.n_fft)
@@ -73,8 +93,8 @@ class FineStructure(SpectralFrontend):
             level = power[:, 1:].mean(dim=2)
             mask = level >= level.mean(dim=1, keepdim=True)
             if self.config.view == "phase":
-                return Frames(self._advance(real, imaginary), mask)
-            return Frames(_with_change(self._above(power)), mask)
+                return Frames(self._advance(real, imaginary)[..., self._given], mask)
+            return Frames(_with_change(self._in_band(self._above(power), mask)), mask)
 
     def _rounded(self, waveforms: Tensor) -> Tensor:
         """As numbers of `bits` bits, [B, N]."""
@@ -96,6 +116,17 @@ class FineStructure(SpectralFrontend):
         smooth = self.config.smooth
         around = F.avg_pool1d(power, smooth, 1, smooth // 2, count_include_pad=False)
         return power - around[..., : power.shape[2]]
+
+    def _in_band(self, power: Tensor, mask: Tensor) -> Tensor:
+        """[B, T + 1, bins] -> those of the band; levels above their mean over the frames that count, `mask` [B, T]."""
+        given = power[..., self._given]
+        if self.config.band is None or self.config.view != "level":
+            return given
+        counted = mask.to(given.dtype)[..., None]
+        mean = (given[:, 1:] * counted).sum(dim=(1, 2), keepdim=True) / (
+            counted.sum(dim=1, keepdim=True) * given.shape[2]
+        )
+        return given - mean
 
     def _advance(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """cos(phase[t] - phase[t - 1] - 2 pi k hop / n_fft), [B, T, bins]."""
