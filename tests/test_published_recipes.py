@@ -62,21 +62,24 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / name) for name in ("xls-r", "wavlm")}
 
 
-def made_tiny(node: Any, encoders: dict[str, str]) -> Any:
-    """The recipe's plain data with every pretrained encoder replaced, by one of its kind."""
+def made_tiny(node: Any, encoders: dict[str, str], sounds: Path) -> Any:
+    """The recipe's plain data with every pretrained encoder replaced by one of its kind, and every folder of noises or
+    rooms by `sounds`."""
     if isinstance(node, list):
-        return [made_tiny(item, encoders) for item in node]
+        return [made_tiny(item, encoders, sounds) for item in node]
     if not isinstance(node, dict):
         return node
-    inner = {name: made_tiny(value, encoders) for name, value in node.items()}
+    inner = {name: made_tiny(value, encoders, sounds) for name, value in node.items()}
+    if "folder" in inner:
+        inner["folder"] = str(sounds)
     if node.get("kind") == "pretrained":
         inner["source"] = encoders["wavlm" if "wavlm" in node["source"].lower() else "xls-r"]
     return inner
 
 
-def shortened(path: Path, encoders: dict[str, str]) -> DetectionRecipe | SpeakerRecipe:
+def shortened(path: Path, encoders: dict[str, str], sounds: Path) -> DetectionRecipe | SpeakerRecipe:
     """The recipe, with two steps to take."""
-    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), encoders)
+    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), encoders, sounds)
     if data.get("loss", {}).get("kind") == "qamo":  # levels by augmentation, which need no predictor of quality
         data["loss"]["quality"] = {"source": "augmentation"}
     data["loop"] = {**data["loop"], **CUT, **WITHOUT_DEV}
@@ -113,7 +116,7 @@ def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[n
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_published_recipe_learns(path: Path, encoders: dict[str, str], rows: Manifest, tmp_path: Path) -> None:
-    recipe = shortened(path, encoders)
+    recipe = shortened(path, encoders, rows.root)
     assert recipe.name == path.stem
     seed_run(recipe.seed, "init")
     model, task, train = prepared(recipe, rows)
