@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 
@@ -45,6 +45,7 @@ PEERS = {  # kind of checkpoint, which is the name too: its file under --models
 OURS = "deepfake, left out"
 OPTIONS = JudgeOptions(by=("family",))
 TIMED = 10  # recordings
+WHOLE_WINDOW_S = 4.0375  # recordings at least so long are not repeated
 
 
 def drawn(manifest: Manifest, left_out: pl.DataFrame, rows: int, seed: int) -> Manifest:
@@ -68,14 +69,18 @@ def seconds_per_second(detector: Detector, rows: Manifest) -> float:
 
 
 def row_of(name: str, scores: LabelledScores, ours: LabelledScores) -> dict[str, Any]:
-    """EER, AUC, EER by family, and the paired difference to ours."""
+    """EER, also of the recordings that fill a window, AUC, EER by family, and the paired difference to ours."""
     judged: Judgement = judge(scores, OPTIONS)
+    filling = scores.with_ids(scores.table.filter(pl.col("duration_s") >= WHOLE_WINDOW_S)["id"].to_list())
+    of_filling = judge(filling)
     found = {
         "name": name,
         "bona_fide": judged.positives,
         "spoof": judged.negatives,
         "failed": judged.failed,
         "eer": asdict(judged.measure("EER").interval),
+        "eer_filling": asdict(of_filling.measure("EER").interval),
+        "filling": [of_filling.positives, of_filling.negatives],
         "polarity": str(PolarityProbe.of(judged.measure("AUC").interval)),
         "families": {group.value: asdict(group.eer) for group in judged.groups if group.eer is not None},
     }
@@ -113,8 +118,9 @@ def main() -> None:
         found.append(
             {**row_of(name, scores, ours), "seconds_per_second": round(speed, 3), "model": detector.info.reference}
         )
-        print(name, {key: np.round(found[-1]["eer"][key], 4) for key in ("value", "low", "high")}, f"{speed:.2f}")
-    settings = {"rows": options.rows, "seed": options.seed, "drawn": len(rows)}
+        print(f"{name}: EER {found[-1]['eer']['value']:.1%}, {found[-1]['polarity']}, {speed:.2f} s a second")
+    memory = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
+    settings = {"rows": options.rows, "seed": options.seed, "drawn": len(rows), "ours": ours.model, **memory}
     record = RunRecord.make("python benchmarks/peers_detectors.py", settings, inputs={"rows": rows.sha256})
     write_atomically(RESULT, json.dumps({"result": found, "record": record.plain()}, indent=2) + "\n")
 

@@ -200,21 +200,24 @@ def quality_audit() -> str:
 def peers_detectors() -> str:
     """Published detectors beside ours on the same recordings."""
     found = json.loads((BENCHMARKS / "results" / "peers_detectors.json").read_text(encoding="utf-8"))["result"]
-    heads = ("detector", "bona fide, spoof", "EER %", "minus ours, points", "AUC", "seconds a second")
-    return table(heads, (_peer_row(row) for row in found))
+    heads = ("detector", "EER %", "minus ours, points", "AUC", "EER %, of 4.04 s and more", "seconds a second")
+    sizes = "real and synthetic: {} and {}".format
+    many, filling = sizes(found[0]["bona_fide"], found[0]["spoof"]), sizes(*found[0]["filling"])
+    return table(heads, [("", many, "", "", filling, ""), *(_peer_row(row) for row in found)])
 
 
 def _peer_row(row: dict[str, Any]) -> Iterator[object]:
     shift = row.get("minus_ours")
-    yield from (row["name"], f"{row['bona_fide']}, {row['spoof']}")
-    yield "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * row["eer"][key] for key in ("value", "low", "high")))
-    yield (
-        "-"
-        if shift is None
-        else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * shift[key] for key in ("value", "low", "high")))
-    )
+    yield row["name"]
+    yield "{:.1f} [{:.1f}, {:.1f}]".format(*_percent(row["eer"]))
+    yield "-" if shift is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*_percent(shift))
     yield row["polarity"].removeprefix("AUC ").split(" over")[0]
+    yield "{:.1f} [{:.1f}, {:.1f}]".format(*_percent(row["eer_filling"]))
     yield row.get("seconds_per_second", "-")
+
+
+def _percent(interval: dict[str, Any]) -> list[float]:
+    return [100 * interval[key] for key in ("value", "low", "high")]
 
 
 def claims() -> str:
