@@ -23,6 +23,8 @@ from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest
 from earwitness.deepfake.material import material_of, train_speakers
 from earwitness.deepfake.recipe import DetectionRecipe
+from earwitness.deepfake.retrieval.rad_mfa import RadMfaConfig
+from earwitness.deepfake.retrieval.training import RetrievalRecipe
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
 from earwitness.speaker.recipe import SpeakerRecipe
@@ -32,7 +34,9 @@ from earwitness.training.loop import fit, seed_run
 from earwitness.training.task import Task, TrainData
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPES = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
+EVERY = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
+RETRIEVING = [path for path in EVERY if "task: deepfake-retrieval" in path.read_text(encoding="utf-8")]
+RECIPES = [path for path in EVERY if path not in RETRIEVING]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
 SMALL = {
@@ -72,6 +76,10 @@ def made_tiny(node: Any, encoders: dict[str, str], sounds: Path) -> Any:
     inner = {name: made_tiny(value, encoders, sounds) for name, value in node.items()}
     if "folder" in inner:
         inner["folder"] = str(sounds)
+    if node.get("kind") == "mfa":
+        inner["layers"] = SMALL["num_hidden_layers"]
+    if node.get("kind") == "pretrained" and len(node.get("layers") or ()) > 1:
+        inner["layers"] = [layer for layer in node["layers"] if layer <= SMALL["num_hidden_layers"]]  # type: ignore[operator]
     if node.get("kind") == "pretrained":
         inner["source"] = encoders["wavlm" if "wavlm" in node["source"].lower() else "xls-r"]
     return inner
@@ -132,5 +140,23 @@ def test_a_published_recipe_learns(path: Path, encoders: dict[str, str], rows: M
     assert ("gradient/conflict" in steps[0]) is (recipe.alignment is not None)
 
 
+@pytest.mark.parametrize("path", RETRIEVING, ids=lambda path: path.stem)
+def test_a_recipe_that_retrieves_learns(path: Path) -> None:
+    recipe: RetrievalRecipe = parse_config(AnyRecipe, yaml.safe_load(path.read_text(encoding="utf-8")), where=path)
+    assert recipe.name == path.stem
+    seed_run(recipe.seed, "init")
+    network = RadMfaConfig(layers=2, width=16, hidden=recipe.hidden, neighbours=recipe.neighbours).build()
+    optimiser = recipe.optimiser.build(network.named_parameters())
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    for _ in range(2):
+        logits = network(torch.randn(8, 1 + recipe.neighbours, 2, 5, 16))
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(logits, torch.arange(8) % 2).backward()
+        optimiser.step()
+    assert all(bool(value.isfinite().all()) for value in network.parameters())
+    assert sum(not torch.equal(value, before[name]) for name, value in network.named_parameters()) > 0.7 * len(before)
+
+
 def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
+    assert RETRIEVING

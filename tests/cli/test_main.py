@@ -192,7 +192,7 @@ def test_references_before_and_after_recordings(
         (tmp_path / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     listening = Listening()
-    monkeypatch.setattr(examiner.Examiner, "load", lambda *_: listening)
+    monkeypatch.setattr(examiner.Examiner, "load", lambda *_, **__: listening)
     for typed in (words.split(), shell_spread(words)):
         assert exit_code(["examine", *typed]) == 1  # nothing was examined
         assert listening.recordings == recordings.split()
