@@ -17,7 +17,7 @@ from earwitness.claims.material import PER_SPEAKER, SPLIT, Material
 from earwitness.claims.plan import ArmRun, Claim, Figure
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_data
-from earwitness.core.records import RunRecord, command_line
+from earwitness.core.records import RunRecord
 from earwitness.core.writing import write_atomically
 
 FEWEST_SEEDS = 3
@@ -68,7 +68,7 @@ def run_claim(
             seconds += took
             told(arm.name, seed)
     record = RunRecord.make(
-        command_line(),
+        f"earwitness claim run {plan.name} --seeds {len(seeds)}",
         {
             "claim": plan.name,
             "seeds": list(seeds),
