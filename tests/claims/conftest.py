@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from earwitness.claims.kept import KeptFrames, View
+from earwitness.claims.kept import HeardFrames, View
 from earwitness.claims.material import SPLIT, Material
 from earwitness.corpora.manifest import Manifest
 
@@ -18,13 +18,13 @@ FRAMES, WIDTH = 120, 16
 class Drawn(Material):
     """Kept frames are drawn: noise, and in spoofs two channels that are louder; perturbed views are noisier."""
 
-    def kept(self, view: View = "clean") -> KeptFrames:
+    def kept(self, view: View = "clean") -> HeardFrames:
         rng = np.random.default_rng([0 if view == "clean" else int(view)])
         frames = np.random.default_rng(9).normal(size=(len(self.rows), FRAMES, WIDTH))
         frames[self.labels == 0, :, :2] *= 1.5
         frames += (0 if view == "clean" else 0.3) * rng.normal(size=frames.shape)
         half = frames.astype(np.float16)
-        return KeptFrames((half, half), half[:, None, ::10])
+        return HeardFrames((half, half), half[:, None, ::10])
 
 
 def manifest() -> Manifest:

@@ -11,7 +11,7 @@ import pytest
 
 from earwitness.claims.catalogue import CLAIMS, find_claim
 from earwitness.claims.judging import judge
-from earwitness.claims.kept import SECONDS, KeptFrames, shortened
+from earwitness.claims.kept import SECONDS, HeardFrames
 from earwitness.claims.learning import CROP, FrameBatches, Heard, recipe_of
 from earwitness.claims.ledger import details, ledger, read_result
 from earwitness.claims.material import PER_SPEAKER, ROTATIONS, Material
@@ -182,13 +182,6 @@ def test_quality_levels_are_lower_where_a_perturbed_view_was_drawn(material: Mat
     assert set(batch.targets.quality.tolist()) == {1}
 
 
-def test_short_frames_are_means_and_the_last_of_what_is_left() -> None:
-    import torch
-
-    ramp = torch.arange(1.0, 24.0)[None, :, None]
-    assert shortened(ramp, 10)[0, :, 0].tolist() == [5.5, 15.5, 22.0]
-
-
 def test_kept_frames_go_on_where_they_stopped(samples_folder: Path, tmp_path: Path) -> None:
     from earwitness.claims import kept
     from earwitness.corpora.manifest import Manifest
@@ -196,7 +189,7 @@ def test_kept_frames_go_on_where_they_stopped(samples_folder: Path, tmp_path: Pa
     paths = sorted(samples_folder.glob("*.flac"))[:3]
     rows = Manifest.from_table(pl.DataFrame({"path": [path.name for path in paths]}), samples_folder)
     hashes = [path.name for path in paths]
-    whole = KeptFrames.of(rows, hashes, "clean", tmp_path / "a")
+    whole = HeardFrames.of(rows, hashes, "clean", tmp_path / "a")
     assert whole.state(2).shape[:2] == (3, round(50 * SECONDS))
     (folder,) = (tmp_path / "a").iterdir()
     done = np.load(folder / "done.npy")
@@ -205,11 +198,11 @@ def test_kept_frames_go_on_where_they_stopped(samples_folder: Path, tmp_path: Pa
     np.save(folder / "done.npy", done)
     before = np.array(whole.short)
     np.lib.format.open_memmap(folder / "short.npy", "r+")[:2] = 0  # row 0 counts as done: it must not be heard again
-    again = KeptFrames.of(rows, hashes, "clean", tmp_path / "a")
+    again = HeardFrames.of(rows, hashes, "clean", tmp_path / "a")
     assert not again.short[0].any()
     assert np.array_equal(again.short[1:], before[1:])
     assert kept.FRONTEND.frozen
-    perturbed = KeptFrames.of(rows, hashes, 1, tmp_path / "a")
+    perturbed = HeardFrames.of(rows, hashes, 1, tmp_path / "a")
     assert not np.array_equal(perturbed.short, before)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from earwitness.claims import rad
-from earwitness.claims.kept import KeptFrames, View
+from earwitness.claims.kept import HeardFrames, View
 from earwitness.claims.material import Material
 
 STATES, FRAMES, WIDTH = 3, 4, 16
@@ -18,7 +18,7 @@ STATES, FRAMES, WIDTH = 3, 4, 16
 class Spoken(Material):
     """Short frames of three hidden states: a speaker is a point, what is synthetic adds the same vector."""
 
-    def kept(self, view: View = "clean") -> KeptFrames:
+    def kept(self, view: View = "clean") -> HeardFrames:
         rng = np.random.default_rng(3)
         speakers = self.rows.table["speaker"].fill_null(self.rows.table["system"]).to_list()
         voices = {name: 3 * rng.standard_normal((STATES, 1, WIDTH)) for name in sorted(set(speakers))}
@@ -27,7 +27,7 @@ class Spoken(Material):
         noise = 0.5 * rng.standard_normal((len(speakers), STATES, FRAMES, WIDTH))
         short = points + noise + (1 - self.labels)[:, None, None, None] * artefact
         half = short.astype(np.float16)
-        return KeptFrames((half[:, 0], half[:, 0]), half)
+        return HeardFrames((half[:, 0], half[:, 0]), half)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from earwitness.deepfake.one_class import OcSoftmaxConfig, QamoConfig, SamoConfi
 from earwitness.deepfake.one_class_tasks import OneClassTask, QamoTask, SamoTask
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.scores import bona_fide_score
-from earwitness.deepfake.task import Material, task_of
+from earwitness.deepfake.task import LossMaterial, task_of
 from earwitness.deepfake.training import train_detector
 from earwitness.nn.network import Network, NetworkConfig
 from earwitness.nn.pretrained.mos import QualityScore
@@ -333,7 +333,7 @@ def test_drawn_levels_keep_their_shares_and_follow_from_seed_and_epoch(corpus: P
 
 def test_the_task_follows_from_the_loss(corpus: Path) -> None:
     recipe = plan(corpus, QAMO, 2)
-    assert isinstance(task_of(recipe, Material(levels=levels())), QamoTask)
+    assert isinstance(task_of(recipe, LossMaterial(levels=levels())), QamoTask)
     with pytest.raises(RecipeError, match="needs the quality levels"):
         task_of(recipe)
     assert type(task_of(plan(corpus, {"kind": "oc_softmax"}, 1))) is OneClassTask

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from earwitness.audio.perturb.rawboost import RawBoostConfig
 from earwitness.audio.speech import SileroRule
@@ -24,6 +23,8 @@ from earwitness.core.hashing import sha256_data
 from earwitness.corpora.batches import UtteranceDataset, UtteranceOptions
 from earwitness.corpora.manifest import Manifest
 from earwitness.nn.frontends.whisper import WhisperConfig
+from earwitness.nn.layers.speed_up import speed_up
+from earwitness.nn.types import Frames
 from earwitness.training.data import batch_loader, in_order
 
 View = Literal["clean"] | int
@@ -36,7 +37,7 @@ Halves = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
-class KeptFrames:
+class HeardFrames:
     """`frames[i]` [R, T, D] of the hidden state `WHOLE[i]`, 50 a second; `short` [R, S, T / 10, D]: all hidden states
     averaged over ten frames each (the speed-up of arXiv 2404.13892). Memory-mapped float16."""
 
@@ -48,7 +49,7 @@ class KeptFrames:
         return self.frames[WHOLE.index(number)]
 
     @classmethod
-    def of(cls, rows: Manifest, hashes: Sequence[str], view: View, folder: Path) -> KeptFrames:
+    def of(cls, rows: Manifest, hashes: Sequence[str], view: View, folder: Path) -> HeardFrames:
         """Read what is kept; compute what is not. Raises `AudioError` naming a file that cannot be read."""
         part = [[row.channel, row.start, row.end] for row in rows.rows()]
         heard = [SECONDS, TAU, WHOLE, FRONTEND.model_dump(mode="json")]
@@ -93,7 +94,8 @@ class _Store:
                 states = torch.stack(frontend.hidden_states(batch.waveforms), dim=1)  # [B, S, T, D]
             for array, state in zip(self.arrays, WHOLE, strict=False):
                 array[places] = states[:, state].half().numpy()
-            self.arrays[-1][places] = shortened(states, TAU).half().numpy()
+            short = speed_up(Frames(states.flatten(0, 1)), TAU).values
+            self.arrays[-1][places] = short.unflatten(0, states.shape[:2]).half().numpy()  # type: ignore[no-untyped-call]
             self.done[places] = True
             if number % 20 == 0:
                 self._keep_done()
@@ -126,12 +128,3 @@ def _heard(rows: Manifest, view: View) -> UtteranceDataset:
     )
     data.set_epoch(0 if view == "clean" else view)
     return data
-
-
-def shortened(frames: Tensor, tau: int) -> Tensor:
-    """Means of `tau` frames each, [..., T, D] -> [..., ceil(T / tau), D]; the last over what is left."""
-    whole = frames.shape[-2] // tau * tau
-    parts = [frames[..., :whole, :].reshape(*frames.shape[:-2], -1, tau, frames.shape[-1]).mean(-2)]
-    if whole < frames.shape[-2]:
-        parts.append(frames[..., whole:, :].mean(-2, keepdim=True))
-    return torch.cat(parts, dim=-2)

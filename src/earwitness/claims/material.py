@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from earwitness.claims.kept import KeptFrames, View
+from earwitness.claims.kept import HeardFrames, View
 from earwitness.core.errors import DataError
 from earwitness.corpora.leaks import audio_hashes
 from earwitness.corpora.manifest import Manifest
@@ -82,9 +82,9 @@ class Material:
             test=np.flatnonzero(judged & (fold == tested)),
         )
 
-    def kept(self, view: View = "clean") -> KeptFrames:
+    def kept(self, view: View = "clean") -> HeardFrames:
         """The frames of all rows as one view hears them; computed where they are not there yet."""
-        return KeptFrames.of(self.rows, self.hashes, view, self.folder)
+        return HeardFrames.of(self.rows, self.hashes, view, self.folder)
 
 
 def _drawn(rows: Manifest) -> Manifest:

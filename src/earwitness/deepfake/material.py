@@ -13,21 +13,21 @@ from earwitness.corpora.quality import QualityLevels, QualitySource
 from earwitness.corpora.side_tables import SideTable, missing
 from earwitness.deepfake.one_class import QamoConfig, SamoConfig
 from earwitness.deepfake.recipe import DetectionRecipe
-from earwitness.deepfake.task import Material
+from earwitness.deepfake.task import LossMaterial
 from earwitness.nn.pretrained.mos import weights_of
 from earwitness.training.data import FixedBatches, utterance_options
 
 MOS = "mos"  # the side table of predicted quality
 
 
-def material_of(recipe: DetectionRecipe, train: Manifest) -> Material:
+def material_of(recipe: DetectionRecipe, train: Manifest) -> LossMaterial:
     """What the recipe's loss needs of its training rows. Raises `DataError` naming a row that lacks it, and
     `RecipeError` for another number of speakers than centroids."""
     if isinstance(recipe.loss, QamoConfig):
-        return Material(levels=quality_levels(recipe.loss.quality, _bona_fide(train), recipe.seed))
+        return LossMaterial(levels=quality_levels(recipe.loss.quality, _bona_fide(train), recipe.seed))
     if isinstance(recipe.loss, SamoConfig):
-        return Material(enrolment=_enrolment(recipe, train))
-    return Material()
+        return LossMaterial(enrolment=_enrolment(recipe, train))
+    return LossMaterial()
 
 
 def train_speakers(recipe: DetectionRecipe, train: Manifest) -> Vocabulary | None:

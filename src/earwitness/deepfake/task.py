@@ -65,7 +65,7 @@ class DetectionTask:
 
 
 @dataclass(frozen=True)
-class Material:
+class LossMaterial:
     """What some tasks need beside batches: quality levels of the training rows (QAMO), the bona fide utterances of the
     training speakers (SAMO)."""
 
@@ -73,7 +73,7 @@ class Material:
     enrolment: Iterable[Batch] | None = None
 
 
-def task_of(recipe: DetectionRecipe, material: Material = Material()) -> Task:
+def task_of(recipe: DetectionRecipe, material: LossMaterial = LossMaterial()) -> Task:
     """The task of a recipe's loss. Raises `RecipeError` where its material is missing."""
     if isinstance(recipe.loss, OneClassLoss):
         return one_class_task(recipe.loss, material.levels, material.enrolment)
