@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -83,17 +84,21 @@ def _leaks_of(table: pl.DataFrame, kind: str) -> list[Leak]:
     return [Leak(kind, value, tuple(counts)) for value, counts in found.items()]
 
 
+def hash_of(path: Path) -> str:
+    """The sha256 of a recording's file. Raises `AudioError` where it cannot be read."""
+    try:
+        return sha256_file(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"cannot be read ({reason})", where=path, fix="Correct the manifest.") from None
+
+
 def audio_hashes(manifest: Manifest) -> list[str]:
     """The sha256 of each row's file, each read once. Raises `AudioError` naming a file that cannot be read."""
     known: dict[str, str] = {}
     for row in manifest.rows():
         if row.path not in known:
-            path = manifest.resolve(row)
-            try:
-                known[row.path] = sha256_file(path)
-            except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or error
-                raise AudioError(f"cannot be read ({reason})", where=path, fix="Correct the manifest.") from None
+            known[row.path] = hash_of(manifest.resolve(row))
     return [known[path] for path in manifest.table["path"]]
 
 

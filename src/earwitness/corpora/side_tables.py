@@ -11,9 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from earwitness.core.cache import cache_folder
-from earwitness.core.errors import AudioError
-from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import ResumableRows, read_rows
+from earwitness.corpora.leaks import hash_of
 from earwitness.corpora.manifest import Manifest, Row
 
 COLUMNS: dict[str, type] = {"audio": str, "value": float, "seconds_used": float, "seconds_total": float, "model": str}
@@ -58,10 +57,7 @@ class AudioKeys:
         """The row's key. Raises `AudioError` for a file that cannot be read."""
         path = self._manifest.resolve(row)
         if path not in self._hashes:
-            try:
-                self._hashes[path] = sha256_file(path)
-            except (OSError, ValueError) as error:
-                raise AudioError(f"cannot be read ({getattr(error, 'strerror', None) or error})", where=path) from None
+            self._hashes[path] = hash_of(path)
         stretch = (row.channel, row.start, row.end)
         part = "" if stretch == (None, None, None) else ":" + ":".join(str(value) for value in stretch)
         return self._hashes[path] + part
