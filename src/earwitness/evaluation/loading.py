@@ -10,11 +10,12 @@ from earwitness.nn.centroids import CentroidsConfig
 from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.speaker.embedder import Embedder
+from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.shipped import find_model
 
 
-def load(name: str | Path) -> Detector | Embedder:
+def load(name: str | Path) -> Detector | Embedder | PersonalVerifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -22,6 +23,8 @@ def load(name: str | Path) -> Detector | Embedder:
         return open_detector(folder)
     if task == "speaker":
         return Embedder.load(folder)
+    if task == "personal-vad":
+        return PersonalVerifier.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 
@@ -49,3 +52,8 @@ def quality_for(centroids: CentroidsConfig | None) -> MosEstimator | None:
 def load_embedder(name: str | Path) -> Embedder:
     """A speaker embedder by name or path. Raises `ModelError` for a model of another task."""
     return Embedder.load(find_model(name))
+
+
+def load_personal_vad(name: str | Path) -> PersonalVerifier:
+    """A personal VAD by name or path. Raises `ModelError` for a model of another task."""
+    return PersonalVerifier.load(find_model(name))

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from earwitness.core.errors import MissingPartError
 from earwitness.deepfake.detector import Detector
-from earwitness.evaluation.loading import load_detector, load_embedder
+from earwitness.evaluation.loading import load_detector, load_embedder, load_personal_vad
 from earwitness.examine.finding import ModelCredit
+from earwitness.examine.personal_voice import PersonalVoice
 from earwitness.examine.questions import Question
 from earwitness.speaker.embedder import Embedder
 from earwitness.training.model_folder import CARD, ModelInfo
 from earwitness.training.shipped import find_model
 
-FURTHER: Mapping[str, Callable[[str], Question]] = {}
+FURTHER: Mapping[str, Callable[[str], Question]] = {"personal-vad": lambda name: _personal_voice(name)}
 """Questions that are asked only where a model for them is named: by its task, from its name or path."""
 TASKS = ("deepfake", "speaker", *FURTHER)
 
@@ -53,6 +54,11 @@ def load_models(chosen: Mapping[str, str]) -> Answering:
     embedder = load_embedder(voice)
     further = tuple(begin(chosen[task]) for task, begin in FURTHER.items() if task in chosen)
     return Answering(detector, _credit(name, detector.info), embedder, _credit(voice, embedder.info), notes, further)
+
+
+def _personal_voice(name: str) -> Question:
+    verifier = load_personal_vad(name)
+    return PersonalVoice(verifier, _credit(name, verifier.info))
 
 
 def _credit(name: str, info: ModelInfo) -> ModelCredit:

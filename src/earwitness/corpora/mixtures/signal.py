@@ -23,6 +23,7 @@ Flags = NDArray[np.bool_]
 
 FADE_S = 0.02
 SPEECH_LEVEL = 0.05  # RMS of the speech of every voice, -26 dBFS
+FLOOR = SPEECH_LEVEL * 10 ** (-50 / 20)  # RMS of the faint noise under all: no room is digitally silent
 MOST_PIECES = 3
 _PEAK = 0.999
 _FRAME_S = 0.01  # in which `speaking` tells speech from pauses
@@ -78,7 +79,7 @@ def mix(lead: Samples, others: Sequence[Samples], scene: Scene, rate: int, rng: 
     made = (
         _in_turn(lead, others, scene, rate, rng) if scene.mode == "concat" else _at_once(lead, others, scene, rate, rng)
     )
-    samples = made.samples
+    samples = made.samples + (FLOOR * rng.standard_normal(len(made.samples))).astype(np.float32)
     if scene.snr_db is not None:
         noise = ColouredNoiseConfig(colours=("white", "pink"), snr_db=(scene.snr_db, scene.snr_db)).build()
         samples = noise(samples, rate, rng)
@@ -180,7 +181,7 @@ def _place(taken: _Taken, piece: _Piece, at: int, fade: int, samples: Samples, f
         part[len(part) - width :] *= ramp[::-1][-width:]
     samples[at : at + len(part)] += part.astype(np.float32)
     half = fade // 2 if at else 0
-    stop = min(at + piece.size + fade // 2, len(samples))
+    stop = max(at + half, min(at + piece.size + fade // 2, len(samples)))
     flags[at + half : stop] |= taken.speaks[piece.start + half :][: stop - at - half]
 
 

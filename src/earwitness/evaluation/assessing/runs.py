@@ -17,14 +17,17 @@ from earwitness.evaluation.assessing.committee import assess_committee
 from earwitness.evaluation.assessing.detector import assess_detector
 from earwitness.evaluation.assessing.embedder import assess_embedder
 from earwitness.evaluation.assessing.outcome import write_card
+from earwitness.evaluation.assessing.personal_vad import assess_personal_vad
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.loading import quality_for
+from earwitness.speaker.personal_vad.recipe import PersonalVadRecipe
+from earwitness.speaker.personal_vad.training import train_personal_vad
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
 from earwitness.training.model_folder import ModelInfo, verify_model
 from earwitness.training.recipe import read_recipe
 
-Trained = DetectionRecipe | RetrievalRecipe | SpeakerRecipe
+Trained = DetectionRecipe | PersonalVadRecipe | RetrievalRecipe | SpeakerRecipe
 AnyRecipe = Annotated[Trained, Field(discriminator="task")]
 
 
@@ -41,6 +44,8 @@ def run_recipe(recipe: Trained, folder: Path, *, resume: bool = False, allow_lea
         model = train_detector(recipe, folder, resume=resume, allow_leak=allow_leak, quality=quality)
     elif isinstance(recipe, RetrievalRecipe):
         model = train_retrieval(recipe, folder, resume=resume, allow_leak=allow_leak)
+    elif isinstance(recipe, PersonalVadRecipe):
+        model = train_personal_vad(recipe, folder, resume=resume, allow_leak=allow_leak)
     else:
         model = train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
     assess_run(folder)
@@ -57,4 +62,6 @@ def assess_run(folder: str | Path, options: JudgeOptions | None = None) -> Model
         return write_card(model, assess(model, folder, options))
     if info.task == "speaker":
         return write_card(model, assess_embedder(model, folder, options))
+    if info.task == "personal-vad":
+        return write_card(model, assess_personal_vad(model, folder, options))
     raise ModelError(f"no room of this version tests '{info.task}'", where=model)

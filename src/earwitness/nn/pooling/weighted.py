@@ -19,11 +19,6 @@ from earwitness.nn.types import Embedding, Frames
 LEAST = 1e-6  # a weight: an utterance in which no frame counts is pooled evenly
 
 
-def can_be_weighted(pooling: Pooling) -> bool:
-    """Whether `pool_weighted` knows how."""
-    return isinstance(pooling, AttentiveStatistics | Mean | Statistics)
-
-
 def pool_weighted(pooling: Pooling, frames: Frames, weights: Tensor) -> Embedding:
     """Unpadded frames [B, T, F] and weights [B, T'] of 0 or more -> [B, dim]; weights are averaged to T frames where an
     encoder has fewer. Raises `RecipeError` for a pooling that cannot be weighted."""

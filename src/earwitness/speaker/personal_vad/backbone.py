@@ -104,7 +104,7 @@ class PersonalVad(nn.Module):
         condition, count = self.transform(voices), frames.values.shape[1]
         places, parts = [], []
         for rows, values in unpadded(frames):
-            made = self._heads(values, condition[rows])
+            made = self.heads(self.encoded(values), condition[rows])
             parts.append(F.pad(made, (0, 0, 0, count - made.shape[1])))
             places.append(rows)
         made = in_order(parts, places)
@@ -115,10 +115,13 @@ class PersonalVad(nn.Module):
         """The Embedding Transform: unit length, then the fixed projection; nothing in it learns. [B, E] -> [B, E']."""
         return F.normalize(voices) @ self.projection
 
-    def _heads(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Unpadded [B, T, F] -> gamma and beta [B, T, 2]."""
+    def encoded(self, x: Tensor) -> Tensor:
+        """What is the same for every voice: unpadded [B, T, F] -> [B, T, dim]."""
         h = F.silu(self.header(self.norm(x).transpose(1, 2))).transpose(1, 2)
-        h = self.conformer(h)
+        return self.conformer(h)  # type: ignore[no-any-return]
+
+    def heads(self, h: Tensor, condition: Tensor) -> Tensor:
+        """[B, T, dim] and transformed voices [B, E'] -> gamma and beta [B, T, 2]."""
         c = torch.cat([h, condition.unsqueeze(1).expand(-1, h.shape[1], -1)], dim=-1)
         z = self.transformer(c + sinusoids(c.shape[1], c.shape[2]).to(c))
         gamma = torch.sigmoid(self.gamma(z))

@@ -64,11 +64,15 @@ class HardNegativesConfig(Config):
 
 @dataclass(frozen=True)
 class Cast:
-    """The speakers of a side: the places of each one's recordings, each one's sex (None: not known), and where hard
-    negatives are asked for, how alike two are [S, S]."""
+    """The speakers of a side: the places of each one's recordings, each one's sex and corpus (None: not known), and
+    where hard negatives are asked for, how alike two are [S, S].
+
+    Voices are mixed with others of their corpus, where it has two others: elsewhere the channel would tell them apart.
+    """
 
     places: tuple[tuple[int, ...], ...]
     sexes: tuple[str | None, ...]
+    corpora: tuple[str | None, ...]
     alike: Vectors | None = None
 
     @classmethod
@@ -77,10 +81,13 @@ class Cast:
         three speakers, or none with two recordings."""
         found: dict[str, list[int]] = {}
         sexes: dict[str, str | None] = {}
-        for place, row in enumerate(data.manifest.rows()):
+        corpora: dict[str, str | None] = {}
+        table = data.manifest.table
+        named = table["corpus"].to_list() if "corpus" in table.columns else [None] * table.height
+        for place, (row, corpus) in enumerate(zip(data.manifest.rows(), named, strict=True)):
             if row.speaker is not None:
                 found.setdefault(row.speaker, []).append(place)
-                sexes[row.speaker] = row.sex
+                sexes[row.speaker], corpora[row.speaker] = row.sex, corpus
         names = sorted(found)
         if len(names) < 3 or all(len(places) < 2 for places in found.values()):
             fix = "Mixtures need three speakers, one of them with two recordings, on either side."
@@ -90,7 +97,8 @@ class Cast:
             size = len(next(iter(voices.values())))
             stacked = np.stack([voices.get(name, np.zeros(size, np.float32)) for name in names])
             alike = np.asarray(stacked @ stacked.T, np.float32)
-        return cls(tuple(tuple(found[n]) for n in names), tuple(sexes[n] for n in names), alike)
+        places = tuple(tuple(found[name]) for name in names)
+        return cls(places, tuple(sexes[n] for n in names), tuple(corpora[n] for n in names), alike)
 
     def drawn(self, rng: np.random.Generator, of: int | None) -> tuple[int, int, int, int]:
         """Two recordings of a speaker, and one of each of two others; with `of`, the nearest two among so many."""
@@ -98,6 +106,8 @@ class Cast:
         speaker = able[int(rng.integers(len(able)))]
         first, second = rng.choice(len(self.places[speaker]), 2, replace=False)
         others = [place for place in range(len(self.places)) if place != speaker]
+        near = [other for other in others if self.corpora[other] == self.corpora[speaker]]
+        others = near if len(near) > 1 else others
         if of is not None and self.alike is not None:
             others = self._nearest(speaker, others, of, rng)
         else:

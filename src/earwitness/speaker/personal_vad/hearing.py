@@ -99,15 +99,18 @@ class PersonalVerifier:
 
     @torch.inference_mode()
     def gate(self, frames: Frames, voices: Vectors) -> Gated:
-        """One recording's frames [1, T, F] for voices [C, E]."""
-        many = Frames(frames.values.expand(len(voices), -1, -1))
-        gated: Gated = self.vad(many, torch.from_numpy(np.ascontiguousarray(voices, np.float32)))
-        return gated
+        """One recording's frames [1, T, F] for voices [C, E], each for itself: no voice depends on the others."""
+        h = self.vad.encoded(frames.values)
+        known = torch.from_numpy(np.ascontiguousarray(voices, np.float32))
+        made = torch.cat([self.vad.heads(h, self.vad.transform(voice[None])) for voice in known])
+        return gated_by(frames, made)
 
     @torch.inference_mode()
     def embed(self, gated: Gated) -> Tensor:
-        """What the verifier makes of gated frames, unit vectors [C, E]."""
-        return self.verifier.embed(gated.frames, gated.gamma if self.vad.config.gamma_pools else None)
+        """What the verifier makes of gated frames, unit vectors [C, E], each for itself."""
+        pools = self.vad.config.gamma_pools
+        pairs = zip(gated.frames.values[:, None], gated.gamma[:, None], strict=True)
+        return torch.cat([self.verifier.embed(Frames(one), gamma if pools else None) for one, gamma in pairs])
 
     @torch.inference_mode()
     def features(self, samples: ArrayLike) -> Frames:
@@ -199,8 +202,13 @@ class _Part:
 
     def gated(self) -> Gated:
         """The frames under the averaged gamma and beta."""
-        gamma, beta = torch.split(self.mean(), 1, dim=-1)
-        return Gated(Frames(gamma * self.features.values + beta), gamma, beta)
+        return gated_by(self.features, self.mean())
+
+
+def gated_by(frames: Frames, made: Tensor) -> Gated:
+    """Frames [1, T, F] under gamma and beta [C, T, 2]."""
+    gamma, beta = made[..., :1], made[..., 1:]
+    return Gated(Frames(gamma * frames.values + beta), gamma, beta)
 
 
 def _assembled(pieces: list[tuple[int, Tensor]]) -> Floats:

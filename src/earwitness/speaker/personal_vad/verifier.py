@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import ModelError
 from earwitness.nn.frontends.fbank import Fbank
-from earwitness.nn.frontends.log_mel import LogMel
+from earwitness.nn.frontends.log_mel import LogMel, LogMelConfig
 from earwitness.nn.layers.frozen import freeze
 from earwitness.nn.network import Network
-from earwitness.nn.pooling.weighted import can_be_weighted, pool_weighted
+from earwitness.nn.pooling.weighted import pool_weighted
 from earwitness.nn.types import Frames
 from earwitness.speaker.personal_vad.unpadded import in_order, unpadded
 
@@ -32,12 +32,15 @@ class FrozenVerifier(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         _require_supported(network)
-        self.network = freeze(network)
+        self.network = network
         self.branch = network.branches[0]
         self.dim = network.dim
-        self.features_dim: int = self.branch.frontend.dim  # type: ignore[assignment, union-attr]
+        self.features_dim: int = self.branch.frontend.dim  # type: ignore[assignment]
         self.frames_per_second: float = self.branch.frontend.frames_per_second  # type: ignore[union-attr, assignment]
-        self.weighable = can_be_weighted(self.branch.pooling)  # type: ignore[arg-type]
+        config = self.branch.frontend.config  # type: ignore[union-attr]
+        self.hop: int = config.hop  # type: ignore[union-attr, assignment]
+        self.window: int = config.n_fft if isinstance(config, LogMelConfig) else config.window  # type: ignore[union-attr, assignment]
+        freeze(self)
 
     @torch.no_grad()
     def features(self, waveforms: Tensor, lengths: Tensor | None = None) -> Frames:
@@ -70,7 +73,7 @@ class FrozenVerifier(nn.Module):
         heard = self.branch.encoder(frames)  # type: ignore[operator]
         pooled = pool_weighted(self.branch.pooling, heard, weights).mean  # type: ignore[arg-type]
         layer = self.network.embedding
-        return pooled if layer is None else layer(pooled)  # type: ignore[no-any-return]
+        return pooled if layer is None else layer(pooled)
 
     def fingerprint(self) -> str:
         """Sha256 over every parameter and buffer: the same before and after a training."""
