@@ -40,6 +40,7 @@ from earwitness.evaluation.scoring.scorers import ahead_of
 from earwitness.evaluation.scoring.trials import read_trials
 from earwitness.metrics.bootstrap import Interval
 from earwitness.speaker.embedder import Embedder, VoicePrint
+from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.training.model_folder import ModelInfo, read_model_info
 from earwitness.training.shipped import shipped_models
 
