@@ -42,6 +42,10 @@ class FrozenVerifier(nn.Module):
         self.window: int = config.n_fft if isinstance(config, LogMelConfig) else config.window  # type: ignore[union-attr, assignment]
         freeze(self)
 
+    def train(self, mode: bool = True) -> FrozenVerifier:
+        """It stays in eval mode whatever it is told: batch-norms must not move with what they hear."""
+        return super().train(False)
+
     @torch.no_grad()
     def features(self, waveforms: Tensor, lengths: Tensor | None = None) -> Frames:
         """[B, N] -> [B, T, F], each recording normalised over its own length. Raises `AudioError` for one too short."""
