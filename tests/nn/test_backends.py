@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import AudioError, DataError, RecipeError
 from earwitness.nn.frontends.sinc import SincConfig
-from earwitness.nn.layers.graph_attention import GraphAttention, GraphPool, HeterogeneousAttention
 from earwitness.nn.layers.conformer import sinusoids
+from earwitness.nn.layers.graph_attention import GraphAttention, GraphPool, HeterogeneousAttention
 from earwitness.nn.layers.head_tokens import HeadTokenAttention, HeadTokenConformerBlock
 from earwitness.nn.layers.spectro_temporal import ResidualBlock
 from earwitness.nn.macs import count_macs

@@ -92,13 +92,19 @@ def train_verifier(folder: Path, channels: int, steps: int, voices: int = 60) ->
     margin = AamConfig(margin=0.1, scale=20.0).build(64, voices)
     optimiser = torch.optim.AdamW([*network.parameters(), *margin.parameters()], lr=2e-3)
     rng = np.random.default_rng(5)
-    known = [np.concatenate([utterance(Voice.drawn(5000 + v), 2.5, 9000 + 3 * v + k) for k in range(3)]) for v in range(voices)]
+    known = [
+        np.concatenate([utterance(Voice.drawn(5000 + v), 2.5, 9000 + 3 * v + k) for k in range(3)])
+        for v in range(voices)
+    ]
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
         who = rng.permutation(voices)[:24]
         starts = [int(rng.integers(len(known[v]) - RATE)) for v in who]
         sound = np.stack([known[v][s : s + RATE] for v, s in zip(who, starts, strict=True)])
+        for one in sound[::2]:  # as mixtures have it: a stretch in which nobody speaks
+            start = int(rng.integers(RATE * 2 // 3))
+            one[start : start + RATE // 3] = 0
         level = 10 ** rng.uniform(-2.6, -1, len(who))
         noisy = sound + (level * sound.std(axis=1))[:, None] * rng.standard_normal(sound.shape)
         loss = margin(network.embed(torch.from_numpy(noisy.astype(np.float32))).mean, torch.from_numpy(who))

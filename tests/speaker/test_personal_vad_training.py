@@ -15,8 +15,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tiny_personal_vad import make_verifier, tiny_recipe
-
 from earwitness.core.errors import DataError, ModelError, UsageError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.corpora.batches import UtteranceDataset, UtteranceOptions
@@ -34,6 +32,7 @@ from earwitness.speaker.personal_vad.training import build_trainee, train_person
 from earwitness.training.loop import fit
 from earwitness.training.model_folder import load_weights, verify_model
 from earwitness.training.task import TrainData
+from tiny_personal_vad import make_verifier, tiny_recipe
 
 RATE = 16_000
 

@@ -9,6 +9,7 @@ start are a reconstruction.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,8 +113,11 @@ class PersonalVad(nn.Module):
         return Gated(Frames(gamma * frames.values + beta, frames.mask), gamma, beta)
 
     def transform(self, voices: Tensor) -> Tensor:
-        """The Embedding Transform: unit length, then the fixed projection; nothing in it learns. [B, E] -> [B, E']."""
-        return F.normalize(voices) @ self.projection
+        """The Embedding Transform: unit length, then the fixed projection; nothing in it learns. [B, E] -> [B, E'].
+
+        Scaled so that its values are as large as those of a normalised frame, or the network would hardly see it.
+        """
+        return F.normalize(voices) @ self.projection * math.sqrt(self.projection.shape[1])
 
     def encoded(self, x: Tensor) -> Tensor:
         """What is the same for every voice: unpadded [B, T, F] -> [B, T, dim]."""
