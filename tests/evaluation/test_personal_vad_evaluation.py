@@ -1,10 +1,9 @@
-"""What is told of a personal VAD: systems beside it, the grid, its safety tests, ablations (sheet svvad, items 6 to 8)."""
+"""What is told of a personal VAD: systems beside it, the grid, its safety tests, and ablations."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import polars as pl
 import pytest
 import soundfile
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from earwitness.cli.main import exit_code
 from earwitness.core.errors import DataError, ModelError, UsageError
