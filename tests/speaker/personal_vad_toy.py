@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.audio.windows import Sliding
+from earwitness.nn.frontends import FbankConfig
 from earwitness.nn.losses import AamConfig
 from earwitness.nn.network import NetworkConfig
+from earwitness.nn.types import Frames
 from earwitness.speaker.personal_vad.recipe import PersonalVadRecipe
 from earwitness.training.model_folder import ModelInfo, save_model
 
 RATE = 16_000
+SPAN = 140  # frames of the verifier's crops
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
 
 
@@ -85,33 +88,31 @@ def verifier_config(channels: int) -> NetworkConfig:
 
 
 def train_verifier(folder: Path, channels: int, steps: int, voices: int = 60) -> Path:
-    """An ECAPA-TDNN that learns to tell synthetic voices (not those of the toy) apart, as a model folder."""
+    """An ECAPA-TDNN that learns to tell synthetic voices (not those of the toy) apart, as a model folder.
+
+    It hears crops of mixtures in which the other voice is muted: the mean that is taken out is that of both voices, and
+    where the other one spoke stand zeros. To a verifier that never heard this, even the truth as gamma is of no use.
+    """
     torch.manual_seed(0)
     config = verifier_config(channels)
     network = config.build().train()
+    raw = FbankConfig(mean_norm=False).build()
+    known = []
+    for voice in range(voices):
+        parts = [utterance(Voice.drawn(5000 + voice), 2.5, 9000 + 3 * voice + k) for k in range(3)]
+        known.append(raw(torch.from_numpy(np.concatenate(parts))[None]).values[0])
     margin = AamConfig(margin=0.1, scale=20.0).build(64, voices)
     optimiser = torch.optim.AdamW([*network.parameters(), *margin.parameters()], lr=2e-3)
     rng = np.random.default_rng(5)
-    known = [
-        np.concatenate([utterance(Voice.drawn(5000 + v), 2.5, 9000 + 3 * v + k) for k in range(3)])
-        for v in range(voices)
-    ]
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
         who = rng.permutation(voices)[:24]
-        starts = [int(rng.integers(len(known[v]) - RATE)) for v in who]
-        sound = np.stack([known[v][s : s + RATE] for v, s in zip(who, starts, strict=True)])
-        for one in sound[::2]:  # as mixtures have it: a stretch in which nobody speaks
-            start = int(rng.integers(RATE * 2 // 3))
-            one[start : start + RATE // 3] = 0
-        level = 10 ** rng.uniform(-2.6, -1, len(who))
-        noisy = sound + (level * sound.std(axis=1))[:, None] * rng.standard_normal(sound.shape)
-        loss = margin(network.embed(torch.from_numpy(noisy.astype(np.float32))).mean, torch.from_numpy(who))
+        x = torch.stack([_muted(known, int(voice), rng) for voice in who])
+        loss = margin(network.embed_features([Frames(x)]).mean, torch.from_numpy(who))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    rng = np.random.default_rng(1)
     info = ModelInfo(
         name="toy-verifier",
         task="speaker",
@@ -122,6 +123,20 @@ def train_verifier(folder: Path, channels: int, steps: int, voices: int = 60) ->
     )
     save_model(folder, info, network.eval().trainable_state())
     return folder
+
+
+def _muted(known: list[torch.Tensor], voice: int, rng: np.random.Generator) -> torch.Tensor:
+    """A stretch of a voice's frames, muted ones before and after it, normalised by what was said in all of them."""
+    kept = int(rng.integers(SPAN // 3, SPAN + 1)) if rng.random() < 0.7 else SPAN
+    other = known[int(rng.integers(len(known)))]
+    own, foreign = (
+        frames[(start := int(rng.integers(len(frames) - size))) : start + size]
+        for frames, size in ((known[voice], kept), (other, SPAN - kept))
+    )
+    before = int(rng.integers(SPAN - kept + 1))
+    x = torch.zeros(SPAN, own.shape[1])
+    x[before : before + kept] = own + 0.2 * torch.randn_like(own) - torch.cat([own, foreign]).mean(0)
+    return x
 
 
 def toy_recipe(manifest: Path, verifier: Path, **changes: Any) -> PersonalVadRecipe:
