@@ -123,6 +123,22 @@ class EmbeddingLayer(nn.Module):
             x = torch.relu(x)
         return F.normalize(x) if self._config.unit_length else x
 
+    @property
+    def carries_variance(self) -> bool:
+        """Whether a variance goes through analytically: neither an activation nor unit length stands behind."""
+        return self._config.activation == "none" and not self._config.unit_length
+
+    def variance(self, pooled: Tensor) -> Tensor:
+        """Variance of the pooled vector [B, input_dim] -> that of the embedding [B, dim], its diagonal alone.
+
+        Batch-norm by its running statistics, in training too, then squared weights: v W^2 (xi+, arXiv 2509.05993).
+        """
+        if isinstance(self.norm, nn.BatchNorm1d):
+            running = self.norm.running_var
+            assert running is not None
+            pooled = pooled * self.norm.weight.square() / (running + self.norm.eps)
+        return F.linear(pooled, self.linear.weight.square())
+
 
 class Network(nn.Module):
     """Waveforms -> embedding -> logits. Frozen parts stay in eval mode and out of `trainable_state`.
@@ -173,6 +189,12 @@ class Network(nn.Module):
         return self.classifier
 
     @property
+    def states_variance(self) -> bool:
+        """Whether embeddings come with their own variance."""
+        carried = self.embedding is None or self.embedding.carries_variance
+        return carried and all(branch.pooling.states_variance for branch in self.branches)  # type: ignore[union-attr]
+
+    @property
     def scores_by_own(self) -> bool:
         """Whether it scores by the centroid of a recording's own level, which must be told."""
         return isinstance(self.classifier, Centroids) and self.classifier.scoring == "own"
@@ -206,7 +228,12 @@ class Network(nn.Module):
         return Embedding(torch.cat([part.mean for part in parts], dim=1), variance)
 
     def _project(self, pooled: Embedding) -> Embedding:
-        return pooled if self.embedding is None else Embedding(self.embedding(pooled.mean))
+        """Pooled vectors -> embeddings, with their variance where the layer carries one."""
+        layer = self.embedding
+        if layer is None:
+            return pooled
+        known = pooled.variance is not None and layer.carries_variance
+        return Embedding(layer(pooled.mean), layer.variance(pooled.variance) if known else None)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> Network:
         """Frozen parts stay in eval mode."""
