@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
-from earwitness.core.errors import AudioError, DataError
+from earwitness.core.errors import AudioError, DataError, RecipeError
 from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.metrics.bootstrap import Units
-from earwitness.nn.losses import MarginLoss
+from earwitness.nn.losses import ClassCentroids, MarginLoss, UncertainAam
+from earwitness.nn.network import Network
 from earwitness.speaker.batched import prints_of
 from earwitness.speaker.comparison import Vectors, enrol
 from earwitness.speaker.distillation import (
@@ -36,6 +37,7 @@ from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, sp
 from earwitness.speaker.published import Published, read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
+from earwitness.speaker.uncertain_task import UncertainSpeakerTask
 from earwitness.speaker.voices import EXTRA, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
 from earwitness.training.conditions import CONDITIONS, put_under
@@ -43,6 +45,7 @@ from earwitness.training.data import SplitData, dev_batches, read_split, train_b
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import CohortInfo, ModelInfo, load_weights, revise_model, save_model
+from earwitness.training.task import TrainData
 from earwitness.training.tensors import as_half, tensor_bytes
 
 DIFFERENT_TRIALS = 20_000  # at most, drawn by seed; all same-speaker trials count
@@ -69,8 +72,8 @@ def train_embedder(
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     speakers = Vocabulary.of(data.train, "speaker")
-    trainee, task = _trainee(recipe, data, speakers, published)
     train = train_batches(recipe, data.train, speakers, recipe.speeds)
+    trainee, task = _trainee(recipe, data, speakers, published, train)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
     result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
@@ -143,7 +146,7 @@ def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
 
 
 def _trainee(
-    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None
+    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None, train: TrainData
 ) -> tuple[SpeakerTrainee, SpeakerTask]:
     """Network and head; from published weights each class of a margin loss begins at its speaker's mean embedding."""
     seed_run(recipe.seed, "init")
@@ -156,11 +159,32 @@ def _trainee(
         if recipe.distillation.first_layers is not None:
             freeze_all_but(network, recipe.distillation.first_layers)
         return SpeakerTrainee(network, Imitation(recipe.distillation, aims)), DistillationTask()
-    assert recipe.margin is not None
-    margin = recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds))
+    trainee, task = margin_trainee(recipe, network, len(speakers) * len(recipe.speeds), train)
     if published is not None:
-        start_classes(margin, speakers, speaker_means(beginning, data.train))
-    return SpeakerTrainee(network, margin), SpeakerTask()
+        assert isinstance(trainee.head, MarginLoss)
+        start_classes(trainee.head, speakers, speaker_means(beginning, data.train))
+    return trainee, task
+
+
+def margin_trainee(
+    recipe: SpeakerRecipe, network: Network, classes: int, train: TrainData
+) -> tuple[SpeakerTrainee, SpeakerTask]:
+    """A network with the margin loss of a recipe over so many classes, and how it learns.
+
+    Raises `RecipeError` where the recipe uses a variance and the network states none.
+    """
+    assert recipe.margin is not None
+    margin, held = recipe.margin.build(network.dim, classes), recipe.variance_loss
+    uses = {"uncertain_aam": isinstance(margin, UncertainAam), "variance_loss": held is not None}
+    uses |= {"comparison": recipe.comparison != "cosine", "fused": recipe.fused != "harmonic"}
+    wanted = [name for name, used in uses.items() if used]
+    if wanted and not network.states_variance:
+        what = f"`{wanted[0]}` uses the embedding's variance, and this network states none"
+        raise RecipeError(what, fix="Pool by `posterior`; the embedding layer has neither activation nor unit length.")
+    if held is None and not isinstance(margin, UncertainAam):
+        return SpeakerTrainee(network, margin), SpeakerTask(recipe.margin_rise)
+    centroids = None if held is None else ClassCentroids(classes, network.dim)
+    return SpeakerTrainee(network, margin, centroids), UncertainSpeakerTask(held, train, recipe.margin_rise)
 
 
 def _goals(

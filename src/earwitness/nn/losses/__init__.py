@@ -11,7 +11,7 @@ from pydantic import Field
 
 from earwitness.nn.losses.base import Loss
 from earwitness.nn.losses.cross_entropy import BinaryFocalConfig, CrossEntropyConfig, FocalConfig
-from earwitness.nn.losses.margin import AamConfig, AmConfig, MarginLoss, scheduled_margin
+from earwitness.nn.losses.margin import AamConfig, AmConfig, MarginLoss, MarginRiseConfig, scheduled_margin
 from earwitness.nn.losses.uncertain_margin import UncertainAam, UncertainAamConfig
 from earwitness.nn.losses.variance import ClassCentroids, VarianceLossConfig, variance_loss
 
@@ -29,6 +29,7 @@ __all__ = [
     "Loss",
     "MarginLoss",
     "MarginLossConfig",
+    "MarginRiseConfig",
     "UncertainAam",
     "UncertainAamConfig",
     "VarianceLossConfig",
