@@ -3,7 +3,7 @@ classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -19,7 +19,7 @@ from earwitness.nn.encoders import Encoder, EncoderConfig, IdentityConfig
 from earwitness.nn.frontends import Frontend, FrontendConfig, run_together
 from earwitness.nn.layers.frozen import frozen_keys, keep_frozen_in_eval
 from earwitness.nn.layers.grouping import run_by_length
-from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig
+from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig, Posterior
 from earwitness.nn.types import Embedding, Frames
 from earwitness.nn.votes import VotesConfig
 
@@ -164,13 +164,13 @@ class Network(nn.Module):
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> Embedding:
         """[B, N] float32 at 16 kHz, lengths [B] in samples (None: all N) -> [B, dim]. Raises `DataError` for lengths
         outside of 1..N and `AudioError` for an utterance too short for one frame."""
-        return self._project(run_by_length(self._pooled, waveforms, lengths))
+        return self.project(run_by_length(self.pool, waveforms, lengths))
 
     def embed_features(self, features: Sequence[Frames]) -> Embedding:
         """The same from the front-ends' frames, one `Frames` a branch: for features computed before."""
         if len(features) != len(self.branches):
             raise ModelError(f"{len(features)} feature set(s) for {len(self.branches)} branch(es)")
-        return self._project(self._joined(features))
+        return self.project(self._joined(features))
 
     def classify(self, embedding: Embedding) -> Tensor:
         """Embedding [B, dim] -> logits [B, outputs]. Raises `ModelError` where the network has no classifier."""
@@ -187,6 +187,16 @@ class Network(nn.Module):
         if not isinstance(self.classifier, Centroids):
             raise ModelError("this network has no centroids", fix="Set `network.centroids` in its recipe.")
         return self.classifier
+
+    def fuse(self, parts: Iterable[Embedding]) -> Embedding:
+        """Pooled vectors [n, D] of parts of one recording (see `pool`) -> its own, [1, D], by the exact posterior.
+
+        Raises `ModelError` where the network is not one branch that ends in a posterior.
+        """
+        pooling = self.branches[0].pooling
+        if len(self.branches) != 1 or not isinstance(pooling, Posterior):
+            raise ModelError("only a network of one branch with `posterior` pooling adds up its parts")
+        return pooling.fuse(parts)
 
     @property
     def states_variance(self) -> bool:
@@ -215,7 +225,7 @@ class Network(nn.Module):
         branch = self.branches[0]
         return BackEnd(branch.encoder, branch.pooling, self.classifier)  # type: ignore[arg-type]
 
-    def _pooled(self, waveforms: Tensor) -> Embedding:
+    def pool(self, waveforms: Tensor) -> Embedding:
         """Waveforms of equal length -> joined vectors; an encoder that branches share runs once."""
         frontends = [branch.frontend for branch in self.branches]
         return self._joined(run_together(frontends, waveforms))  # type: ignore[arg-type]
@@ -227,7 +237,7 @@ class Network(nn.Module):
         variance = torch.cat(variances, dim=1) if len(variances) == len(parts) else None
         return Embedding(torch.cat([part.mean for part in parts], dim=1), variance)
 
-    def _project(self, pooled: Embedding) -> Embedding:
+    def project(self, pooled: Embedding) -> Embedding:
         """Pooled vectors -> embeddings, with their variance where the layer carries one."""
         layer = self.embedding
         if layer is None:

@@ -74,7 +74,6 @@ class Cohort:
             np.concatenate([part.deviation for part in parts] or empty),
         )
 
-
     def doubtful(self, vectors: Vectors) -> SideStatistics:
         """The same with uncertain speakers weighing less, [n] each. Raises `MetricError` without `variances`."""
         if self.variances is None:
@@ -118,6 +117,10 @@ class Comparator:
         self._against = cohort
         if cohort is not None and mean is not None:
             self._against = replace(cohort, vectors=self._centred(cohort.vectors))
+
+    def using(self, use: Use) -> Comparator:
+        """The same cohort and mean with another use of the variances."""
+        return Comparator(self.cohort, self.mean, use)
 
     @property
     def name(self) -> str:
