@@ -12,9 +12,10 @@ from earwitness.audio.facts import SignalFacts, file_facts
 from earwitness.core.errors import AudioError
 from earwitness.core.hashing import sha256_file
 from earwitness.examine.finding import Finding, ModelCredit, Track
-from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
+from earwitness.examine.strength import Sides, covering, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder, VoicePrint
+from earwitness.speaker.score_draws import score_interval
 from earwitness.speaker.voices import several_voices
 from earwitness.training.calibration import ConditionName
 from earwitness.training.conditions import conditions_of
@@ -78,6 +79,10 @@ def judge_voice(
     reasons, conditions = withheld(info), conditions_of(facts)
     everything = tuple({*conditions, *enrolment.conditions})
     ratio = info.calibration.ratio(score, everything) if info.calibration and not reasons else None
+    spread = score_interval(embedder, enrolment.prints, test)
+    if ratio is not None and spread is not None:
+        assert info.calibration is not None
+        ratio = covering(ratio, [info.calibration.ratio(at, everything) for at in spread])
     uncovered = untested(facts, info.tested)
     if ratio is not None and uncovered:
         ratio = widened(ratio)
@@ -90,7 +95,7 @@ def judge_voice(
         answer=SIDES.unsettled,
         score=score,
         score_meaning=f"{embedder.comparator.name}; higher = same speaker",
-        evidence=tuple(_evidence(test, enrolment)),
+        evidence=(*_evidence(test, enrolment), *_uncertainty(test, enrolment, spread)),
         tracks=(_track(test, enrolment),),
         limits=(
             *limits,
@@ -122,6 +127,21 @@ def _evidence(test: VoicePrint, enrolment: Enrolment) -> list[str]:
         among = (known @ known.T)[np.triu_indices(len(known), 1)]
         said.append(f"The references among themselves: {float(among.min()):.2f} to {float(among.max()):.2f}.")
     return said
+
+
+def _uncertainty(test: VoicePrint, enrolment: Enrolment, spread: tuple[float, float] | None) -> list[str]:
+    """What the voice prints say of themselves, with the seconds beside it: a variance falls as more is heard."""
+    if spread is None:
+        return []
+
+    def told(print_: VoicePrint) -> str:
+        return f"{print_.mean_variance:.3g} over {print_.seconds_used:.1f} s"
+
+    references = ", ".join(told(print_) for print_ in enrolment.prints)
+    return [
+        f"Variance of the voice prints (mean): {told(test)}; references: {references}.",
+        f"Within it the score lies between {spread[0]:.2f} and {spread[1]:.2f}; the interval of the strength covers both.",
+    ]
 
 
 def _track(test: VoicePrint, enrolment: Enrolment) -> Track:

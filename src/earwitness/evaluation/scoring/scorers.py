@@ -388,20 +388,13 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder, told:
             "test_speaker": test["speaker"],
             "seconds_used_enrol": enrol["seconds_used"],
             "seconds_used_test": test["seconds_used"],
+            **_stated(sides, variances, trials),
             "seconds_total_enrol": enrol["seconds_total"],
             "seconds_total_test": test["seconds_total"],
             "error_enrol": "enrolment: " + enrol["error"],
             "error_test": "test: " + test["error"],
         }
     )
-    if variances is not None:
-        means = sides.select(
-            pl.when(pl.col("print").is_not_null()).then(pl.Series(variances.mean(axis=1, dtype=np.float64)))
-        ).to_series()
-        columns = {"variance_enrol": means[trials.enrol], "variance_test": means[trials.test]}
-        place = table.get_column_index("seconds_total_enrol")
-        for offset, (name, values) in enumerate(columns.items()):
-            table.insert_column(place + offset, values.alias(name))
     error = pl.concat_str("error_enrol", "error_test", separator="; ", ignore_nulls=True)
     return table.with_columns(
         pl.when(readable).then(pl.col("score", "llr")),
@@ -413,6 +406,15 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder, told:
         **{name: pl.lit(value) for name, value in told.items()},
         error=pl.when(~readable).then(error),
     ).drop("error_enrol", "error_test")
+
+
+def _stated(sides: pl.DataFrame, variances: Vectors | None, trials: Trials) -> dict[str, pl.Series]:
+    """The mean variance of both sides of each trial; no column where the model states none."""
+    if variances is None:
+        return {}
+    means = pl.Series(variances.mean(axis=1, dtype=np.float64))
+    told = sides.select(pl.when(pl.col("variance").is_not_null()).then(means)).to_series()
+    return {"variance_enrol": told[trials.enrol], "variance_test": told[trials.test]}
 
 
 def _finished_trials(output: Path, prints: Path, trials: Trials, embedder: Embedder) -> Tally | None:
