@@ -140,7 +140,7 @@ def _uncertainty(test: VoicePrint, enrolment: Enrolment, spread: tuple[float, fl
     references = ", ".join(told(print_) for print_ in enrolment.prints)
     return [
         f"Variance of the voice prints (mean): {told(test)}; references: {references}.",
-        f"Within it the score lies between {spread[0]:.2f} and {spread[1]:.2f}; the interval of the strength covers both.",
+        f"Within it the score lies between {spread[0]:.2f} and {spread[1]:.2f}; the strength's interval covers both.",
     ]
 
 
