@@ -1,14 +1,15 @@
 """Does a voice print's own variance mean anything? `python benchmarks/voice_uncertainty.py` (some minutes on one core).
 
 Ten synthetic speakers (harmonics through four formants of their own, moving), a small ECAPA-TDNN of 64 channels with
-posterior pooling as in xi+, 200 steps, with and without the variance loss. Held-out takes of the same speakers are then
-heard under rising noise and falling duration, and the variance v_e is set beside what it should tell:
+posterior pooling as in xi+, 200 steps, without the variance loss (`off`), and with it: its mean over values as released
+(`mean`), their sum (`sum`), and their sum moving the variance alone (`detached`). Held-out takes of the same speakers
+are then heard under rising noise and falling duration, and the variance v_e is set beside what it should tell:
 
-    snr        rank correlation of mean v_e with the SNR (2 s each)          expected below 0
-    duration   rank correlation of mean v_e with the seconds (no noise)      expected below 0
+    snr        rank correlation of mean v_e with the SNR (2 s each), and beside it that of |e - c|
+    duration   rank correlation of mean v_e with the seconds (no noise), and beside it that of |e - c|
     distance   rank correlation of the mean of sqrt(v_e) with that of |e - c|, over all recordings, and within those of
-               one length at one SNR (mean over these groups): what neither explains      expected above 0
-    values     Pearson correlation of sqrt(v_e) with |e - c| over all single values       expected above 0
+               one length at one SNR (mean over these groups): what neither explains
+    values     Pearson correlation of sqrt(v_e) with |e - c| over all single values
 
 c are the speakers' centroids over the crops of the last epoch, perturbed as in training. Nothing is selected: whatever
 comes out is printed.
@@ -22,7 +23,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -43,6 +44,8 @@ RATE = 16_000
 SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 20.0, 40.0)
 LENGTHS_S = (0.3, 0.5, 1.0, 2.0)
 WHOLE_S, CLEAN_DB = 2.0, 40.0
+Arm = Literal["off", "mean", "sum", "detached"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
 Sound = NDArray[np.float32]
 
 
@@ -64,7 +67,9 @@ class Meaning:
     """Correlations of one arm, as in the page above; `mean_variance` and `mean_distance` are plain means."""
 
     snr: float
+    distance_snr: float
     duration: float
+    distance_duration: float
     distance: float
     distance_within: float
     values: float
@@ -126,7 +131,7 @@ class ToyData:
         return with_noise(sound[start : start + length], float(rng.uniform(SNRS_DB[0], SNRS_DB[-1])), rng)
 
 
-def recipe_of(toy: Toy, held: bool, seed: int) -> SpeakerRecipe:
+def recipe_of(toy: Toy, arm: Arm, seed: int) -> SpeakerRecipe:
     """The network and losses of an arm, as a recipe says them."""
     width = 3 * toy.channels
     pooling = {"kind": "posterior", "attention": "full", "hidden": 64, "feed_forward": 128}
@@ -136,7 +141,7 @@ def recipe_of(toy: Toy, held: bool, seed: int) -> SpeakerRecipe:
         "pooling": pooling,
     }
     data: dict[str, Any] = {
-        "name": f"toy-{'held' if held else 'free'}",
+        "name": f"toy-{arm}",
         "task": "speaker",
         "seed": seed,
         "data": {"manifests": ["made-up"]},
@@ -145,16 +150,17 @@ def recipe_of(toy: Toy, held: bool, seed: int) -> SpeakerRecipe:
         "optimiser": {"kind": "adam", "lr": 0.002},
         "loop": {"epochs": toy.epochs, "batch_size": toy.batch, "accelerator": "cpu"},
     }
-    if held:
-        late = max(2, toy.epochs // 2)
-        data["variance_loss"] = {"first_epoch": late // 2 + 1, "full_epoch": late + 1, "reduction": "sum"}
+    if arm != "off":
+        first = max(2, toy.epochs // 3)
+        how = {"reduction": "mean" if arm == "mean" else "sum", "detach_target": arm == "detached"}
+        data["variance_loss"] = {"first_epoch": first, "full_epoch": max(first, toy.epochs // 2), **how}
     recipe: SpeakerRecipe = SpeakerRecipe.model_validate(data)
     return recipe
 
 
-def trained(toy: Toy, held: bool, seed: int, data: ToyData) -> SpeakerTrainee:
+def trained(toy: Toy, arm: Arm, seed: int, data: ToyData) -> SpeakerTrainee:
     """One arm, by the package's own loop."""
-    recipe = recipe_of(toy, held, seed)
+    recipe = recipe_of(toy, arm, seed)
     seed_run(seed, "init")
     trainee, task = margin_trainee(recipe, recipe.network.build(), toy.speakers, data)
     with tempfile.TemporaryDirectory() as folder:
@@ -178,14 +184,16 @@ def meaning(trainee: SpeakerTrainee, toy: Toy, seed: int, data: ToyData) -> Mean
             found = trainee(torch.from_numpy(np.stack(cut)), None, give="both").double()
             error, _ = centroids.errors(found[:, 0], speakers)
             rows.append((snr, length, found[:, 1], error.abs()))
-    clean = [(length, v) for snr, length, v, _ in rows if snr == CLEAN_DB]
-    noisy = [(snr, v) for snr, length, v, _ in rows if length == WHOLE_S]
+    clean = [(length, v, d) for snr, length, v, d in rows if snr == CLEAN_DB]
+    noisy = [(snr, v, d) for snr, length, v, d in rows if length == WHOLE_S]
     deviation = torch.cat([v.sqrt() for _, _, v, _ in rows])
     distance = torch.cat([d for _, _, _, d in rows])
     within = [_rank(v.sqrt().mean(1), d.mean(1)) for _, _, v, d in rows]
     return Meaning(
-        snr=_of_condition(noisy),
-        duration=_of_condition(clean),
+        snr=_of_condition([(snr, v) for snr, v, _ in noisy]),
+        distance_snr=_of_condition([(snr, d) for snr, _, d in noisy]),
+        duration=_of_condition([(length, v) for length, v, _ in clean]),
+        distance_duration=_of_condition([(length, d) for length, _, d in clean]),
         distance=_rank(deviation.mean(1), distance.mean(1)),
         distance_within=float(np.mean(within)),
         values=float(np.corrcoef(deviation.flatten(), distance.flatten())[0, 1]),
@@ -203,31 +211,30 @@ def _rank(first: torch.Tensor, second: torch.Tensor) -> float:
     return float(spearmanr(first.numpy(), second.numpy()).statistic)
 
 
-def run(toy: Toy, seed: int) -> dict[str, Meaning]:
-    """Both arms on the same speakers, batches and first weights."""
+def run(toy: Toy, seed: int, arms: Sequence[Arm] = ARMS) -> Iterator[tuple[Arm, Meaning]]:
+    """The arms on the same speakers, batches and first weights."""
     data = ToyData(toy, seed)
-    return {
-        name: meaning(trained(toy, held, seed, data), toy, seed, data) for name, held in (("off", False), ("on", True))
-    }
+    for arm in arms:
+        yield arm, meaning(trained(toy, arm, seed, data), toy, seed, data)
 
 
 def main() -> None:
-    """Print the correlations of both arms, seed by seed, and keep them with their record."""
+    """Print the correlations of every arm, seed by seed, and keep them with their record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--steps", type=int, default=Toy.steps)
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     options = parser.parse_args()
     toy = Toy(steps=options.steps)
     found = []
     for seed in range(options.seeds):
-        arms = run(toy, seed)
-        found.append({"seed": seed, **{name: asdict(arm) for name, arm in arms.items()}})
-        for name, arm in arms.items():
-            figures = "  ".join(f"{key} {value:.3f}" for key, value in asdict(arm).items())
-            print(f"seed {seed}  variance loss {name:<3}  {figures}", flush=True)
+        for arm, figures in run(toy, seed, options.arms):
+            found.append({"seed": seed, "variance_loss": arm, **asdict(figures)})
+            told = "  ".join(f"{key} {value:.3f}" for key, value in asdict(figures).items())
+            print(f"seed {seed}  variance loss {arm:<8}  {told}", flush=True)
     record = RunRecord.make("benchmarks/voice_uncertainty.py", {"toy": asdict(toy), "seeds": options.seeds}, seed=0)
-    write_atomically(options.output, json.dumps({"record": record.plain(), "seeds": found}, indent=2) + "\n")
+    write_atomically(options.output, json.dumps({"record": record.plain(), "arms": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
