@@ -198,7 +198,9 @@ def test_the_deviation_is_that_under_the_posterior_weights() -> None:
     z = torch.cat([x, torch.zeros(2, 1, 3)], dim=1)
     mean = (weights * z).sum(1)
     torch.testing.assert_close(found.mean[:, :3], mean)
-    torch.testing.assert_close(found.mean[:, 3:], ((weights * z.square()).sum(1) - mean.square()).sqrt(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        found.mean[:, 3:], ((weights * z.square()).sum(1) - mean.square()).sqrt(), atol=1e-5, rtol=1e-4
+    )
     with pytest.raises(ModelError, match="no variance"):
         pooling.fuse([found])
 
