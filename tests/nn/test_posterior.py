@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import AudioError, ModelError, RecipeError
 from earwitness.nn.encoders import EcapaConfig, ResNetConfig
+from earwitness.nn.frontends.fbank import FbankConfig
 from earwitness.nn.layers import frame_attention
 from earwitness.nn.layers.frame_attention import FrameAttention
 from earwitness.nn.network import BranchConfig, EmbeddingConfig, NetworkConfig
-from earwitness.nn.frontends.fbank import FbankConfig
 from earwitness.nn.pooling import AttentiveStatisticsConfig, MeanConfig, PosteriorConfig, StatisticsConfig
 from earwitness.nn.pooling.base import PoolingConfigBase
 from earwitness.nn.pooling.posterior import log_precision, posterior

@@ -110,7 +110,7 @@ def test_centroids_are_what_the_network_makes_of_the_epoch(tmp_path: Path) -> No
     torch.testing.assert_close(trainee.centroids.weight, expected.weight)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -121,7 +121,7 @@ def killed_after(task: SpeakerTask, steps: int) -> SpeakerTask:
     def dying(model: torch.nn.Module, batch: Batch) -> Any:
         left[0] -= 1
         if left[0] < 0:
-            raise Killed
+            raise KilledError
         return loss(model, batch)
 
     task.loss = dying  # type: ignore[method-assign]
@@ -134,7 +134,7 @@ def test_a_killed_run_ends_with_the_same_weights_and_centroids(tmp_path: Path, c
     whole, task = built(recipe, Noises())
     fit(whole, task, Noises(), None, recipe, tmp_path / "whole")
     first, task = built(recipe, Noises())
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(first, killed_after(task, steps), Noises(), None, recipe, tmp_path / "cut")
     again, task = built(recipe, Noises())
     fit(again, task, Noises(), None, recipe, tmp_path / "cut", resume=True)

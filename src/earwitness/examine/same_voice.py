@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness.audio.facts import SignalFacts, file_facts
 from earwitness.core.errors import AudioError
-from earwitness.core.hashing import sha256_file
-from earwitness.examine.finding import Finding, ModelCredit, Track
+from earwitness.examine.enrolment import Enrolment
+from earwitness.examine.finding import Finding, ModelCredit, Table, Track
+from earwitness.examine.questions import Channel
 from earwitness.examine.strength import Sides, covering, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder, VoicePrint
@@ -31,47 +31,22 @@ SEVERAL = "More than one voice is probably heard here; the answer is about the m
 
 
 @dataclass(frozen=True)
-class Enrolment:
-    """The claimed speaker: one print a reference recording, with its path, sha256 and conditions."""
+class SameVoice:
+    """Asked where references were given: one answer about their speaker."""
 
-    prints: tuple[VoicePrint, ...]
-    sources: tuple[tuple[str, str], ...]
-    conditions: tuple[ConditionName, ...]
-    mixed: tuple[str, ...]  # paths in which several voices are heard
+    embedder: Embedder
+    credit: ModelCredit
 
-
-def enrol_references(paths: Iterable[Path], embedder: Embedder) -> Enrolment | None:
-    """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming a bad one."""
-    prints: list[VoicePrint] = []
-    sources: list[tuple[str, str]] = []
-    conditions: set[ConditionName] = set()
-    mixed: list[str] = []
-    for path in paths:
-        try:
-            known = embedder.embed_file(path)
-        except AudioError as error:
-            raise AudioError(error.what, where=path, fix="Give another reference recording.") from None
-        prints.append(known)
-        sources.append((str(path), sha256_file(path)))
-        conditions.update(conditions_of(file_facts(path)))
-        if several_voices(known, embedder.info):
-            mixed.append(str(path))
-    if not prints:
-        return None
-    return Enrolment(tuple(prints), tuple(sources), tuple(sorted(conditions)), tuple(mixed))
+    def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:
+        """ "No answer" where nothing in the channel can be judged."""
+        return () if enrolment is None else (judge_voice(channel, enrolment, self.embedder, self.credit),)
 
 
-def judge_voice(
-    path: str | Path,
-    channel: int | None,
-    facts: SignalFacts,
-    enrolment: Enrolment,
-    embedder: Embedder,
-    credit: ModelCredit,
-) -> Finding:
+def judge_voice(channel: Channel, enrolment: Enrolment, embedder: Embedder, credit: ModelCredit) -> Finding:
     """The finding for one channel of a file; "no answer" where nothing in it can be judged."""
+    facts = channel.facts
     try:
-        test = embedder.embed_file(path, channel)
+        test = embedder.embed_file(channel.path, channel.number)
     except AudioError as error:
         return Finding(QUESTION, HYPOTHESES, "no answer", f"Nothing here can be judged: it {error.what}.", model=credit)
     info = embedder.info
@@ -95,8 +70,9 @@ def judge_voice(
         answer=SIDES.unsettled,
         score=score,
         score_meaning=f"{embedder.comparator.name}; higher = same speaker",
-        evidence=(*_evidence(test, enrolment), *_uncertainty(test, enrolment, spread)),
+        evidence=tuple(_evidence(test, enrolment)),
         tracks=(_track(test, enrolment),),
+        tables=() if spread is None else (_uncertainty(test, enrolment, spread),),
         limits=(
             *limits,
             *reasons,
@@ -129,19 +105,22 @@ def _evidence(test: VoicePrint, enrolment: Enrolment) -> list[str]:
     return said
 
 
-def _uncertainty(test: VoicePrint, enrolment: Enrolment, spread: tuple[float, float] | None) -> list[str]:
-    """What the voice prints say of themselves, with the seconds beside it: a variance falls as more is heard."""
-    if spread is None:
-        return []
-
-    def told(print_: VoicePrint) -> str:
-        return f"{print_.mean_variance:.3g} over {print_.seconds_used:.1f} s"
-
-    references = ", ".join(told(print_) for print_ in enrolment.prints)
-    return [
-        f"Variance of the voice prints (mean): {told(test)}; references: {references}.",
-        f"Within it the score lies between {spread[0]:.2f} and {spread[1]:.2f}; the strength's interval covers both.",
+def _uncertainty(test: VoicePrint, enrolment: Enrolment, spread: tuple[float, float]) -> Table:
+    """What the voice prints say of themselves, with the seconds beside it."""
+    references = [
+        (Path(path).name, print_) for (path, _), print_ in zip(enrolment.sources, enrolment.prints, strict=True)
     ]
+    prints = [("this recording", test), *references]
+    return Table(
+        title="How uncertain the voice prints are by the model's own account",
+        columns=("voice print", "mean variance", "seconds heard"),
+        rows=tuple((name, print_.mean_variance, print_.seconds_used) for name, print_ in prints),
+        drawn="mean variance",
+        note=(
+            f"Within it the score lies between {spread[0]:.2f} and {spread[1]:.2f}, and the interval of the strength "
+            "covers both. A variance falls as more is heard: compare recordings of like length."
+        ),
+    )
 
 
 def _track(test: VoicePrint, enrolment: Enrolment) -> Track:
