@@ -21,7 +21,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -213,28 +213,47 @@ def _rank(first: torch.Tensor, second: torch.Tensor) -> float:
 
 def run(toy: Toy, seed: int, arms: Sequence[Arm] = ARMS) -> Iterator[tuple[Arm, Meaning]]:
     """The arms on the same speakers, batches and first weights."""
+    if not arms:
+        return
     data = ToyData(toy, seed)
     for arm in arms:
         yield arm, meaning(trained(toy, arm, seed, data), toy, seed, data)
 
 
+def done_before(path: Path, toy: Toy) -> list[dict[str, Any]]:
+    """The arms that an earlier run of the same size left."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    arms: list[dict[str, Any]] = found["arms"] if found["toy"] == asdict(toy) else []
+    return arms
+
+
 def main() -> None:
-    """Print the correlations of every arm, seed by seed, and keep them with their record."""
+    """Print the correlations of every arm, seed by seed, and keep them; what is there already is not run again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--steps", type=int, default=Toy.steps)
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     options = parser.parse_args()
     toy = Toy(steps=options.steps)
-    found = []
-    for seed in range(options.seeds):
-        for arm, figures in run(toy, seed, options.arms):
+    found = done_before(options.output, toy)
+    for seed in options.seeds:
+        there = {arm["variance_loss"] for arm in found if arm["seed"] == seed}
+        for arm, figures in run(toy, seed, [arm for arm in options.arms if arm not in there]):
             found.append({"seed": seed, "variance_loss": arm, **asdict(figures)})
-            told = "  ".join(f"{key} {value:.3f}" for key, value in asdict(figures).items())
-            print(f"seed {seed}  variance loss {arm:<8}  {told}", flush=True)
-    record = RunRecord.make("benchmarks/voice_uncertainty.py", {"toy": asdict(toy), "seeds": options.seeds}, seed=0)
-    write_atomically(options.output, json.dumps({"record": record.plain(), "arms": found}, indent=2) + "\n")
+            keep(options.output, toy, found)
+    for row in sorted(found, key=lambda row: (row["seed"], ARMS.index(row["variance_loss"]))):
+        told = "  ".join(f"{field.name} {row[field.name]:.3f}" for field in fields(Meaning))
+        print(f"seed {row['seed']}  variance loss {row['variance_loss']:<8}  {told}")
+
+
+def keep(path: Path, toy: Toy, arms: list[dict[str, Any]]) -> None:
+    """The result file, whole, with the record of the run that wrote it."""
+    record = RunRecord.make("benchmarks/voice_uncertainty.py", {"toy": asdict(toy)}, seed=0)
+    result = {"record": record.plain(), "toy": asdict(toy), "arms": arms}
+    write_atomically(path, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ import soundfile
 import torch
 from torch import Tensor
 
+from earwitness.audio.facts import file_facts
 from earwitness.core.errors import ModelError, RecipeError, UsageError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.evaluation.scoring.cohorts import CohortOptions
 from earwitness.evaluation.scoring.inputs import read_input
 from earwitness.evaluation.scoring.scorers import score_references, score_trials
+from earwitness.examine.enrolment import enrol_references
+from earwitness.examine.finding import ModelCredit
+from earwitness.examine.questions import Channel
+from earwitness.examine.same_voice import judge_voice
 from earwitness.nn.losses import ClassCentroids
 from earwitness.speaker.embedder import COHORT_FILE, Embedder
 from earwitness.speaker.recipe import SpeakerRecipe
@@ -26,6 +32,7 @@ from earwitness.speaker.score_draws import VARIANCE_SCALE, score_interval
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
 from earwitness.speaker.training import margin_trainee, train_embedder
 from earwitness.speaker.uncertain_task import UncertainSpeakerTask
+from earwitness.training.calibration import Calibration, ConditionCalibration
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import load_arrays, verify_model
 
@@ -317,8 +324,6 @@ def test_what_a_last_window_repeats_counts_once(uncertain: Embedder, speechlike:
 
 
 def test_the_spread_of_draws(uncertain: Embedder, speechlike: Callable[..., Any]) -> None:
-    from dataclasses import replace
-
     a, b = (uncertain.embed(speechlike(1.0, seed=seed), 16_000) for seed in (1, 2))
     assert a.variance is not None
     assert b.variance is not None
@@ -405,3 +410,50 @@ def test_references_have_it_and_other_models_have_no_such_column(scored: Path, u
     assert pl.read_csv(scored / "with.csv")["variance"].null_count() == 1
     with pytest.raises(UsageError, match="no variance"):
         score_trials(manifest, scored / "trials.txt", plain, scored / "no.csv", use="up_cos")
+
+
+def test_an_uncertain_print_widens_the_answers_interval(scored: Path, uncertain: Embedder) -> None:
+    """The same score and ratio; the more a print leaves open, the wider what is said."""
+    channel = Channel(scored / "3.wav", None, file_facts(scored / "3.wav"))
+    enrolment = enrol_references([scored / "2.wav"], uncertain)
+    assert enrolment is not None
+    credit = ModelCredit("m", "1", "0" * 64, "CC0-1.0", "")
+    findings = []
+    for scale in (1.0, 20.0):
+        info = uncertain.info.model_copy(
+            update={
+                "extra": {**uncertain.info.extra, VARIANCE_SCALE: scale},
+                "calibration": Calibration(fitted_on="made up", conditions=(wide_calibration(),)),
+            }
+        )
+        embedder = Embedder(uncertain.network, info)  # without a cohort, scores are between -1 and 1
+        findings.append(judge_voice(channel, enrolment, embedder, credit))
+    near, far = findings
+    assert near.llr is not None
+    assert near.llr == far.llr
+    assert near.llr_low is not None
+    assert near.llr_high is not None
+    assert far.llr_low is not None
+    assert far.llr_high is not None
+    own = wide_calibration().interval(near.score or 0.0)
+    assert far.llr_low < near.llr_low < own[0]
+    assert far.llr_high > near.llr_high > own[1]
+    (table,) = near.tables
+    assert table.columns == ("voice print", "mean variance", "seconds heard")
+    assert [row[0] for row in table.rows] == ["this recording", "2.wav"]
+    assert [row[2] for row in table.rows] == pytest.approx([2.4, 1.8], abs=0.01)
+
+
+def wide_calibration() -> ConditionCalibration:
+    spread = ((0.9, 0.0), (1.1, 0.0))
+    return ConditionCalibration(
+        condition="clean", scale=1, offset=0, low=-50, high=50, spread=spread, positives=9, negatives=9
+    )
+
+
+def test_a_print_without_variance_says_nothing_of_it(scored: Path, run: Path) -> None:
+    plain = Embedder.load(run / "model")
+    enrolment = enrol_references([scored / "2.wav"], plain)
+    assert enrolment is not None
+    channel = Channel(scored / "3.wav", None, file_facts(scored / "3.wav"))
+    assert judge_voice(channel, enrolment, plain, ModelCredit("m", "1", "0" * 64, "CC0-1.0", "")).tables == ()
