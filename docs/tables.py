@@ -201,8 +201,20 @@ def voice_uncertainty() -> str:
     """What a voice print's own variance tells of synthetic voices, arm by arm."""
     found = json.loads((BENCHMARKS / "results" / "voice_uncertainty.json").read_text(encoding="utf-8"))
     keys = ("snr", "distance_snr", "duration", "distance_duration", "distance", "distance_within", "values")
-    heads = ("variance loss", "seed", "v, SNR", "error, SNR", "v, seconds", "error, seconds", "v, error", "within", "values")
-    arms = sorted(found["arms"], key=lambda arm: (("off", "mean", "sum", "detached").index(arm["variance_loss"]), arm["seed"]))
+    heads = (
+        "variance loss",
+        "seed",
+        "v, SNR",
+        "error, SNR",
+        "v, seconds",
+        "error, seconds",
+        "v, error",
+        "within",
+        "values",
+    )
+    arms = sorted(
+        found["arms"], key=lambda arm: (("off", "mean", "sum", "detached").index(arm["variance_loss"]), arm["seed"])
+    )
     rows = [(arm["variance_loss"], arm["seed"], *(f"{arm[key]:+.2f}" for key in keys)) for arm in arms]
     return table(heads, rows)
 

@@ -131,13 +131,15 @@ class EmbeddingLayer(nn.Module):
     def variance(self, pooled: Tensor) -> Tensor:
         """Variance of the pooled vector [B, input_dim] -> that of the embedding [B, dim], its diagonal alone.
 
-        Batch-norm by its running statistics, in training too, then squared weights: v W^2 (xi+, arXiv 2509.05993).
+        Batch-norm by its running statistics, in training too, then squared weights: v W^2 (xi+, arXiv 2509.05993). Never
+        in half precision, which has no room for small variances.
         """
-        if isinstance(self.norm, nn.BatchNorm1d):
-            running = self.norm.running_var
-            assert running is not None
-            pooled = pooled * self.norm.weight.square() / (running + self.norm.eps)
-        return F.linear(pooled, self.linear.weight.square())
+        with torch.autocast(pooled.device.type, enabled=False):
+            if isinstance(self.norm, nn.BatchNorm1d):
+                running = self.norm.running_var
+                assert running is not None
+                pooled = pooled * self.norm.weight.square() / (running + self.norm.eps)
+            return F.linear(pooled, self.linear.weight.square().to(pooled.dtype))
 
 
 class Network(nn.Module):

@@ -38,7 +38,7 @@ class SpeakerTrainee(nn.Module):
             return embedding.mean
         if embedding.variance is None:
             raise ModelError("this network states no variance", fix="Pool by `posterior`, without an activation.")
-        return torch.stack([embedding.mean, embedding.variance], dim=1)
+        return torch.stack([embedding.mean.to(embedding.variance.dtype), embedding.variance], dim=1)
 
 
 class SpeakerTask:

@@ -56,14 +56,14 @@ class FrameAttention(nn.Module):
 
     def _stretches(self, frames: int) -> Iterator[slice]:
         """Frames that ask together."""
-        if not self.banded or torch.compiler.is_exporting():
+        if not self.banded:
             return iter([slice(0, frames)])
         return (slice(start, min(start + QUERIES, frames)) for start in range(0, frames, QUERIES))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, asking: slice) -> Tensor:
         frames = key.shape[2]
         seen = slice(0, frames)
-        if self.banded and not torch.compiler.is_exporting():
+        if self.banded:
             widest = 1 << (self.heads - 1)
             seen = slice(max(0, asking.start - widest), min(frames, asking.stop + widest))
         return F.scaled_dot_product_attention(

@@ -144,8 +144,8 @@ def _with_prior(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """T + 1 observations and their weights [B, T + 1, D], which sum to 1, and the log of the summed precisions [B,
     D]."""
-    observed = torch.cat([values, prior_mean.expand(len(values), 1, -1).to(values.dtype)], dim=1)
-    every = torch.cat([precision, prior_log_precision.expand(len(values), 1, -1).to(values.dtype)], dim=1)
+    observed = torch.cat([values, prior_mean.expand(values.shape[0], 1, -1).to(values.dtype)], dim=1)
+    every = torch.cat([precision, prior_log_precision.expand(values.shape[0], 1, -1).to(values.dtype)], dim=1)
     log_total = every.logsumexp(1)
     return observed, (every - log_total.unsqueeze(1)).exp(), log_total
 
