@@ -28,7 +28,7 @@ from earwitness.deepfake.retrieval.training import RetrievalRecipe
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
 from earwitness.speaker.recipe import SpeakerRecipe
-from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
+from earwitness.speaker.training import margin_trainee
 from earwitness.training.data import train_batches
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.task import Task, TrainData
@@ -76,6 +76,12 @@ def made_tiny(node: Any, encoders: dict[str, str], sounds: Path) -> Any:
     inner = {name: made_tiny(value, encoders, sounds) for name, value in node.items()}
     if "folder" in inner:
         inner["folder"] = str(sounds)
+    if node.get("kind") == "ecapa":
+        inner |= {"channels": 16, "outputs": 24}
+    if node.get("kind") == "resnet":
+        inner["widths"] = [4] * len(node["widths"])  # type: ignore[arg-type]
+    if node.get("kind") == "posterior":
+        inner |= {"hidden": 16, "feed_forward": 32}
     if node.get("kind") == "mfa":
         inner["layers"] = SMALL["num_hidden_layers"]
     if node.get("kind") == "pretrained" and len(node.get("layers") or ()) > 1:
@@ -118,8 +124,9 @@ def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[n
         return network, task_of(recipe, needed), train
     assert recipe.margin is not None, "teach this test how such a recipe is trained"
     speakers = Vocabulary.of(rows, "speaker")
-    trainee = SpeakerTrainee(network, recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds)))
-    return trainee, SpeakerTask(), train_batches(recipe, rows, speakers, recipe.speeds)
+    train = train_batches(recipe, rows, speakers, recipe.speeds)
+    trainee, task = margin_trainee(recipe, network, len(speakers) * len(recipe.speeds), train)
+    return trainee, task, train
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.scoring.scorers import Tally
+    from earwitness.speaker.uncertainty import Use
 
 
 def score(
@@ -42,6 +43,12 @@ def score(
     subtract_mean: Annotated[
         bool, typer.Option("--subtract-mean", help="Take the mean of the --cohort from every voice print.")
     ] = False,
+    uncertainty: Annotated[
+        str | None,
+        typer.Option(
+            help="Use the voice prints' own variance in --trials: up_cos (as released) or conservative; without llr."
+        ),
+    ] = None,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Score trials of speakers that the model or the cohort knows.")
     ] = False,
@@ -89,6 +96,7 @@ def score(
     from earwitness.evaluation.scoring.segments import SegmentOptions, score_segments
 
     _check(task, trials, reference, engine)
+    _check_of_uncertainty(trials, uncertainty, calibration)
     if calibration and task == "quality":
         raise UsageError("a MOS has no log-likelihood ratio", where="--calibration", fix="Leave it out.")
     _check_of_segments(task, segments, {"--calibration": calibration, "--submission": submission}, window)
@@ -112,7 +120,8 @@ def score(
         elif isinstance(heard_by, Detector):
             judge = partial(score_detection, manifest, heard_by)
         elif trials:
-            judge = partial(score_trials, manifest, trials, heard_by, cohort=others, allow_leak=allow_leak)
+            use = cast("Use", uncertainty or "none")
+            judge = partial(score_trials, manifest, trials, heard_by, cohort=others, use=use, allow_leak=allow_leak)
         else:
             judge = partial(score_references, manifest, reference or [], heard_by)
     with progress_bar("scoring", len(manifest) + (len(others.manifest) if others else 0)) as step:
@@ -154,6 +163,21 @@ def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[st
         raise UsageError(f"{'--cohort' if cohort else '--allow-leak'} belongs to --trials", fix="Name a trial list.")
     if cohort is None and (given := [name for name, value in of_cohort.items() if value]):
         raise UsageError(f"{given[0]} belongs to --cohort", fix="Name the recordings of other speakers.")
+
+
+def _check_of_uncertainty(trials: Path | None, uncertainty: str | None, calibration: Path | None) -> None:
+    """Raises `UsageError` for an unknown use of the variance, one without trials, and one with a calibration."""
+    from earwitness.core.errors import UsageError
+
+    if uncertainty is None:
+        return
+    if uncertainty not in ("up_cos", "conservative"):
+        raise UsageError(f"unknown use '{uncertainty}'", where="--uncertainty", fix="Use up_cos or conservative.")
+    if trials is None:
+        raise UsageError("--uncertainty belongs to --trials", fix="Name a trial list.")
+    if calibration is not None:
+        what = "a calibration is of the model's own comparison"
+        raise UsageError(what, where="--calibration", fix="Leave --uncertainty out.")
 
 
 def _check_of_segments(task: str, segments: float | None, others: dict[str, object], window: float | None) -> None:
