@@ -38,6 +38,7 @@ from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
 from earwitness.speaker.voices import EXTRA, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
+from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.conditions import CONDITIONS, put_under
 from earwitness.training.data import SplitData, dev_batches, read_split, train_batches, whole_utterances
 from earwitness.training.describing import describe
@@ -70,10 +71,12 @@ def train_embedder(
     data.write(folder)
     speakers = Vocabulary.of(data.train, "speaker")
     trainee, task = _trainee(recipe, data, speakers, published)
+    classes = Classes(len(speakers) * len(recipe.speeds), task.classes)
     train = train_batches(recipe, data.train, speakers, recipe.speeds)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
-    result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
+    opposed = complemented(recipe, trainee.network, task, classes)
+    result = fit(trainee, opposed, train, dev, recipe, folder / "fit", resume=resume)
     if published is not None:
         published.draw_back(trainee.network, recipe.keep)
     info = _describe(recipe, data, result.metrics, published)
@@ -192,7 +195,7 @@ def _describe(
     extra: dict[str, object] = {TRAINING_SPEAKERS: speaker_keys(data.train.table["speaker"].drop_nulls())}
     if published is not None:
         extra["started_from"] = published.plain()
-    return info.model_copy(update={"limits": LIMITS, "extra": extra})
+    return info.model_copy(update={"limits": (*info.limits, *LIMITS), "extra": extra})
 
 
 def _fit(
