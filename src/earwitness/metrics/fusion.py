@@ -1,7 +1,7 @@
 """Several systems as one: by their scores, by their embeddings, by their logits, or by a classifier on their features.
 
-Of embeddings with equal weights the fused cosine is the mean of the systems' cosines exactly, so what concatenation does
-can be had from score files too.
+Of embeddings with equal weights the fused cosine is the mean of the systems' cosines exactly, so what concatenation
+does can be had from score files too.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Where in time and frequency a network's answer comes from: integrated gradients (arXiv 1703.01365) over the cells of a
-front-end's frames.
+"""Where in time and frequency a network's answer comes from: integrated gradients (arXiv 1703.01365) over the cells of
+a front-end's frames.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class ComplementaryConfig(Config):
     lambda rises from 0 to `lambda_max` over the first `warmup` of the steps. `predictor`: two layers with `hidden`
     units between, or a linear one; never batch-norm, which would tell it who else is in the batch. It has an Adam of
     its own, at `rate` times the recipe's base rate throughout, and takes `n_adv_steps` of it a batch before the learner
-    takes its one.
+    takes its one. With `weight_decay` (AdamW's) the game settles where it would circle without: the gradient of a plain
+    linear predictor turns the learner back and forth through the point at which nothing can be predicted.
 
     `condition: class` (our own extension) takes from each t_k the running mean of its class (by items until 1 /
     (1 - `momentum`) of them were heard, with `momentum` from then on), so that what both models must share, the class
@@ -51,6 +52,7 @@ class ComplementaryConfig(Config):
     predictor: Literal["mlp", "linear"] = "mlp"
     hidden: int = Field(256, ge=1)
     rate: float = Field(3.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
     n_adv_steps: int = Field(1, ge=1, le=5)
     condition: Literal["none", "class"] = "none"
     momentum: float = Field(0.99, ge=0, lt=1)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from earwitness.core.errors import RecipeError
 from earwitness.corpora.batch import Batch
 from earwitness.nn.frontends.base import full_precision
-from earwitness.nn.layers.frozen import freeze
 from earwitness.nn.layers.reversal import reverse_gradient
 from earwitness.nn.network import Network
 from earwitness.nn.types import Heard
@@ -72,7 +71,7 @@ def complemented(recipe: UtteranceRecipe, network: Network, task: Task, classes:
 
 
 def load_members(config: ComplementaryConfig, rate: int) -> tuple[Member, ...]:
-    """The members, frozen. Raises `ModelError`, and `RecipeError` for one that hears another rate (Hz)."""
+    """The members. Raises `ModelError`, and `RecipeError` for one that hears another rate (Hz)."""
     found = []
     for name in config.members:
         folder = find_model(name)
@@ -80,12 +79,12 @@ def load_members(config: ComplementaryConfig, rate: int) -> tuple[Member, ...]:
         if info.rate != rate:
             what = f"complementary.members: '{name}' hears {info.rate} Hz, this recipe {rate} Hz"
             raise RecipeError(what, fix="Give members and recipe one rate.")
-        found.append(Member(freeze(load_network(folder, info)), info.reference))
+        found.append(Member(load_network(folder, info), info.reference))
     return tuple(found)
 
 
 class ComplementaryTask:
-    """Another task's terms, and `adversarial`. What it learns itself (predictors, their optimiser, class means) is in
+    """Another task's terms, and `adversarial`. Members are in eval mode and take no gradient. What it learns itself (predictors, their optimiser, class means) is in
     every checkpoint, with the members' names: other members do not resume a run.
     """
 
@@ -100,11 +99,15 @@ class ComplementaryTask:
     ) -> None:
         self.config, self.members = config, tuple(members)
         self._task, self._network, self._classes, self._budget = task, network, classes, budget
+        for member in self.members:
+            member.network.requires_grad_(False).eval()
         sizes = [member.network.dim for member in members]
         with torch.random.fork_rng(devices=[]):  # plain training draws nothing here
             torch.manual_seed(budget.seed)
             self.adversary = Adversary(config, network.dim, sizes, classes.count)
-        self._optimiser = torch.optim.Adam(self.adversary.parameters(), lr=config.rate * budget.lr)
+        self._optimiser = torch.optim.AdamW(
+            self.adversary.parameters(), lr=config.rate * budget.lr, weight_decay=config.weight_decay
+        )
         self.weight = config.weight(0.0, budget.epochs)
 
     def set_progress(self, epochs: float) -> None:
