@@ -74,7 +74,7 @@ def opposed(network: Network, members: list[Any], classes: int, task: Task | Non
 
 
 def train(
-    network: Network, task: Task, draw: Callable[[int], Batch], steps: int = 300, settle: bool = False
+    network: Network, task: Task, draw: Callable[[int], Batch], steps: int = 200, settle: bool = False
 ) -> Network:
     """Adam on fresh batches, with `settle` at a rate that falls to 0; gives the network in eval mode."""
     optimiser = torch.optim.Adam(network.parameters(), lr=LR)
@@ -152,7 +152,7 @@ class TwoFactors:
         generator = torch.Generator().manual_seed(1000 + seed)
         return cls(0.36 * torch.randn(8, 40, generator=generator))
 
-    def draw(self, seed: int, count: int = 128) -> tuple[Tensor, Tensor]:
+    def draw(self, seed: int, count: int = 64) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         y = torch.randint(0, self.classes, (count,), generator=generator)
         return self.means[y] + torch.randn(count, 40, generator=generator), y

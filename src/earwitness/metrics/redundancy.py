@@ -92,7 +92,8 @@ def mlp_r2(fit: Pairs, held_out: Pairs, seed: int = 0) -> float:
 
     shift, scale = _standard(fit.source)
     centre, spread = fit.target.mean(axis=0), max(float(fit.target.std()), np.finfo(np.float64).tiny)
-    probe = MLPRegressor((HIDDEN,), learning_rate_init=3e-3, max_iter=300, tol=1e-5, random_state=seed)
+    rate = {"learning_rate_init": 3e-3, "max_iter": 300, "tol": 1e-5}
+    probe = MLPRegressor(hidden_layer_sizes=(HIDDEN,), random_state=seed, **rate)
     targets = (fit.target - centre) / spread
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it has had its epochs

@@ -84,8 +84,10 @@ def load_members(config: ComplementaryConfig, rate: int) -> tuple[Member, ...]:
 
 
 class ComplementaryTask:
-    """Another task's terms, and `adversarial`. Members are in eval mode and take no gradient. What it learns itself (predictors, their optimiser, class means) is in
-    every checkpoint, with the members' names: other members do not resume a run.
+    """Another task's terms, and `adversarial`. Members are in eval mode and take no gradient.
+
+    What it learns itself (predictors, their optimiser, class means) is in every checkpoint, with the members' names:
+    other members do not resume a run.
     """
 
     def __init__(
