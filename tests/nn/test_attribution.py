@@ -18,7 +18,7 @@ BRANCH: dict[str, Any] = {"frontend": {"kind": "log_mel", "n_mels": 20}, "poolin
 
 def network(seed: int, branches: int = 1) -> Network:
     torch.manual_seed(seed)
-    config = {"branches": [BRANCH] * branches, "embedding": {"dim": 8, "activation": "relu"}, "outputs": 2}
+    config = {"branches": [BRANCH] * branches, "embedding": {"dim": 8, "batch_norm": False}, "outputs": 2}
     return NetworkConfig.model_validate(config).build().eval()
 
 

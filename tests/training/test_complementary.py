@@ -286,7 +286,7 @@ def pairs_of(z: Tensor, v: Tensor) -> Any:
     return Pairs.of(z.numpy(), v.numpy())
 
 
-def gaussian_world(**config: Any) -> tuple[float, float]:
+def gaussian_world(steps: int = 1500, **config: Any) -> tuple[float, float]:
     """v = A s1, z' a free linear map of (s1, s2), the task needs s2 alone -> its error (of a spread of 10), and R^2."""
     generator = torch.Generator().manual_seed(0)
     member = Linear(torch.randn(4, 5, generator=generator))
@@ -298,7 +298,7 @@ def gaussian_world(**config: Any) -> tuple[float, float]:
 
     network, tests = mlp(8, 3, hidden=None, dim=8), draw(10**6, 2000).waveforms
     beside = opposed(network, [member], 1, task, loss="mse", predictor="linear", **config)
-    train(network, beside, draw, 1500, settle=True)
+    train(network, beside, draw, steps, settle=True)
     with torch.no_grad():
         error = float(task.error(network, tests))
     r2 = ridge_r2(*pairs(network, member, tests))
@@ -309,7 +309,7 @@ def gaussian_world(**config: Any) -> tuple[float, float]:
 @pytest.mark.shows("acorl:6.3")
 def test_linear_gaussian_world_nothing_of_the_member_is_left() -> None:
     """With predictors that decay, and a rate of the learner that falls."""
-    plain_error, plain = gaussian_world(lambda_max=0.0)
+    plain_error, plain = gaussian_world(600, lambda_max=0.0)
     error, left = gaussian_world(weight_decay=5.0)
     assert max(plain_error, error) < 0.02
     assert plain > 0.9
