@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
-from earwitness.core.errors import DataError
+from earwitness.core.errors import DataError, UsageError
 from earwitness.core.records import RunRecord
 from earwitness.core.writing import atomic_file, write_atomically
 from earwitness.corpora.batches import Vocabulary
@@ -52,7 +52,7 @@ from earwitness.training.model_folder import save_model
 RESULT = Path(__file__).resolve().parent / "results" / "complementary_fusion.json"
 CORPORA = ("speechocean762", "speechocean762_more", "librispeech_excerpt", "emodb", "telephone_prompts")
 INDEPENDENT = 100  # added to a member's seed for the network beside it
-LONGEST_S, ATTRIBUTED, ATTRIBUTED_S = 4.0, 12, 2.0  # of what is heard, and of what is explained
+LONGEST_S = 4.0  # of what is heard of a recording
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Settings:
     test_speakers: int = 60
     dev_speakers: int = 40
     corpora: tuple[str, ...] | None = CORPORA  # None: all
-    workers: int = 0
+    explained: int = 12  # test recordings whose maps are compared, of a crop's length each
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Sides:
     def of(cls, settings: Settings) -> Sides:
         """Speakers with three recordings or more are drawn for dev and test by their names' hash."""
         rows = exclude_licences(Manifest.read(settings.manifest), NON_COMMERCIAL)
-        rows = rows.filter(pl.col("label") != "spoof") if "label" in rows.table.columns else rows
+        rows = rows.filter(pl.col("label").ne_missing("spoof"))
         rows = rows.filter(pl.col("speaker").is_not_null())
         if settings.corpora is not None:
             rows = rows.filter(pl.col("corpus").is_in(list(settings.corpora)))
@@ -120,7 +120,7 @@ class Arm:
             "encoder": encoder,
             "pooling": {"kind": "attentive_statistics", "form": "ws"},
         }
-        loop = {"epochs": settings.epochs, "batch_size": settings.batch, "clip_norm": 5.0, "workers": settings.workers}
+        loop = {"epochs": settings.epochs, "batch_size": settings.batch, "clip_norm": 5.0}
         return SpeakerRecipe.model_validate(
             {
                 "name": self.name,
@@ -150,9 +150,12 @@ class Prints:
 
 
 class Bench:
-    """Trains and hears, each once; finished work is read again."""
+    """Trains, hears and compares, each once; finished work is read again. Raises `UsageError` where the folder of runs
+    holds those of another size.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        _claim(settings)
         self.settings, self.sides = settings, Sides.of(settings)
         self.dev_trials, self.test_trials = (_trials(side) for side in (self.sides.data.dev, self.sides.data.test))
 
@@ -183,6 +186,23 @@ class Bench:
             print(f"heard by {arm.name}", flush=True)
         with np.load(kept) as found:
             return Prints(*(found[name].astype(np.float64) for name in ("train", "dev", "test")))
+
+    def figures(self, member: Arm, other: Arm) -> dict[str, float]:
+        """Those of a pair."""
+        kept = self.settings.runs / other.name / "figures.json"
+        if not kept.exists():
+            write_atomically(kept, json.dumps(pair_figures(self, member, other)))
+        found: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+
+
+def _claim(settings: Settings) -> None:
+    """Make the folder this size's, or check that it is; more seeds and lambdas may come."""
+    note = settings.runs / "settings.json"
+    size = {name: str(value) for name, value in asdict(settings).items() if name not in ("runs", "seeds", "lambdas")}
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) != size:
+        raise UsageError("holds runs of another size", where=settings.runs, fix="Choose another --runs.")
+    write_atomically(note, json.dumps(size, indent=1) + "\n")
 
 
 def _named(data: SplitData) -> Iterator[tuple[str, Manifest]]:
@@ -266,22 +286,23 @@ def _attribution(bench: Bench, member: Arm, other: Arm) -> dict[str, float]:
 
 
 def _maps(bench: Bench, arm: Arm) -> list[Floats]:
-    """One map a test recording, of its first seconds."""
+    """One map each of a few test recordings, of their first seconds."""
     network: Network = Embedder.load(bench.model(arm)).network
-    side, prints = bench.sides.data.test, bench.prints(arm).test
-    rows, count = list(side.rows()), round(16_000 * min(ATTRIBUTED_S, bench.settings.crop_s))
+    side, prints, settings = bench.sides.data.test, bench.prints(arm).test, bench.settings
+    rows, count = list(side.rows()), round(16_000 * settings.crop_s)
     speakers = np.array([row.speaker for row in rows])
-    found = []
-    for place in np.linspace(0, len(rows) - 1, min(ATTRIBUTED, len(rows))).astype(int).tolist():
+    waveforms, enrolled = [], []
+    for place in np.linspace(0, len(rows) - 1, min(settings.explained, len(rows))).astype(int).tolist():
         row = rows[place]
         samples = load(side.resolve(row), 16_000, row.channel, row.start or 0.0, row.end).samples
+        waveforms.append(np.resize(samples, count))
         others = (speakers == row.speaker) & (np.arange(len(rows)) != place)
-        enrolled = torch.from_numpy(prints[others].mean(axis=0)).float().unsqueeze(0)
-        cells = frames_of(network, torch.from_numpy(np.resize(samples, count)).unsqueeze(0))
-        # these frames have their utterance's mean taken off, so the zero spectrogram is the mean one
-        attributed = integrated_gradients(cosine_to(network, enrolled), cells, torch.zeros(cells.shape[-1]))
-        found.append(attributed[0].abs().double().numpy())
-    return found
+        enrolled.append(prints[others].mean(axis=0))
+    cells = frames_of(network, torch.from_numpy(np.stack(waveforms)))
+    answer = cosine_to(network, torch.from_numpy(np.stack(enrolled)).float())
+    # these frames have their utterance's mean taken off, so the zero spectrogram is the mean one
+    found = integrated_gradients(answer, cells, torch.zeros(cells.shape[-1])).abs().double().numpy()
+    return list(found)
 
 
 def arms_of(settings: Settings, bench: Bench, seed: int) -> tuple[Arm, dict[str, Arm]]:
@@ -307,7 +328,7 @@ def measure(settings: Settings) -> dict[str, Any]:
             name: {"EER alone": _eer(bench.test_trials, bench.test_trials.cosines(bench.prints(arm).test))[0]}
             for name, arm in (("member", member), ("wide", wide))
         }
-        seeds.append(alone | {name: pair_figures(bench, member, arm) for name, arm in beside.items()})
+        seeds.append(alone | {name: bench.figures(member, arm) for name, arm in beside.items()})
     sizes = {name: side.table["speaker"].n_unique() for name, side in _named(bench.sides.data)}
     same = int(bench.test_trials.same.sum())
     return {

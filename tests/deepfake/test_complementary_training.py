@@ -30,7 +30,7 @@ def test_a_detector_learns_beside_a_member_on_two_paths(
 def test_a_committee_is_refused(recipe: DetectionRecipe) -> None:
     plan = {
         **recipe.model_dump(mode="json"),
-        "split": {"kind": "folds", "count": 3},
+        "split": {"kind": "folds", "families": [["f0"], ["f1"], ["f2"]]},
         "views": ["clean"],
         "complementary": {"members": ["deepfake-small"]},
     }

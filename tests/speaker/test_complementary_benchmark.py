@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 import soundfile
 
+from earwitness.core.errors import UsageError
 from earwitness.training.model_folder import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +70,16 @@ def test_a_run_reports_members_both_fusions_redundancy_and_maps(
     benchmark: ModuleType, speakers: Path, tmp_path: Path
 ) -> None:
     """Three seeds, a sweep of lambda, the plain fusion of independent seeds (lambda 0) and a wider network."""
-    size = {"epochs": 1, "draws": 16, "batch": 8, "width": 16, "crop_s": 0.5, "test_speakers": 4, "dev_speakers": 4}
+    size = {
+        "explained": 3,
+        "epochs": 1,
+        "draws": 16,
+        "batch": 8,
+        "width": 16,
+        "crop_s": 0.5,
+        "test_speakers": 4,
+        "dev_speakers": 4,
+    }
     settings = benchmark.Settings(speakers, tmp_path, lambdas=(0.0, 1.0), corpora=None, **size)
     result = benchmark.measure(settings)
     assert list(result["arms"]) == ["member", "wide", "lambda 0", "lambda 1"]
@@ -93,4 +104,6 @@ def test_a_run_reports_members_both_fusions_redundancy_and_maps(
     assert all(np.array_equal(value.numpy(), second[name].numpy()) for name, value in first.items())
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert benchmark.measure(settings) == result  # from what was kept
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in written.items())
+    assert all(path.stat().st_mtime_ns == at for path, at in written.items() if path.name != "settings.json")
+    with pytest.raises(UsageError, match="runs of another size"):
+        benchmark.Bench(dataclasses.replace(settings, epochs=2))
