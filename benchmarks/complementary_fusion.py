@@ -187,6 +187,14 @@ class Bench:
         with np.load(kept) as found:
             return Prints(*(found[name].astype(np.float64) for name in ("train", "dev", "test")))
 
+    def maps(self, arm: Arm) -> Floats:
+        """Where its answers come from, [M, T, F] of M test recordings."""
+        kept = self.settings.runs / arm.name / "maps.npy"
+        if not kept.exists():
+            with atomic_file(kept) as file:
+                np.save(file, _maps(self, arm))
+        return np.asarray(np.load(kept, allow_pickle=False))
+
     def figures(self, member: Arm, other: Arm) -> dict[str, float]:
         """Those of a pair."""
         kept = self.settings.runs / other.name / "figures.json"
@@ -271,7 +279,7 @@ def pair_figures(bench: Bench, member: Arm, other: Arm) -> dict[str, float]:
 
 def _attribution(bench: Bench, member: Arm, other: Arm) -> dict[str, float]:
     """Overlap of where the cosine to the speaker's other recordings comes from, in test recordings."""
-    v, z = _maps(bench, member), _maps(bench, other)
+    v, z = bench.maps(member), bench.maps(other)
     pairs = list(zip(v, z, strict=True))
     between = [overlap(a, b) for a, b in pairs]
     chance = [overlap(a, shuffled(b, seed)) for seed, (a, b) in enumerate(pairs)]
@@ -285,7 +293,7 @@ def _attribution(bench: Bench, member: Arm, other: Arm) -> dict[str, float]:
     }
 
 
-def _maps(bench: Bench, arm: Arm) -> list[Floats]:
+def _maps(bench: Bench, arm: Arm) -> Floats:
     """One map each of a few test recordings, of their first seconds."""
     network: Network = Embedder.load(bench.model(arm)).network
     side, prints, settings = bench.sides.data.test, bench.prints(arm).test, bench.settings
@@ -301,8 +309,8 @@ def _maps(bench: Bench, arm: Arm) -> list[Floats]:
     cells = frames_of(network, torch.from_numpy(np.stack(waveforms)))
     answer = cosine_to(network, torch.from_numpy(np.stack(enrolled)).float())
     # these frames have their utterance's mean taken off, so the zero spectrogram is the mean one
-    found = integrated_gradients(answer, cells, torch.zeros(cells.shape[-1])).abs().double().numpy()
-    return list(found)
+    found = integrated_gradients(answer, cells, torch.zeros(cells.shape[-1]))
+    return np.asarray(found.abs().double().numpy())
 
 
 def arms_of(settings: Settings, bench: Bench, seed: int) -> tuple[Arm, dict[str, Arm]]:

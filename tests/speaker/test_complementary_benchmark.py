@@ -71,7 +71,7 @@ def test_a_run_reports_members_both_fusions_redundancy_and_maps(
 ) -> None:
     """Three seeds, a sweep of lambda, the plain fusion of independent seeds (lambda 0) and a wider network."""
     size = {
-        "explained": 3,
+        "explained": 1,
         "epochs": 1,
         "draws": 16,
         "batch": 8,
