@@ -51,10 +51,10 @@ def benchmark() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def speakers(tmp_path_factory: pytest.TempPathFactory, speechlike: Any) -> Path:
-    """Fourteen of them, three recordings each."""
+    """Ten of them, three recordings each."""
     home = tmp_path_factory.mktemp("speakers")
     rows = []
-    for speaker in range(14):
+    for speaker in range(10):
         sound = speechlike(2.4, seed=speaker)
         for part in range(3):
             name = f"{speaker}-{part}.wav"

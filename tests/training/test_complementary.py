@@ -356,7 +356,7 @@ def task_a(seed: int, weights: Sequence[float]) -> dict[float, tuple[float, floa
     for weight in weights:
         network = mlp(40, 8, seed=seed)
         beside = opposed(network, [member], 8, lambda_max=weight)
-        train(network, beside, lambda step: as_batch(*world.draw(step)))
+        train(network, beside, lambda step: as_batch(*world.draw(step)), 150)
         own = probabilities(network, x)
         fused = accuracy(mean_log_softmax([own, known]), y)
         found[weight] = (accuracy(own, y), fused, ridge_r2(*pairs(network, member, x)))

@@ -48,7 +48,7 @@ def frames_of(network: Network, waveforms: Tensor) -> Tensor:
     if len(network.branches) != 1:
         raise ModelError("attribution needs a network of one branch", fix="Attribute to each branch's model alone.")
     with torch.no_grad():
-        values: Tensor = network.branches[0].frontend(waveforms).values  # type: ignore[union-attr, operator]
+        values: Tensor = network.branches[0].frontend(waveforms).values  # type: ignore[operator]
     return values
 
 

@@ -21,5 +21,5 @@ class _Reversal(torch.autograd.Function):
 
 def reverse_gradient(values: Tensor, weight: float = 1.0) -> Tensor:
     """The values as they are; the gradient that comes back to them is multiplied by -`weight`."""
-    reversed_: Tensor = _Reversal.apply(values, weight)
+    reversed_: Tensor = _Reversal.apply(values, weight)  # type: ignore[no-untyped-call]
     return reversed_
