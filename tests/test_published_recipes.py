@@ -25,13 +25,16 @@ from earwitness.deepfake.material import material_of, train_speakers
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.retrieval.rad_mfa import RadMfaConfig
 from earwitness.deepfake.retrieval.training import RetrievalRecipe
+from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import margin_trainee
+from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.data import train_batches
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.task import Task, TrainData
+from tiny_models import make_embedder
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
@@ -99,6 +102,8 @@ def shortened(path: Path, encoders: dict[str, str], sounds: Path) -> DetectionRe
     data["loop"] = {**data["loop"], **CUT, **WITHOUT_DEV}
     data["audio"] = {**data.get("audio", {}), "crop_s": 0.5}
     data["draws"] = 2 * CUT["batch_size"] * data["loop"].get("accumulate", 1)  # type: ignore[operator]
+    if data.get("complementary"):
+        data["complementary"]["members"] = [str(make_embedder(sounds / "member"))]
     recipe: DetectionRecipe | SpeakerRecipe = parse_config(AnyRecipe, data, where=path)
     return recipe
 
@@ -121,12 +126,13 @@ def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[n
     if isinstance(recipe, DetectionRecipe):
         needed = material_of(recipe, rows)
         train = train_batches(recipe, rows, train_speakers(recipe, rows), quality=needed.levels)
-        return network, task_of(recipe, needed), train
+        return network, complemented(recipe, network, task_of(recipe, needed), Classes(2, labels_of)), train
     assert recipe.margin is not None, "teach this test how such a recipe is trained"
     speakers = Vocabulary.of(rows, "speaker")
     train = train_batches(recipe, rows, speakers, recipe.speeds)
-    trainee, task = margin_trainee(recipe, network, len(speakers) * len(recipe.speeds), train)
-    return trainee, task, train
+    count = len(speakers) * len(recipe.speeds)
+    trainee, task = margin_trainee(recipe, network, count, train)
+    return trainee, complemented(recipe, network, task, Classes(count, task.classes)), train
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -42,6 +42,7 @@ from earwitness.speaker.uncertain_task import UncertainSpeakerTask
 from earwitness.speaker.uncertainty import variance_scale
 from earwitness.speaker.voices import EXTRA, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
+from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.conditions import CONDITIONS, put_under
 from earwitness.training.data import SplitData, dev_batches, read_split, train_batches, whole_utterances
 from earwitness.training.describing import describe
@@ -76,9 +77,11 @@ def train_embedder(
     speakers = Vocabulary.of(data.train, "speaker")
     train = train_batches(recipe, data.train, speakers, recipe.speeds)
     trainee, task = _trainee(recipe, data, speakers, published, train)
+    classes = Classes(len(speakers) * len(recipe.speeds), task.classes)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
-    result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
+    opposed = complemented(recipe, trainee.network, task, classes)
+    result = fit(trainee, opposed, train, dev, recipe, folder / "fit", resume=resume)
     if published is not None:
         published.draw_back(trainee.network, recipe.keep)
     info = _describe(recipe, data, result.metrics, published)
@@ -243,7 +246,7 @@ def _describe(
         extra[FUSED] = recipe.fused
     if published is not None:
         extra["started_from"] = published.plain()
-    return info.model_copy(update={"limits": LIMITS, "extra": extra})
+    return info.model_copy(update={"limits": (*info.limits, *LIMITS), "extra": extra})
 
 
 def _fit(
