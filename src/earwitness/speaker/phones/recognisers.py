@@ -64,6 +64,7 @@ class Pocketsphinx(Recogniser):
 
     def marks(self, samples: Samples) -> Iterable[Mark]:
         """Frames are counted to the last one of a phone."""
+        self._decoder.start_stream()  # forgets the noise that it measured before
         self._decoder.start_utt()
         numbers = np.clip(np.rint(samples * 32_767), -32_768, 32_767).astype("<i2")
         self._decoder.process_raw(numbers.tobytes(), full_utt=True)
