@@ -18,11 +18,12 @@ class LogMelConfig(FrontendConfigBase):
 
     `n_fft` samples make a frame, with a periodic window of `window` samples and this `shape` in its middle. With
     `center` the frames stand around every `hop`-th sample and zeros are put before and after the signal
-    (T = N // hop + 1), else only whole frames count (T = (N - n_fft) // hop + 1). `power` 2 is energy, 1 magnitude. `log` is natural, of
-    values raised to `log_floor`; with `floor: add` the floor is added to every bin of the spectrum and every mel
-    energy instead. `area` scales each filter to equal area. `mean_norm` subtracts each filter's mean
-    over the utterance. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is first raised
-    to it, a louder one stays; each waveform for itself, so each window where a recording is heard by windows.
+    (T = N // hop + 1), else only whole frames count (T = (N - n_fft) // hop + 1). `power` 2 is energy, 1 magnitude.
+    `log` is natural, of values raised to `log_floor`; with `floor: add` the floor is added to every bin of the
+    spectrum and to every mel energy instead. `area` scales each filter to equal area. `mean_norm` subtracts each
+    filter's mean over the utterance. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is
+    first raised to it, a louder one stays; each waveform for itself, so each window where a recording is heard by
+    windows.
     """
 
     kind: Literal["log_mel"] = "log_mel"

@@ -173,7 +173,7 @@ class _Epoch(Dataset[Batch]):
 
 
 def crop_places(samples: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Which samples [length] a random crop takes, of what is shorter all again and again; labels are cut by the same."""
+    """Which samples [length] a random crop takes, of what is shorter all again and again; labels are cut alike."""
     if samples < length:
         return np.arange(length) % samples
     return np.arange(length) + int(rng.integers(0, samples - length + 1))

@@ -54,7 +54,8 @@ def train_traits(
     """Hear phones, train, test the phones on dev trials and their control, and write `folder/model`.
 
     Phone tracks are kept in the cache, so an interrupted run hears none twice. Gives the model's folder. Raises
-    `AudioError` and `DataError` for a row without a track, `LeakError`, `MissingPartError`, `RecipeError`, `UsageError`.
+    `AudioError` and `DataError` for a row without a track, `LeakError`, `MissingPartError`, `RecipeError` and
+    `UsageError`.
     """
     folder = Path(folder)
     data = read_split(recipe.data, recipe.split, "speaker", allow_leak=allow_leak)

@@ -17,7 +17,6 @@ from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.windows import Sliding, Window, heard_seconds, stream_windows, total_seconds
 from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import AudioError, ModelError, RecipeError
-from earwitness.core.hashing import sha256_text
 from earwitness.speaker.phones import (
     Inventory,
     Maker,
@@ -164,7 +163,7 @@ class TraitVerifier:
                 part = track.cut(window.start_s - start_s, window.end_s - start_s)
                 labels = part.sample_labels(len(window.samples), self.info.rate)
                 fresh = round((until_s - window.start_s) * self.info.rate)
-                heard.add(window.samples, self._framed(labels, path), fresh)
+                heard.add(window.samples, self._framed(labels, f"{path.name} {window.start_s}"), fresh)
                 used.append(window)
             until_s = window.end_s
         seconds = heard_seconds(used)
@@ -179,11 +178,11 @@ class TraitVerifier:
         found = similarities(prints, enrol, test)
         return scores_of(self.network, prints, enrol, test, found), found
 
-    def _framed(self, labels: Labels, path: Path) -> Labels:
+    def _framed(self, labels: Labels, name: str) -> Labels:
         framed = frame_labels(labels, self.network.window, self.network.hop)
         if self._shuffled_by is None:
             return framed
-        return in_random_order(framed, item_rng(self._shuffled_by, 0, sha256_text(path.name)))
+        return in_random_order(framed, item_rng(self._shuffled_by, 0, name))
 
 
 class _Sums:
