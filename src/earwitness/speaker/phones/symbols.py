@@ -8,6 +8,7 @@ k and an English K both become K.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 from earwitness.speaker.phones.inventory import ARPABET
@@ -91,7 +92,7 @@ def of_ipa(symbol: str) -> str | None:
     """
     if symbol in _OF_IPA:
         return _OF_IPA[symbol]
-    bare = symbol.translate(dict.fromkeys(map(ord, MODIFIERS)))
+    bare = unicodedata.normalize("NFD", symbol).translate(dict.fromkeys(map(ord, MODIFIERS)))
     return _OF_IPA.get(bare) or _OF_IPA.get(bare.replace("͡", ""))
 
 
