@@ -23,14 +23,12 @@ from earwitness.speaker.phonetic_traits.discriminability import PhoneDiscriminab
 from earwitness.speaker.phonetic_traits.verifier import FEW_PHONES, TraitInfo, TraitVerifier
 
 QUESTION = "Which sounds are like those of the reference speaker?"
-COLUMNS = (
-    *("sound", "similarity", "percentile among two speakers", "usual for one speaker", "usual for two", "speaks for"),
-    *("seconds here", "seconds in the references"),
-)
+COLUMNS = ("sound", "similarity", "percentile", "one", "two", "nearer to", "s here", "s there")
 NOTE = (
-    "Percentile: the share of trials of two speakers in the model's tests in which this sound was less alike; bars go "
-    "from 50. A sound speaks for the side whose usual similarity is nearer; never compare one sound's similarity with "
-    "another's."
+    "percentile: of the trials of two speakers in the model's tests, the share in which this sound was less alike "
+    "(bars go from 50); one, two: its mean similarity over trials of one speaker and of two, and which of both it is "
+    "nearer to (-: too little is known); s here, s there: its seconds in the recording and in the references. Never "
+    "compare one sound's similarity with another's."
 )
 
 
@@ -82,13 +80,13 @@ class _Sound:
         return None if self.known is None else self.known.percentile(self.similarity)
 
     @property
-    def speaks_for(self) -> str:
-        """The side whose mean is nearer; nothing for a sound that the model's tests know too little of."""
+    def nearer_to(self) -> str:
+        """The side whose mean is nearer: one speaker or two; - where the model's tests know too little of the sound."""
         known = self.known
         if known is None or known.greyed or known.difference is None or known.difference <= 0:
-            return "too little known"
+            return "-"
         middle = ((known.target_mean or 0.0) + (known.nontarget_mean or 0.0)) / 2
-        return "one speaker" if self.similarity >= middle else "two speakers"
+        return "one" if self.similarity >= middle else "two"
 
 
 def judge_sounds(test: TraitPrint, references: Sequence[TraitPrint], verifier: TraitVerifier) -> Finding:
@@ -96,7 +94,7 @@ def judge_sounds(test: TraitPrint, references: Sequence[TraitPrint], verifier: T
     known = verifier.known
     sounds, score = _compared(test, references, verifier)
     evidence = float(np.mean([one.similarity for one in sounds])) if sounds else None
-    one, two = (tuple(s.name for s in sounds if s.speaks_for == side) for side in ("one speaker", "two speakers"))
+    one, two = (tuple(s.name for s in sounds if s.nearer_to == side) for side in ("one", "two"))
     figures = known.figures
     empty = figures is not None and not figures.phones_matter
     told = len(one) + len(two) > 0 and len(sounds) >= FEW_PHONES and not empty
@@ -177,7 +175,7 @@ def _table(sounds: Sequence[_Sound], known: TraitInfo) -> Table:
             _rounded(one.percentile, 1),
             _rounded(one.known.target_mean if one.known else None, 3),
             _rounded(one.known.nontarget_mean if one.known else None, 3),
-            one.speaks_for,
+            one.nearer_to,
             round(one.seconds, 2),
             round(one.reference_seconds, 2),
         )

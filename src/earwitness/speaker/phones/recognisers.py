@@ -9,6 +9,7 @@ ctc             any CTC phone model of transformers, from a local folder; or a c
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +65,9 @@ class Pocketsphinx(Recogniser):
 
     def marks(self, samples: Samples) -> Iterable[Mark]:
         """Frames are counted to the last one of a phone."""
-        self._decoder.start_stream()  # forgets the noise that it measured before
+        with warnings.catch_warnings():  # called unnecessary, and yet what was heard before changes times without it
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._decoder.start_stream()
         self._decoder.start_utt()
         numbers = np.clip(np.rint(samples * 32_767), -32_768, 32_767).astype("<i2")
         self._decoder.process_raw(numbers.tobytes(), full_utt=True)

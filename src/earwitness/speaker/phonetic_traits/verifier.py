@@ -105,6 +105,7 @@ class TraitVerifier:
         self.info = info
         self.phones = phones
         self._shuffled_by: int | None = None
+        self._removed: int | None = None
         known = traits_info(info)
         if known.names != phones.inventory.phones:
             what = f"the model knows {known.inventory}, the labels are {phones.inventory.name}"
@@ -140,6 +141,12 @@ class TraitVerifier:
         other._shuffled_by = seed
         return other
 
+    def with_phone_removed(self, phone: str) -> TraitVerifier:
+        """The same verifier, hearing recordings with a phone's samples cut out. Raises `DataError`."""
+        other = copy(self)
+        other._removed = self.phones.inventory.index(phone)
+        return other
+
     @torch.inference_mode()
     def hear_file(
         self, path: str | Path, channel: int | None = None, start_s: float = 0.0, end_s: float | None = None
@@ -163,8 +170,11 @@ class TraitVerifier:
                 part = track.cut(window.start_s - start_s, window.end_s - start_s)
                 labels = part.sample_labels(len(window.samples), self.info.rate)
                 fresh = round((until_s - window.start_s) * self.info.rate)
-                heard.add(window.samples, self._framed(labels, f"{path.name} {window.start_s}"), fresh)
-                used.append(window)
+                left = labels != self._removed if self._removed is not None else np.ones(len(labels), np.bool_)
+                if left.sum() >= self.network.window:
+                    framed = self._framed(labels[left], f"{path.name} {window.start_s}")
+                    heard.add(window.samples[left], framed, int(left[: max(fresh, 0)].sum()))
+                    used.append(window)
             until_s = window.end_s
         seconds = heard_seconds(used)
         if seconds < SHORTEST_S:
