@@ -64,7 +64,10 @@ def load_voice(name: str | Path, phones: str | None = None) -> Embedder | TraitV
 def load_traits(name: str | Path, phones: str | None = None) -> TraitVerifier:
     """A phone-by-phone verifier; its phones are kept once heard. Raises `ModelError`, `MissingPartError`."""
     folder = find_model(name)
-    source = own_phones(folder, read_model_info(folder)) if phones is None else phones_named(phones).build()
+    info = read_model_info(folder)
+    if info.task != TASK:
+        raise ModelError(f"this model answers '{info.task}', not '{TASK}'", where=folder)
+    source = own_phones(folder, info) if phones is None else phones_named(phones).build()
     return TraitVerifier.load(folder, kept(source))
 
 

@@ -57,6 +57,7 @@ _PRINT_COLUMNS: dict[str, type] = {
     "phones": str,
     "error": str,
 }
+_OF_SOUNDS = {"shared_phones": pl.Int64, "similarities": pl.String}
 _FINISHED: dict[str, type] = {
     **dict.fromkeys(("enrol", "test", "label", "model", "phones", "error"), str),
     **{"score": float, "evd": float, "shared_phones": int},
@@ -226,7 +227,7 @@ def _table(trials: Trials, heard: pl.DataFrame, verifier: TraitVerifier, told: d
             "error_enrol": "enrolment: " + enrol["error"],
             "error_test": "test: " + test["error"],
         }
-    )
+    ).cast({**dict.fromkeys(("score", "llr", "evd", "evd_full"), pl.Float64), **_OF_SOUNDS})
     error = pl.concat_str("error_enrol", "error_test", separator="; ", ignore_nulls=True)
     calibration = verifier.info.calibration
     return table.with_columns(
