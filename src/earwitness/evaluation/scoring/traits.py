@@ -57,7 +57,6 @@ _PRINT_COLUMNS: dict[str, type] = {
     "phones": str,
     "error": str,
 }
-_OF_SOUNDS = {"shared_phones": pl.Int64, "similarities": pl.String}
 _FINISHED: dict[str, type] = {
     **dict.fromkeys(("enrol", "test", "label", "model", "phones", "error"), str),
     **{"score": float, "evd": float, "shared_phones": int},
@@ -227,7 +226,9 @@ def _table(trials: Trials, heard: pl.DataFrame, verifier: TraitVerifier, told: d
             "error_enrol": "enrolment: " + enrol["error"],
             "error_test": "test: " + test["error"],
         }
-    ).cast({**dict.fromkeys(("score", "llr", "evd", "evd_full"), pl.Float64), **_OF_SOUNDS})
+    )
+    numbers = pl.col("score", "llr", "evd", "evd_full").cast(pl.Float64)
+    table = table.with_columns(numbers, pl.col("shared_phones").cast(pl.Int64), pl.col("similarities").cast(pl.String))
     error = pl.concat_str("error_enrol", "error_test", separator="; ", ignore_nulls=True)
     calibration = verifier.info.calibration
     return table.with_columns(
