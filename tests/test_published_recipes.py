@@ -28,6 +28,10 @@ from earwitness.deepfake.retrieval.training import RetrievalRecipe
 from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
+from earwitness.speaker.phones import ARPABET, Maker, PhoneSegment, PhoneTrack
+from earwitness.speaker.phonetic_traits.data import Framing, PairBatches, PhonedRows
+from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
+from earwitness.speaker.phonetic_traits.task import TraitTask, TraitTrainee
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import margin_trainee
 from earwitness.training.complementary_task import Classes, complemented
@@ -39,7 +43,8 @@ from tiny_models import make_embedder
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
 RETRIEVING = [path for path in EVERY if "task: deepfake-retrieval" in path.read_text(encoding="utf-8")]
-RECIPES = [path for path in EVERY if path not in RETRIEVING]
+COMPARING_PHONES = [path for path in EVERY if "task: speaker-traits" in path.read_text(encoding="utf-8")]
+RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES)]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
 SMALL = {
@@ -170,6 +175,37 @@ def test_a_recipe_that_retrieves_learns(path: Path) -> None:
     assert sum(not torch.equal(value, before[name]) for name, value in network.named_parameters()) > 0.7 * len(before)
 
 
+@pytest.mark.parametrize("path", COMPARING_PHONES, ids=lambda path: path.stem)
+def test_a_recipe_that_compares_phones_learns(path: Path, rows: Manifest, tmp_path: Path) -> None:
+    """Its network is made small too: a step of the published one takes seconds."""
+    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), {}, rows.root)
+    assert parse_config(AnyRecipe, data, where=path).network.encoder.outputs == 1536
+    data["loop"] = {**data["loop"], **CUT}
+    data["audio"]["crop_s"] = 0.5
+    data["draws"] = 8
+    data["network"]["encoder"] = {"kind": "ecapa", "channels": 16, "outputs": 48, "se_hidden": 8}
+    recipe: SpeakerTraitsRecipe = parse_config(AnyRecipe, data, where=path)
+    assert recipe.name == path.stem
+    seed_run(recipe.seed, "init")
+    network = recipe.network.build()
+    segments = tuple(PhoneSegment(0.1 * k, 0.1 * k + 0.1, ARPABET.phones[k % 7]) for k in range(10))
+    tracks = dict.fromkeys(rows.table["id"], PhoneTrack(segments, ARPABET, Maker("files", "made up")))
+    speakers = Vocabulary.of(rows, "speaker")
+    train = PhonedRows(rows, tracks, Framing(16_000, network.window, network.hop), speakers)
+    margin = None if network.dim == 0 else recipe.margin.build(network.dim, len(speakers))
+    model = TraitTrainee(network, margin)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    task = TraitTask(model, recipe.traits, recipe.margin_growth)
+    result = fit(model, task, PairBatches(train, recipe), None, recipe, tmp_path)
+    assert result.steps == 2
+    assert all(bool(value.isfinite().all()) for value in model.parameters())
+    moved = [name for name, value in model.named_parameters() if not torch.equal(value, before[name])]
+    assert len(moved) > 0.7 * len(before)
+    terms = {"margin", "same", "diff", "center"} if margin is not None else {"pairing", "same", "diff"}
+    assert set(result.history[0].losses) == terms
+
+
 def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
     assert RETRIEVING
+    assert COMPARING_PHONES

@@ -17,14 +17,18 @@ from earwitness.evaluation.assessing.committee import assess_committee
 from earwitness.evaluation.assessing.detector import assess_detector
 from earwitness.evaluation.assessing.embedder import assess_embedder
 from earwitness.evaluation.assessing.outcome import write_card
+from earwitness.evaluation.assessing.traits import assess_traits
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.loading import quality_for
+from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
+from earwitness.speaker.phonetic_traits.training import train_traits
+from earwitness.speaker.phonetic_traits.verifier import TASK as TRAITS
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
 from earwitness.training.model_folder import ModelInfo, verify_model
 from earwitness.training.recipe import read_recipe
 
-Trained = DetectionRecipe | RetrievalRecipe | SpeakerRecipe
+Trained = DetectionRecipe | RetrievalRecipe | SpeakerRecipe | SpeakerTraitsRecipe
 AnyRecipe = Annotated[Trained, Field(discriminator="task")]
 
 
@@ -41,6 +45,8 @@ def run_recipe(recipe: Trained, folder: Path, *, resume: bool = False, allow_lea
         model = train_detector(recipe, folder, resume=resume, allow_leak=allow_leak, quality=quality)
     elif isinstance(recipe, RetrievalRecipe):
         model = train_retrieval(recipe, folder, resume=resume, allow_leak=allow_leak)
+    elif isinstance(recipe, SpeakerTraitsRecipe):
+        model = train_traits(recipe, folder, resume=resume, allow_leak=allow_leak)
     else:
         model = train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
     assess_run(folder)
@@ -57,4 +63,6 @@ def assess_run(folder: str | Path, options: JudgeOptions | None = None) -> Model
         return write_card(model, assess(model, folder, options))
     if info.task == "speaker":
         return write_card(model, assess_embedder(model, folder, options))
+    if info.task == TRAITS:
+        return write_card(model, assess_traits(model, folder, options))
     raise ModelError(f"no room of this version tests '{info.task}'", where=model)
