@@ -19,10 +19,9 @@ from earwitness.core.errors import AudioError, ModelError
 from earwitness.nn.network import Network
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol, unit
 from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in
-from earwitness.training.model_folder import ModelInfo, load_arrays, load_network, read_model_info
+from earwitness.training.model_folder import COHORT_FILE, ModelInfo, load_arrays, load_network, read_model_info
 
 WINDOWS_AT_ONCE = 16  # fixed, so that a voice print does not depend on what else is scored
-COHORT_FILE = "cohort.safetensors"
 
 
 @dataclass(frozen=True)

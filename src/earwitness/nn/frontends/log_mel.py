@@ -20,7 +20,8 @@ class LogMelConfig(FrontendConfigBase):
     frames stand around every `hop`-th sample and zeros are put before and after the signal (T = N // hop + 1), else
     only whole frames count (T = (N - n_fft) // hop + 1). `power` 2 is energy, 1 magnitude. `log` is natural, of
     values raised to `log_floor`. `area` scales each filter to equal area. `mean_norm` subtracts each filter's mean
-    over the utterance. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is first raised
+    over the utterance. From the result `standard[0]` is subtracted, and it is divided by `standard[1]`: mean and standard
+    deviation of the training data, one of each for all filters. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is first raised
     to it, a louder one stays; each waveform for itself, so each window where a recording is heard by windows.
     """
 
@@ -41,12 +42,15 @@ class LogMelConfig(FrontendConfigBase):
     mean_norm: bool = False
     pre_emphasis: float = Field(0.0, ge=0, lt=1)
     raise_to_dbfs: float | None = Field(None, le=0)
+    standard: tuple[float, float] | None = Field(None, exclude_if=lambda standard: standard is None)
 
     @model_validator(mode="after")
     def _check(self) -> LogMelConfig:
         check_band(self.fmin, self.fmax, self.rate)
         if self.window > self.n_fft:
             raise ValueError("window is longer than n_fft")
+        if self.standard is not None and self.standard[1] <= 0:
+            raise ValueError("standard: the deviation is above 0")
         return self
 
     def build(self) -> LogMel:
@@ -96,4 +100,8 @@ class LogMel(SpectralFrontend):
         values = (power if config.power == 2 else power.sqrt()) @ self.filters
         if config.log:
             values = values.clamp_min(config.log_floor).log()
-        return spectrum.subtract_mean(values) if config.mean_norm else values
+        if config.mean_norm:
+            values = spectrum.subtract_mean(values)
+        if config.standard is not None:
+            values = (values - config.standard[0]) / config.standard[1]
+        return values
