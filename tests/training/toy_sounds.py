@@ -41,21 +41,22 @@ def sounds(count: int, seed: int) -> tuple[Tensor, Tensor]:
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, 1, 1, generator=chance)
 
-    phase, centre = uniform(0, 1), uniform(3, 12)
+    phase, aside = uniform(0, 1), uniform(-1, 1)
     up, down = (time + phase) % 1, (-time + phase) % 1
-    slow, fast = (torch.sin(2 * torch.pi * (k * time + phase)) for k in (2, 6))
+    slow, fast = ((torch.sin(2 * torch.pi * (k * time + phase)) > 0).float() for k in (2, 6))
+    low, high = _bump(band, 4 + aside, 1.5), _bump(band, 11 + aside, 1.5)
     shapes = [
-        _bump(band, centre, 1.5).expand(-1, -1, FRAMES),  # a steady tone
+        low,  # a steady low tone
+        high * slow,  # a high tone that beats
         _bump(band, 15 * up, 1.5),  # rising
         _bump(band, 15 * down, 1.5),  # falling
-        (0.5 + 0.5 * slow).expand(-1, BANDS, -1),  # slow beats over all bands
-        (fast > 0).float().expand(-1, BANDS, -1),  # fast clicks
-        _bump(band, centre, 1.2) + _bump(band, (centre + 7) % 16, 1.2) * (0.5 + 0.5 * slow),  # two tones, one pulsing
+        fast.expand(-1, BANDS, -1),  # clicks over all bands
+        low * slow + high * (1 - slow),  # two tones in turn
     ]
     clean = torch.stack([shape.expand(count, BANDS, FRAMES) for shape in shapes], dim=1)
     chosen = clean[torch.arange(count), classes]
     noise = torch.randn(count, BANDS, FRAMES, generator=chance)
-    x = 2.2 * chosen * uniform(0.7, 1.3) - 0.7 + 0.35 * noise
+    x = 1.5 * chosen * uniform(0.7, 1.3) - 0.7 + 0.8 * noise
     return x.unsqueeze(1), classes
 
 

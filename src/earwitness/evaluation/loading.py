@@ -12,9 +12,10 @@ from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.speaker.embedder import Embedder
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.shipped import find_model
+from earwitness.training.sound_classes import TASK, SoundClassifier
 
 
-def load(name: str | Path) -> Detector | Embedder:
+def load(name: str | Path) -> Detector | Embedder | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -22,6 +23,8 @@ def load(name: str | Path) -> Detector | Embedder:
         return open_detector(folder)
     if task == "speaker":
         return Embedder.load(folder)
+    if task == TASK:
+        return SoundClassifier.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 

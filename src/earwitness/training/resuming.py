@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from earwitness.core.config import Config
 from earwitness.core.errors import RecipeError, UsageError
 from earwitness.core.writing import write_atomically
 from earwitness.training.checkpoint import CheckpointFolder
-from earwitness.core.config import Config
 
 MAY_CHANGE = {"notes", "loop.workers", "loop.log_every", "loop.checkpoint_every_steps", "loop.tensorboard"}
 """Fields of a recipe that leave the weights as they are, and so may differ when a run is resumed."""

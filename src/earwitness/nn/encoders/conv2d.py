@@ -1,4 +1,4 @@
-"""A small 2-D convolutional encoder for sound classes: convolution, batch-norm and ReLU a layer, frequency averaged away.
+"""A small 2-D convolutional encoder for sound classes: convolution, batch-norm, ReLU; frequency is averaged away.
 
 Its frames before statistics pooling, and what the pooling gives, are the hidden states that FRAMI-style distillation
 (`training.inversion`; arXiv 2303.07643) hands from a teacher to a student. The layout is ours: the paper's was not to

@@ -20,9 +20,9 @@ class LogMelConfig(FrontendConfigBase):
     frames stand around every `hop`-th sample and zeros are put before and after the signal (T = N // hop + 1), else
     only whole frames count (T = (N - n_fft) // hop + 1). `power` 2 is energy, 1 magnitude. `log` is natural, of
     values raised to `log_floor`. `area` scales each filter to equal area. `mean_norm` subtracts each filter's mean
-    over the utterance. From the result `standard[0]` is subtracted, and it is divided by `standard[1]`: mean and standard
-    deviation of the training data, one of each for all filters. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is first raised
+    over the utterance. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is first raised
     to it, a louder one stays; each waveform for itself, so each window where a recording is heard by windows.
+    `standard`: mean and deviation of the training data, one of each for all filters, by which values are standardised.
     """
 
     kind: Literal["log_mel"] = "log_mel"

@@ -42,7 +42,7 @@ class Distiller(nn.Module):
         self.register_buffer("post_scale", torch.ones(theirs.post_dim))
         self.register_buffer("scaled", torch.zeros(()))
         if config.reuse_teacher_head:
-            _require_linear(theirs, student)
+            _linear(theirs), _linear(student)
 
     @property
     def teacher(self) -> Tapped:
@@ -91,18 +91,20 @@ class Distiller(nn.Module):
         assert isinstance(network, Network)
         if self.config.reuse_teacher_head:
             assert self.post is not None
-            head = self.teacher.network.classifier
+            head, own = _linear(self.teacher), _linear(self.student)
             weight = head.weight * self.post_scale
-            network.classifier.weight.copy_(weight @ self.post.weight)
-            network.classifier.bias.copy_(weight @ self.post.bias + head.bias)
+            own.weight.copy_(weight @ self.post.weight)
+            own.bias.copy_(weight @ self.post.bias + head.bias)
         return network.eval()
 
 
-def _require_linear(teacher: Tapped, student: Tapped) -> None:
-    """Only linear classifiers on the pooled vector itself can be joined with an adapter."""
-    for network in (teacher.network, student.network):
-        if network.embedding is not None or not isinstance(network.classifier, nn.Linear):
-            raise RecipeError(
-                "distillation.reuse_teacher_head: teacher and student need a linear classifier right on the pooling",
-                fix="Set it to false.",
-            )
+def _linear(tapped: Tapped) -> nn.Linear:
+    """The classifier, where it can be joined with an adapter. Raises `RecipeError` where it is no linear one on the
+    pooled vector itself."""
+    network = tapped.network
+    if network.embedding is not None or not isinstance(network.classifier, nn.Linear):
+        raise RecipeError(
+            "distillation.reuse_teacher_head: teacher and student need a linear classifier right on the pooling",
+            fix="Set it to false.",
+        )
+    return network.classifier

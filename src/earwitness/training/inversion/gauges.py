@@ -36,12 +36,12 @@ class Diversity:
 
 @torch.no_grad()
 def diversity(teacher: Teacher, pool: Pool) -> Diversity:
-    """Features of channels are brought to the deviation that they have over the pool, so that none drowns the others."""
-    heard = [teacher.tapped(x) for part in pool.parts() for x in part.split(AT_ONCE)]
+    """Features are brought to zero mean and unit deviation over the pool, so that no channel drowns the others."""
+    heard = [teacher.tapped(x) for part in pool.parts() for x in torch.split(part, AT_ONCE)]
     logits, features = torch.cat([one.logits for one in heard]), torch.cat([one.post for one in heard])
     features = F.normalize((features - features.mean(0)) / features.std(0).clamp(min=1e-8), dim=1)
     named = logits.argmax(1)
-    groups = [features[named == name] for name in named.unique()]
+    groups = [features[named == name] for name in torch.unique(named)]
     distances = [_distance(group) for group in groups if len(group) > 1]
     top = logits.softmax(1).amax(1)
     counts = torch.bincount((top * BINS).long().clamp(max=BINS - 1), minlength=BINS)

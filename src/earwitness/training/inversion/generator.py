@@ -54,7 +54,7 @@ class Generator(nn.Module):
 
 
 class FreeInputs(nn.Module):
-    """The spectrograms themselves are what is optimised; they begin as standard normal about the middle of the range."""
+    """The spectrograms themselves are optimised; they begin as normal noise about the middle of the range."""
 
     def __init__(self, space: InputSpace, count: int, frames: int) -> None:
         super().__init__()

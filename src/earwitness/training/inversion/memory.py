@@ -34,29 +34,27 @@ class MemoryBank:
                 fix="Choose contrast.bank as a multiple of synthesis.batch_size.",
             )
         self.capacity = capacity
-        self._kept: list[Tensor] = []  # [B, 2, D] each, the oldest first
+        self._pairs: Tensor | None = None  # [n, 2, D], the oldest first
 
     def __len__(self) -> int:
-        return sum(len(pairs) for pairs in self._kept)
+        return 0 if self._pairs is None else len(self._pairs)
 
     def add(self, local: Tensor, whole: Tensor) -> None:
         """Take the features [B, D] of a batch's two views; the oldest leave where there is no room."""
-        self._kept.append(torch.stack([local, whole], dim=1).detach())
-        while len(self) > self.capacity:
-            self._kept.pop(0)
+        pairs = torch.stack([local, whole], dim=1).detach()
+        self._pairs = (pairs if self._pairs is None else torch.cat([self._pairs, pairs]))[-self.capacity :]
 
     def draw(self, count: int) -> tuple[Tensor, Tensor] | None:
         """At most `count` pairs at random, local and global [n, D]; None while nothing is kept."""
-        if not self._kept:
+        if self._pairs is None:
             return None
-        pairs = self.pairs()
-        chosen = torch.randperm(len(pairs))[:count].to(pairs.device)
-        return pairs[chosen, 0], pairs[chosen, 1]
+        chosen = torch.randperm(len(self._pairs))[:count].to(self._pairs.device)
+        return self._pairs[chosen, 0], self._pairs[chosen, 1]
 
     def pairs(self) -> Tensor:
         """All that is kept, the oldest first, [n, 2, D]; empty where nothing is."""
-        return torch.cat(self._kept) if self._kept else torch.zeros(0, 2, 0)
+        return torch.zeros(0, 2, 0) if self._pairs is None else self._pairs.clone()
 
     def restore(self, pairs: Tensor) -> None:
         """Put back what `pairs` gave."""
-        self._kept = [pairs] if len(pairs) else []
+        self._pairs = pairs if len(pairs) else None

@@ -219,7 +219,7 @@ def teach_step(distiller: Distiller, optimiser: torch.optim.Optimizer, x: Tensor
     """One step of the student on [B, 1, F, N]; whatever gradient was left in it before counts for nothing."""
     optimiser.zero_grad(set_to_none=True)
     terms = distiller.loss(x)
-    sum(terms.values(), start=torch.zeros((), device=x.device)).backward()
+    torch.autograd.backward(sum(terms.values(), start=torch.zeros((), device=x.device)))
     for group in optimiser.param_groups:
         group["lr"] = lr * group["share"]
     optimiser.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from pydantic import Field, JsonValue, model_validator
@@ -15,7 +16,7 @@ from earwitness.core.errors import ModelError
 from earwitness.nn.encoders.identity import Identity
 from earwitness.nn.frontends import FbankConfig, LogMelConfig
 from earwitness.nn.frontends.base import Frontend
-from earwitness.nn.network import Network
+from earwitness.nn.network import Branch, Network
 from earwitness.nn.pooling.simple import Statistics
 from earwitness.nn.votes import Votes
 
@@ -38,7 +39,7 @@ class RangeConfig(Config):
 
 @dataclass(frozen=True)
 class InputSpace:
-    """`low` and `high` [F, 1] of each feature, and `per_db` [F, 1]: what a gain of 1 dB adds (0: not a log spectrum)."""
+    """`low` and `high` [F, 1] of each feature, and `per_db` [F, 1]: what a gain of 1 dB adds (0: no log spectrum)."""
 
     low: Tensor
     high: Tensor
@@ -67,7 +68,7 @@ def space_of(
     They tell where pooled statistics of the features themselves are normalised by batch-norm (a committee's votes).
     Raises `ModelError` where none of the three does.
     """
-    frontends = [branch.frontend for branch in network.branches]
+    frontends = [cast(Branch, branch).frontend for branch in network.branches]
     per_db = torch.cat([torch.full((frontend.dim, 1), _per_db(frontend)) for frontend in frontends])
     told = extra.get(INPUT_RANGE)
     if given is None and told is not None:
@@ -79,9 +80,9 @@ def space_of(
     return InputSpace(low, high, per_db)
 
 
-def _per_db(frontend: nn.Module) -> float:
+def _per_db(frontend: Frontend) -> float:
     """What a decibel adds to a log spectrum; 0 for what is none, and for one that takes its mean off."""
-    config = frontend.config if isinstance(frontend, Frontend) else None
+    config = getattr(frontend, "config", None)
     if not isinstance(config, FbankConfig | LogMelConfig) or config.mean_norm:
         return 0.0
     if isinstance(config, FbankConfig):
@@ -101,8 +102,8 @@ def _from_votes(network: Network, where: object) -> tuple[Tensor, Tensor]:
             where=where,
             fix="Give `input_range: {low: ..., high: ...}` in the recipe, in the front-end's units.",
         )
-    norms = [members.norm.running_mean for members in network.classifier.members]
-    halves = [norm.detach().cpu().chunk(2) for norm in norms]
+    norms = [cast(nn.BatchNorm1d, members.norm) for members in network.classifier.members]
+    halves = [torch.chunk(cast(Tensor, norm.running_mean).cpu(), 2) for norm in norms]
     mean = torch.cat([half[0] for half in halves]).unsqueeze(1)
     deviation = torch.cat([half[1] for half in halves]).unsqueeze(1)
     return mean - DEVIATIONS * deviation, mean + DEVIATIONS * deviation

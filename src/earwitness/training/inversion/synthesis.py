@@ -50,7 +50,7 @@ class _Heard:
 
 
 class Synthesis:
-    """Makes batches, one a call; between calls it keeps the contrastive head, the bank and, if asked to, the generator."""
+    """Makes batches, one a call; between calls it keeps the contrastive head, the bank and, if asked, the generator."""
 
     def __init__(self, teacher: Teacher, recipe: InversionRecipe) -> None:
         self.teacher, self.recipe = teacher, recipe
@@ -89,7 +89,7 @@ class Synthesis:
                     best = Synthetic(x.detach().clone(), classes, plain), heard and heard.detached()
                 optimiser.zero_grad()
                 self.head_optimiser.zero_grad()
-                total.backward()
+                torch.autograd.backward(total)
                 optimiser.step()
                 if heard is not None:
                     self.head_optimiser.step()
@@ -153,9 +153,7 @@ class Synthesis:
         return shifted(x, most=int(self.config.roll * x.shape[-1]))
 
 
-def contrast(
-    head: ContrastiveHead, local: Tensor, whole: Tensor, bank: MemoryBank, config: ContrastConfig
-) -> Tensor:
+def contrast(head: ContrastiveHead, local: Tensor, whole: Tensor, bank: MemoryBank, config: ContrastConfig) -> Tensor:
     """L_cr of a batch's features [B, D] with pairs drawn from the bank below them: those teach the head alone."""
     cached = bank.draw(config.negatives)
     if cached is not None:

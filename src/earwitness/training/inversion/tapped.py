@@ -73,7 +73,7 @@ class Tapped(nn.Module):
     def forward(self, x: Tensor) -> Outputs:
         """[B, 1, F, N] -> `Outputs`."""
         pre, post = [], []
-        for branch, part in zip(self.branches, x.squeeze(1).split(self.bands, dim=1), strict=True):
+        for branch, part in zip(self.branches, torch.split(x.squeeze(1), list(self.bands), dim=1), strict=True):
             frames = part.transpose(1, 2)
             if getattr(branch.frontend.config, "mean_norm", False):
                 frames = spectrum.subtract_mean(frames)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from earwitness.core.errors import ModelError, RecipeError
 from earwitness.nn.encoders.identity import Identity
@@ -32,7 +32,9 @@ class Teacher:
 
     def student(self, config: NetworkConfig) -> Tapped:
         """A student with random weights that hears and answers as the teacher does. Raises `RecipeError` where not."""
-        theirs = [branch["frontend"] for branch in NetworkConfig.model_validate(self.info.network).model_dump()["branches"]]
+        theirs = [
+            branch["frontend"] for branch in NetworkConfig.model_validate(self.info.network).model_dump()["branches"]
+        ]
         ours = [branch["frontend"] for branch in config.model_dump()["branches"]]
         if ours != theirs:
             raise RecipeError(
@@ -49,9 +51,7 @@ class Teacher:
         return student
 
 
-def open_teacher(
-    name: str | Path, input_range: RangeConfig | None = None, statistics: Path | None = None
-) -> Teacher:
+def open_teacher(name: str | Path, input_range: RangeConfig | None = None, statistics: Path | None = None) -> Teacher:
     """A shipped model by name, or a model folder. Raises `ModelError` for one that cannot be inverted, saying why."""
     folder = find_model(name)
     if not read_model_info(folder).network:
@@ -77,7 +77,7 @@ def teacher_of(
     assert isinstance(network, Network)
     known = stored_statistics(network, where) if statistics is None else read_statistics(statistics, network)
     space = space_of(network, info.extra, input_range, where)
-    tapped.requires_grad_(False)
+    tapped.requires_grad_(False).zero_grad()
     return Teacher(tapped.eval(), known, space, info)
 
 
@@ -95,4 +95,3 @@ def refuse_idle(student: Tapped, config: DistillationConfig) -> None:
             "distillation.pre: nothing that learns stands before the student's pooling",
             fix="Set distillation.pre: 0, or give the student an encoder.",
         )
-

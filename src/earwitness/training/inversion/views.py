@@ -20,7 +20,8 @@ SHORTEST = 4  # frames that a crop keeps at least
 
 
 class ViewsConfig(Config):
-    """`gain_db`: at most so much up or down. `crop`: the shortest share of a clip. `mask`: the widest share of bands."""
+    """`gain_db`: at most so much up or down. `crop`: the shortest share of a clip. `mask`: the widest share
+    of bands."""
 
     gain_db: float = Field(3.0, ge=0)
     crop: float = Field(0.25, gt=0, le=1)
@@ -43,7 +44,7 @@ def local_view(x: Tensor, config: ViewsConfig) -> Tensor:
 
 
 def shifted(x: Tensor, most: int | None = None) -> Tensor:
-    """Each clip of [B, 1, F, N] rolled in time by a number of frames of its own: any, or at most `most` to each side."""
+    """Each clip of [B, 1, F, N] rolled in time by a number of frames of its own: any, or `most` to each side."""
     frames = x.shape[-1]
     start = torch.randint(frames, (len(x), 1)) if most is None else torch.randint(-most, most + 1, (len(x), 1))
     places = ((torch.arange(frames) + start) % frames).to(x.device)
