@@ -1,4 +1,4 @@
-"""The sheet's toy: six synthetic classes, a teacher of 7,406 parameters, a student of 1,414, no real sample in training.
+"""The sheet's toy: six synthetic classes, a teacher of 7,406 parameters, a student of 1,414, no real sample to learn.
 
 The small forms run in the suite; the whole table with three seeds is soak:
 `pytest tests/training/test_inversion_toy.py -m soak -s` prints it.

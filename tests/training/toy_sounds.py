@@ -98,6 +98,7 @@ def recipe(seed: int = 0, rounds: int = 6, steps: int = 80, synthesis_steps: int
         "teacher": "toy",
         "student": STUDENT,
         "frames": FRAMES,
+        "durations": [1.0],
         "synthesis": {"kind": "generator", "batch_size": 48, "steps": synthesis_steps, "lr": 5e-3, "width": 32},
         "contrast": {"bank": 480, "negatives": 96, "head": 32},
         "distillation": {"batch_size": 48},

@@ -43,6 +43,7 @@ def read_urbansound8k(path: Path) -> Imported:
             SOUND: line["class"],
             FOLD: line["fold"],
             "source_recording": line["fsID"],
+            "licence": "CC-BY-NC-3.0",
             "foreground": {"1": "yes", "2": "no"}.get(line["salience"], line["salience"]),
         }
 
@@ -62,6 +63,7 @@ def read_esc50(path: Path) -> Imported:
             FOLD: line["fold"],
             "source_recording": line["src_file"],
             "esc10": line["esc10"],
+            "licence": "CC-BY-3.0" if line["esc10"] == "True" else "CC-BY-NC-3.0",
         }
 
     return _read(file, ESC50, row, folds=5, number="target", name="category")
@@ -80,7 +82,8 @@ def read_audiomnist(path: Path) -> Imported:
         if found is None or found[2] != file.parent.name:
             raise DataError("is not named DIGIT_SPK_TAKE.wav after its folder", where=file, fix="Correct the name.")
         place = file.relative_to(root).as_posix()
-        rows.append({"id": place, "path": place, SOUND: found[1], "speaker": found[2], "take": found[3]})
+        said = {SOUND: found[1], "speaker": found[2], "take": found[3], "licence": "MIT"}
+        rows.append({"id": place, "path": place, **said})
     speakers = len({row["speaker"] for row in rows})
     return Imported(Manifest.from_table(pl.DataFrame(rows), root, path), (f"{len(rows)} digits, {speakers} speakers",))
 

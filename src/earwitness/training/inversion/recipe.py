@@ -123,7 +123,8 @@ class RealTestConfig(Config):
 
 
 class InversionRecipe(Config):
-    """`teacher` is a model folder or a shipped model's name; the student's front-ends must be the teacher's.
+    """`teacher` is a model folder or a shipped model's name. The student's front-ends are the teacher's; what of
+    them is `standard`, and the number of `outputs`, need not be given.
 
     `frames` is the nominal length N of a synthetic spectrogram; each round draws one of its `durations`. `input_range`
     and `statistics` (a file of recorded ones) are for teachers that don't bring theirs.

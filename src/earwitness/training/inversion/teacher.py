@@ -11,6 +11,7 @@ from torch import Tensor
 
 from earwitness.core.errors import ModelError, RecipeError
 from earwitness.nn.encoders.identity import Identity
+from earwitness.nn.frontends import FrontendConfig, LogMelConfig
 from earwitness.nn.network import Network, NetworkConfig
 from earwitness.training.inversion.recipe import DistillationConfig
 from earwitness.training.inversion.space import InputSpace, RangeConfig, space_of
@@ -30,25 +31,44 @@ class Teacher:
     space: InputSpace
     info: ModelInfo
 
-    def student(self, config: NetworkConfig) -> Tapped:
-        """A student with random weights that hears and answers as the teacher does. Raises `RecipeError` where not."""
-        theirs = [
-            branch["frontend"] for branch in NetworkConfig.model_validate(self.info.network).model_dump()["branches"]
-        ]
-        ours = [branch["frontend"] for branch in config.model_dump()["branches"]]
-        if ours != theirs:
+    def student_config(self, config: NetworkConfig) -> NetworkConfig:
+        """A student's configuration with what is the teacher's by nature filled in where it says nothing: the standards
+        of its front-ends (constants of the teacher's data), and the number of classes.
+
+        Raises `RecipeError` for front-ends that are others: the student would not hear what was synthesised.
+        """
+        theirs = [branch.frontend for branch in NetworkConfig.model_validate(self.info.network).branches]
+        ours = [branch.frontend for branch in config.branches]
+        if [_unstandardised(one, other) for one, other in zip(theirs, ours, strict=False)] != ours or len(
+            theirs
+        ) != len(ours):
             raise RecipeError(
                 "student: its front-ends are not the teacher's, so it would not hear what was synthesised",
-                fix=f"Take the teacher's: {theirs}.",
+                fix=f"Take the teacher's: {[frontend.model_dump(mode='json') for frontend in theirs]}.",
             )
-        network = config.build()
-        prototypes = self.tapped.prototypes
+        branches = [
+            branch.model_copy(update={"frontend": frontend})
+            for branch, frontend in zip(config.branches, theirs, strict=True)
+        ]
+        classes = None if self.tapped.prototypes is not None else config.outputs or self.tapped.classes
+        return config.model_copy(update={"branches": branches, "outputs": classes})
+
+    def student(self, config: NetworkConfig) -> Tapped:
+        """A student with random weights that hears and answers as the teacher does. Raises `RecipeError` where not."""
+        network, prototypes = self.student_config(config).build(), self.tapped.prototypes
         if network.classifier is None and prototypes is not None and network.dim != prototypes.shape[1]:
             raise RecipeError(f"student: it embeds in {network.dim} numbers, the teacher in {prototypes.shape[1]}")
         student = Tapped(network, prototypes)
         if student.classes != self.tapped.classes:
             raise RecipeError(f"student: it has {student.classes} outputs, the teacher {self.tapped.classes} classes")
         return student
+
+
+def _unstandardised(theirs: FrontendConfig, ours: FrontendConfig) -> FrontendConfig:
+    """The teacher's front-end, without its standards where the student's names none."""
+    if isinstance(theirs, LogMelConfig) and isinstance(ours, LogMelConfig) and ours.standard is None:
+        return theirs.model_copy(update={"standard": None})
+    return theirs
 
 
 def open_teacher(name: str | Path, input_range: RangeConfig | None = None, statistics: Path | None = None) -> Teacher:
