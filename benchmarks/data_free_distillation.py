@@ -81,7 +81,7 @@ class Size:
 
     @classmethod
     def of(cls, smallest: bool) -> Size:
-        return cls(2, 2, 4, 3, 4) if smallest else cls(40, 20, 100, 100, 300)
+        return cls(2, 2, 4, 3, 4) if smallest else cls(40, 15, 80, 60, 150)
 
 
 @dataclass(frozen=True)
