@@ -18,6 +18,7 @@ import torch
 import yaml
 from torch import nn
 
+from earwitness.audio.windows import Whole
 from earwitness.core.config import parse_config
 from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest
@@ -28,6 +29,7 @@ from earwitness.deepfake.retrieval.training import RetrievalRecipe
 from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
+from earwitness.nn.network import NetworkConfig
 from earwitness.speaker.phones import ARPABET, Maker, PhoneSegment, PhoneTrack
 from earwitness.speaker.phonetic_traits.data import Framing, PairBatches, PhonedRows
 from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
@@ -36,7 +38,14 @@ from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import margin_trainee
 from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.data import train_batches
+from earwitness.training.inversion.recipe import InversionRecipe
+from earwitness.training.inversion.rounds import distil
+from earwitness.training.inversion.space import RangeConfig
+from earwitness.training.inversion.tapped import Tapped
+from earwitness.training.inversion.teacher import Teacher, open_teacher, teacher_of
 from earwitness.training.loop import fit, seed_run
+from earwitness.training.model_folder import ModelInfo
+from earwitness.training.sound_classes import SoundClassRecipe, SoundClassTask, batches, network_of
 from earwitness.training.task import Task, TrainData
 from tiny_models import make_embedder
 
@@ -44,7 +53,9 @@ ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
 RETRIEVING = [path for path in EVERY if "task: deepfake-retrieval" in path.read_text(encoding="utf-8")]
 COMPARING_PHONES = [path for path in EVERY if "task: speaker-traits" in path.read_text(encoding="utf-8")]
-RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES)]
+INVERTING = [path for path in EVERY if "task: inversion" in path.read_text(encoding="utf-8")]
+SOUNDING = [path for path in EVERY if "task: sound-class" in path.read_text(encoding="utf-8")]
+RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *SOUNDING)]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
 SMALL = {
@@ -205,7 +216,62 @@ def test_a_recipe_that_compares_phones_learns(path: Path, rows: Manifest, tmp_pa
     assert set(result.history[0].losses) == terms
 
 
+@pytest.mark.parametrize("path", SOUNDING, ids=lambda path: path.stem)
+def test_a_recipe_of_sound_classes_learns(path: Path, rows: Manifest, tmp_path: Path) -> None:
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data["loop"] = {**data["loop"], **CUT}
+    data["audio"] = {**data["audio"], "crop_s": 0.5}
+    recipe: SoundClassRecipe = parse_config(AnyRecipe, {**data, "draws": 8}, where=path)
+    assert recipe.name == path.stem
+    classes = [str(number % 3) for number in range(len(rows))]
+    heard = rows.with_table(rows.table.with_columns(pl.Series("sound", classes)))
+    seed_run(recipe.seed, "init")
+    network = network_of(recipe, heard, 3).build()
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    train = batches(recipe, heard, Vocabulary.of(heard, "sound"))
+    assert fit(network, SoundClassTask(), train, None, recipe, tmp_path).steps == 2
+    assert sum(not torch.equal(value, before[name]) for name, value in network.named_parameters()) > 0.7 * len(before)
+
+
+def teacher_for(recipe: InversionRecipe) -> Teacher:
+    """A shipped teacher, or one of random weights by the recipe that trains it."""
+    folder = Path(recipe.teacher)
+    if folder.name != "model":
+        return open_teacher(recipe.teacher, recipe.input_range)
+    data = yaml.safe_load((ROOT / "recipes" / "published" / f"{folder.parent.name}.yaml").read_text(encoding="utf-8"))
+    network = NetworkConfig.model_validate({**data["network"], "outputs": 10})
+    info = ModelInfo(
+        name="t",
+        task="sound-class",
+        network=network.model_dump(mode="json"),
+        windows=Whole(),
+        polarity="none",
+        licence="CC0-1.0",
+    )
+    return teacher_of(Tapped(network.build()), info, RangeConfig())
+
+
+@pytest.mark.parametrize("path", INVERTING, ids=lambda path: path.stem)
+def test_a_recipe_that_inverts_learns(path: Path, tmp_path: Path) -> None:
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tiny = {"batch_size": 4, "steps": 2, **({"width": 4, "z": 8} if data["synthesis"]["kind"] == "generator" else {})}
+    data |= {
+        "frames": 48,
+        "synthesis": {**data["synthesis"], **tiny},
+        "loop": {"rounds": 1, "steps": 2, "device": "cpu"},
+    }
+    data["distillation"] |= {"batch_size": 4}
+    recipe: InversionRecipe = parse_config(AnyRecipe, data, where=path)
+    assert recipe.name == path.stem
+    done = distil(teacher_for(recipe), recipe, tmp_path)
+    assert all(bool(value.isfinite().all()) for value in done.student.parameters())
+    wanted = {"kd"} | {name for name in ("pre", "post") if getattr(recipe.distillation, name)}
+    assert set(done.rounds[0].losses) == wanted
+
+
 def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
     assert RETRIEVING
     assert COMPARING_PHONES
+    assert len(INVERTING) == 7
+    assert len(SOUNDING) == 4

@@ -13,7 +13,7 @@ interruption changes what the network sees. To resume within an epoch: `order.se
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -102,6 +102,7 @@ class Utterance:
     age: float
     emotion: int
     quality: int = -1
+    sound: int = -1
     augmented: Tensor | None = None
 
 
@@ -115,8 +116,10 @@ class UtteranceDataset(Dataset[Utterance]):
         speakers: Vocabulary | None = None,
         emotions: Vocabulary | None = None,
         quality: QualityLevels | None = None,
+        sounds: Mapping[str, int] | None = None,
     ) -> None:
         self.manifest = manifest
+        self.sounds = sounds or {}  # class of sound by id of the row
         self.options = options
         self.speakers = speakers
         self.emotions = emotions
@@ -154,6 +157,7 @@ class UtteranceDataset(Dataset[Utterance]):
             age=math.nan if row.age is None else row.age,
             emotion=self.emotions.index(row.emotion) if self.emotions else -1,
             quality=-1 if self.quality is None else self.quality.of(row.id, changed, int(self._epoch)),
+            sound=self.sounds.get(row.id, -1),
         )
 
     def _samples(self, index: int, row: Row) -> Samples:
@@ -276,5 +280,6 @@ def collate(items: Sequence[Utterance]) -> Batch:
         age=torch.tensor([item.age for item in items], dtype=torch.float32),
         emotion=torch.tensor([item.emotion for item in items]),
         quality=torch.tensor([item.quality for item in items]),
+        sound=torch.tensor([item.sound for item in items]),
     )
     return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate, paths)

@@ -11,12 +11,15 @@ from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.phones import kept, phones_named
-from earwitness.speaker.phonetic_traits.verifier import TASK, TraitVerifier, own_phones
+from earwitness.speaker.phonetic_traits.verifier import TASK as TRAITS
+from earwitness.speaker.phonetic_traits.verifier import TraitVerifier, own_phones
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.shipped import find_model
+from earwitness.training.sound_classes import TASK as SOUNDS
+from earwitness.training.sound_classes import SoundClassifier
 
 
-def load(name: str | Path) -> Detector | Embedder:
+def load(name: str | Path) -> Detector | Embedder | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -24,6 +27,8 @@ def load(name: str | Path) -> Detector | Embedder:
         return open_detector(folder)
     if task == "speaker":
         return Embedder.load(folder)
+    if task == SOUNDS:
+        return SoundClassifier.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 
@@ -54,7 +59,7 @@ def load_voice(name: str | Path, phones: str | None = None) -> Embedder | TraitV
     Raises `ModelError` for a model of another task, and `UsageError` for phones of one that knows none.
     """
     folder = find_model(name)
-    if read_model_info(folder).task == TASK:
+    if read_model_info(folder).task == TRAITS:
         return load_traits(folder, phones)
     if phones is not None:
         raise UsageError("belongs to models of speaker-traits", where="--phones", fix="Leave it out, or name such one.")
@@ -65,8 +70,8 @@ def load_traits(name: str | Path, phones: str | None = None) -> TraitVerifier:
     """A phone-by-phone verifier; its phones are kept once heard. Raises `ModelError`, `MissingPartError`."""
     folder = find_model(name)
     info = read_model_info(folder)
-    if info.task != TASK:
-        raise ModelError(f"this model answers '{info.task}', not '{TASK}'", where=folder)
+    if info.task != TRAITS:
+        raise ModelError(f"this model answers '{info.task}', not '{TRAITS}'", where=folder)
     source = own_phones(folder, info) if phones is None else phones_named(phones).build()
     return TraitVerifier.load(folder, kept(source))
 

@@ -32,7 +32,7 @@ from earwitness.speaker.distillation import (
     freeze_all_but,
     goals,
 )
-from earwitness.speaker.embedder import COHORT_FILE, COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
+from earwitness.speaker.embedder import COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
 from earwitness.speaker.published import Published, read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
@@ -47,7 +47,14 @@ from earwitness.training.conditions import CONDITIONS, put_under
 from earwitness.training.data import SplitData, dev_batches, read_split, train_batches, whole_utterances
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
-from earwitness.training.model_folder import CohortInfo, ModelInfo, load_weights, revise_model, save_model
+from earwitness.training.model_folder import (
+    COHORT_FILE,
+    CohortInfo,
+    ModelInfo,
+    load_weights,
+    revise_model,
+    save_model,
+)
 from earwitness.training.task import TrainData
 from earwitness.training.tensors import as_half, tensor_bytes
 

@@ -23,7 +23,8 @@ class LogMelConfig(FrontendConfigBase):
     spectrum and to every mel energy instead. `area` scales each filter to equal area. `mean_norm` subtracts each
     filter's mean over the utterance. `raise_to_dbfs`: a waveform whose RMS lies below this level (dB re full scale) is
     first raised to it, a louder one stays; each waveform for itself, so each window where a recording is heard by
-    windows.
+    windows. `standard`: mean and deviation of the training data, one of each for all filters, by which values are
+    standardised.
     """
 
     kind: Literal["log_mel"] = "log_mel"
@@ -45,12 +46,15 @@ class LogMelConfig(FrontendConfigBase):
     mean_norm: bool = False
     pre_emphasis: float = Field(0.0, ge=0, lt=1)
     raise_to_dbfs: float | None = Field(None, le=0)
+    standard: tuple[float, float] | None = Field(None, exclude_if=lambda standard: standard is None)
 
     @model_validator(mode="after")
     def _check(self) -> LogMelConfig:
         check_band(self.fmin, self.fmax, self.rate)
         if self.window > self.n_fft:
             raise ValueError("window is longer than n_fft")
+        if self.standard is not None and self.standard[1] <= 0:
+            raise ValueError("standard: the deviation is above 0")
         return self
 
     def build(self) -> LogMel:
@@ -103,4 +107,8 @@ class LogMel(SpectralFrontend):
         if config.log:
             floor = config.log_floor
             values = (values + floor if config.floor == "add" else values.clamp_min(floor)).log()
-        return spectrum.subtract_mean(values) if config.mean_norm else values
+        if config.mean_norm:
+            values = spectrum.subtract_mean(values)
+        if config.standard is not None:
+            values = (values - config.standard[0]) / config.standard[1]
+        return values
