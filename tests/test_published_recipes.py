@@ -30,6 +30,10 @@ from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
 from earwitness.nn.network import NetworkConfig
+from earwitness.speaker.personal_vad.folder import read_verifier
+from earwitness.speaker.personal_vad.recipe import PersonalVadRecipe
+from earwitness.speaker.personal_vad.task import PersonalVadTask
+from earwitness.speaker.personal_vad.training import build_trainee, mixture_batches
 from earwitness.speaker.phones import ARPABET, Maker, PhoneSegment, PhoneTrack
 from earwitness.speaker.phonetic_traits.data import Framing, PairBatches, PhonedRows
 from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
@@ -37,7 +41,7 @@ from earwitness.speaker.phonetic_traits.task import TraitTask, TraitTrainee
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import margin_trainee
 from earwitness.training.complementary_task import Classes, complemented
-from earwitness.training.data import train_batches
+from earwitness.training.data import SplitData, train_batches
 from earwitness.training.inversion.recipe import InversionRecipe
 from earwitness.training.inversion.rounds import distil
 from earwitness.training.inversion.space import RangeConfig
@@ -48,14 +52,16 @@ from earwitness.training.model_folder import ModelInfo
 from earwitness.training.sound_classes import SoundClassRecipe, SoundClassTask, batches, network_of
 from earwitness.training.task import Task, TrainData
 from tiny_models import make_embedder
+from tiny_personal_vad import make_verifier
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
 RETRIEVING = [path for path in EVERY if "task: deepfake-retrieval" in path.read_text(encoding="utf-8")]
 COMPARING_PHONES = [path for path in EVERY if "task: speaker-traits" in path.read_text(encoding="utf-8")]
 INVERTING = [path for path in EVERY if "task: inversion" in path.read_text(encoding="utf-8")]
+PERSONAL = [path for path in EVERY if "task: personal-vad" in path.read_text(encoding="utf-8")]
 SOUNDING = [path for path in EVERY if "task: sound-class" in path.read_text(encoding="utf-8")]
-RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *SOUNDING)]
+RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING)]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
 SMALL = {
@@ -269,9 +275,31 @@ def test_a_recipe_that_inverts_learns(path: Path, tmp_path: Path) -> None:
     assert set(done.rounds[0].losses) == wanted
 
 
+@pytest.mark.parametrize("path", PERSONAL, ids=lambda path: path.stem)
+def test_a_recipe_of_a_personal_vad_learns(path: Path, rows: Manifest, tmp_path: Path) -> None:
+    """With a small verifier, short mixtures, and a transform to as many values as that one's vectors allow."""
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data |= {"verifier": str(make_verifier(tmp_path / "verifier")), "draws": 2 * CUT["batch_size"]}  # type: ignore[operator]
+    data["mixing"] = {"seconds": [0.6, 0.6], "registration_s": [0.5, 0.5], "target_s": [0.5, 0.5]}
+    data["network"]["condition"] = 12
+    data["loop"] = {**data["loop"], **CUT}
+    recipe: PersonalVadRecipe = parse_config(AnyRecipe, data, where=path)
+    assert recipe.name == path.stem
+    verifier, _, _ = read_verifier(recipe.verifier)
+    sides = SplitData(rows, rows, rows)
+    train, _ = mixture_batches(recipe, sides, 16_000, None)
+    trainee = build_trainee(recipe, verifier, None)
+    before = {name: value.clone() for name, value in trainee.vad.named_parameters()}
+    assert fit(trainee, PersonalVadTask(recipe.losses), train, None, recipe, tmp_path / "fit").steps == 2
+    assert all(bool(value.isfinite().all()) for value in trainee.vad.parameters())
+    moved = sum(not torch.equal(value, before[name]) for name, value in trainee.vad.named_parameters())
+    assert moved > 0.7 * len(before)
+
+
 def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
     assert RETRIEVING
     assert COMPARING_PHONES
     assert len(INVERTING) == 7
     assert len(SOUNDING) == 4
+    assert PERSONAL

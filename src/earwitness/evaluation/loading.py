@@ -10,6 +10,7 @@ from earwitness.nn.centroids import CentroidsConfig
 from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.speaker.embedder import Embedder
+from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.speaker.phones import kept, phones_named
 from earwitness.speaker.phonetic_traits.verifier import TASK as TRAITS
 from earwitness.speaker.phonetic_traits.verifier import TraitVerifier, own_phones
@@ -19,7 +20,7 @@ from earwitness.training.sound_classes import TASK as SOUNDS
 from earwitness.training.sound_classes import SoundClassifier
 
 
-def load(name: str | Path) -> Detector | Embedder | SoundClassifier:
+def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -29,6 +30,8 @@ def load(name: str | Path) -> Detector | Embedder | SoundClassifier:
         return Embedder.load(folder)
     if task == SOUNDS:
         return SoundClassifier.load(folder)
+    if task == "personal-vad":
+        return PersonalVerifier.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 
@@ -79,3 +82,8 @@ def load_traits(name: str | Path, phones: str | None = None) -> TraitVerifier:
 def load_embedder(name: str | Path) -> Embedder:
     """A speaker embedder by name or path. Raises `ModelError` for a model of another task."""
     return Embedder.load(find_model(name))
+
+
+def load_personal_vad(name: str | Path) -> PersonalVerifier:
+    """A personal VAD by name or path. Raises `ModelError` for a model of another task."""
+    return PersonalVerifier.load(find_model(name))

@@ -10,11 +10,12 @@ from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.loading import load_detector, load_embedder
 from earwitness.examine.credit import credit_of
 from earwitness.examine.finding import ModelCredit
+from earwitness.examine.personal_voice import PersonalVoice
 from earwitness.examine.questions import Question
 from earwitness.examine.shared_sounds import SharedSounds
 from earwitness.speaker.embedder import Embedder
 
-FURTHER: Mapping[str, Callable[[str], Question]] = {"traits": SharedSounds.by}
+FURTHER: Mapping[str, Callable[[str], Question]] = {"traits": SharedSounds.by, "personal-vad": PersonalVoice.by}
 """Questions that are asked only where a model for them is named: by its task, from its name or path."""
 TASKS = ("deepfake", "speaker", *FURTHER)
 
