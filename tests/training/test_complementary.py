@@ -416,3 +416,4 @@ def test_task_b_the_whole_table(condition: str) -> None:
     for seed in range(3):
         found = task_b(seed, (0.0, 0.3, 1.0, 3.0), condition)
         assert all(right > 0.99 for right, _, _ in found.values())
+        assert all(r2 > 0.99 for _, _, r2 in found.values())
