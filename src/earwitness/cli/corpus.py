@@ -125,7 +125,9 @@ def check(
 def split(
     given: Given,
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
-    rule: Annotated[str, typer.Option(help="by_column, detection, speaker, or a YAML file with `kind` and fields.")],
+    rule: Annotated[
+        str, typer.Option(help="by_column, detection, given_folds, speaker, or a YAML file with `kind` and fields.")
+    ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A field, e.g. seed=1 or test_families=[hifigan].")
     ] = None,

@@ -3,7 +3,8 @@ classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -20,7 +21,7 @@ from earwitness.nn.frontends import Frontend, FrontendConfig, run_together
 from earwitness.nn.layers.frozen import frozen_keys, keep_frozen_in_eval
 from earwitness.nn.layers.grouping import run_by_length
 from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig, Posterior
-from earwitness.nn.types import Embedding, Frames
+from earwitness.nn.types import Embedding, Frames, Heard
 from earwitness.nn.votes import VotesConfig
 
 Given = Literal["logits", "similarities", "embedding"]
@@ -131,8 +132,8 @@ class EmbeddingLayer(nn.Module):
     def variance(self, pooled: Tensor) -> Tensor:
         """Variance of the pooled vector [B, input_dim] -> that of the embedding [B, dim], its diagonal alone.
 
-        Batch-norm by its running statistics, in training too, then squared weights: v W^2 (xi+, arXiv 2509.05993). Never
-        in half precision, which has no room for small variances.
+        Batch-norm by its running statistics, in training too, then squared weights: v W^2 (xi+, arXiv 2509.05993).
+        Never in half precision, which has no room for small variances.
         """
         with torch.autocast(pooled.device.type, enabled=False):
             if isinstance(self.norm, nn.BatchNorm1d):
@@ -162,11 +163,24 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
         self.dim = embedding.dim if embedding is not None else sum(branch.dim for branch in branches)
+        self._heard: list[Heard] | None = None
 
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> Embedding:
         """[B, N] float32 at 16 kHz, lengths [B] in samples (None: all N) -> [B, dim]. Raises `DataError` for lengths
         outside of 1..N and `AudioError` for an utterance too short for one frame."""
-        return self.project(run_by_length(self.pool, waveforms, lengths))
+        embedding = self.project(run_by_length(self.pool, waveforms, lengths))
+        if self._heard is not None:
+            self._heard.append(Heard(waveforms, lengths, embedding.mean))
+        return embedding
+
+    @contextmanager
+    def listening(self) -> Iterator[list[Heard]]:
+        """What `embed` is given and gives within, pass by pass: for a loss on the embedding beside a task's own."""
+        before, self._heard = self._heard, []
+        try:
+            yield self._heard
+        finally:
+            self._heard = before
 
     def embed_features(self, features: Sequence[Frames]) -> Embedding:
         """The same from the front-ends' frames, one `Frames` a branch: for features computed before."""

@@ -22,10 +22,9 @@ from earwitness.nn.types import Embedding
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol, unit
 from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in
 from earwitness.speaker.uncertainty import harmonic_variance
-from earwitness.training.model_folder import ModelInfo, load_arrays, load_network, read_model_info
+from earwitness.training.model_folder import COHORT_FILE, ModelInfo, load_arrays, load_network, read_model_info
 
 WINDOWS_AT_ONCE = 16  # fixed, so that a voice print does not depend on what else is scored
-COHORT_FILE = "cohort.safetensors"
 COMPARISON, FUSED = "comparison", "fused"  # where a model's description keeps what its recipe says of the variance
 SHORTEST_REST_S = 0.1  # of a last window that is mostly heard already
 

@@ -32,7 +32,7 @@ from earwitness.speaker.distillation import (
     freeze_all_but,
     goals,
 )
-from earwitness.speaker.embedder import COHORT_FILE, COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
+from earwitness.speaker.embedder import COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
 from earwitness.speaker.published import Published, read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
@@ -42,11 +42,19 @@ from earwitness.speaker.uncertain_task import UncertainSpeakerTask
 from earwitness.speaker.uncertainty import variance_scale
 from earwitness.speaker.voices import EXTRA, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
+from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.conditions import CONDITIONS, put_under
 from earwitness.training.data import SplitData, dev_batches, read_split, train_batches, whole_utterances
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
-from earwitness.training.model_folder import CohortInfo, ModelInfo, load_weights, revise_model, save_model
+from earwitness.training.model_folder import (
+    COHORT_FILE,
+    CohortInfo,
+    ModelInfo,
+    load_weights,
+    revise_model,
+    save_model,
+)
 from earwitness.training.task import TrainData
 from earwitness.training.tensors import as_half, tensor_bytes
 
@@ -76,9 +84,11 @@ def train_embedder(
     speakers = Vocabulary.of(data.train, "speaker")
     train = train_batches(recipe, data.train, speakers, recipe.speeds)
     trainee, task = _trainee(recipe, data, speakers, published, train)
+    classes = Classes(len(speakers) * len(recipe.speeds), task.classes)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
-    result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
+    opposed = complemented(recipe, trainee.network, task, classes)
+    result = fit(trainee, opposed, train, dev, recipe, folder / "fit", resume=resume)
     if published is not None:
         published.draw_back(trainee.network, recipe.keep)
     info = _describe(recipe, data, result.metrics, published)
@@ -243,7 +253,7 @@ def _describe(
         extra[FUSED] = recipe.fused
     if published is not None:
         extra["started_from"] = published.plain()
-    return info.model_copy(update={"limits": LIMITS, "extra": extra})
+    return info.model_copy(update={"limits": (*info.limits, *LIMITS), "extra": extra})
 
 
 def _fit(

@@ -15,17 +15,27 @@ from earwitness.deepfake.retrieval.training import RetrievalRecipe, train_retrie
 from earwitness.deepfake.training import train_detector
 from earwitness.evaluation.assessing.committee import assess_committee
 from earwitness.evaluation.assessing.detector import assess_detector
+from earwitness.evaluation.assessing.distilled import run_inversion
 from earwitness.evaluation.assessing.embedder import assess_embedder
-from earwitness.evaluation.assessing.outcome import write_card
+from earwitness.evaluation.assessing.outcome import Outcome, write_card
+from earwitness.evaluation.assessing.sounds import assess_sounds
+from earwitness.evaluation.assessing.traits import assess_traits
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.loading import quality_for
+from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
+from earwitness.speaker.phonetic_traits.training import train_traits
+from earwitness.speaker.phonetic_traits.verifier import TASK as TRAITS
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
+from earwitness.training.inversion import InversionRecipe
+from earwitness.training.inversion.rounds import DIVERSITY
 from earwitness.training.model_folder import ModelInfo, verify_model
 from earwitness.training.recipe import read_recipe
+from earwitness.training.sound_classes import SoundClassRecipe, train_sound_classes
 
-Trained = DetectionRecipe | RetrievalRecipe | SpeakerRecipe
+Trained = DetectionRecipe | InversionRecipe | RetrievalRecipe | SoundClassRecipe | SpeakerRecipe | SpeakerTraitsRecipe
 AnyRecipe = Annotated[Trained, Field(discriminator="task")]
+UNTESTED = "It was distilled without data and not tested: calibrate and test it on recordings of your own."
 
 
 def read_any_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Trained:
@@ -41,6 +51,12 @@ def run_recipe(recipe: Trained, folder: Path, *, resume: bool = False, allow_lea
         model = train_detector(recipe, folder, resume=resume, allow_leak=allow_leak, quality=quality)
     elif isinstance(recipe, RetrievalRecipe):
         model = train_retrieval(recipe, folder, resume=resume, allow_leak=allow_leak)
+    elif isinstance(recipe, SpeakerTraitsRecipe):
+        model = train_traits(recipe, folder, resume=resume, allow_leak=allow_leak)
+    elif isinstance(recipe, SoundClassRecipe):
+        model = train_sound_classes(recipe, folder, resume=resume, allow_leak=allow_leak)
+    elif isinstance(recipe, InversionRecipe):
+        model = run_inversion(recipe, folder, resume=resume)
     else:
         model = train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
     assess_run(folder)
@@ -52,9 +68,15 @@ def assess_run(folder: str | Path, options: JudgeOptions | None = None) -> Model
     folder = Path(folder)
     model = folder / "model"
     info = verify_model(model)
+    if info.task == "sound-class":
+        return write_card(model, assess_sounds(model, folder))
+    if (folder / "fit" / DIVERSITY).is_file():
+        return write_card(model, Outcome(inconclusive=(UNTESTED,)))
     if info.task == "deepfake":
         assess = assess_committee if (folder / ROWS).is_file() else assess_detector
         return write_card(model, assess(model, folder, options))
     if info.task == "speaker":
         return write_card(model, assess_embedder(model, folder, options))
+    if info.task == TRAITS:
+        return write_card(model, assess_traits(model, folder, options))
     raise ModelError(f"no room of this version tests '{info.task}'", where=model)

@@ -52,10 +52,11 @@ from earwitness.evaluation.scoring.voxceleb_lists import recognise
 from earwitness.nn.pretrained.mos import QualityScore
 from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.embedder import Embedder, VoicePrint
+from earwitness.speaker.phonetic_traits.comparing import TraitPrint
 from earwitness.speaker.uncertainty import Use
 from earwitness.training.model_folder import ModelInfo
 
-R = TypeVar("R", DetectionScore, VoicePrint, QualityScore)
+R = TypeVar("R", DetectionScore, VoicePrint, QualityScore, TraitPrint)
 T = TypeVar("T")
 U = TypeVar("U")
 
