@@ -291,3 +291,14 @@ def test_batch_norm_in_training_leaves_the_variance_to_running_statistics() -> N
         before = layer.variance(v)
         layer.train()
         torch.testing.assert_close(layer.variance(v), before)
+
+
+def test_half_precision_keeps_the_variance_whole() -> None:
+    """A variance of 1e-9 is 0 in half precision."""
+    model = network(PosteriorConfig(hidden=8))
+    layer, v = model.embedding, torch.full((2, 24), 1e-9)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.float16):
+        found, half = layer.variance(v), model.embed(0.1 * torch.randn(2, 4800))
+    torch.testing.assert_close(found, layer.variance(v).detach())
+    assert half.variance.dtype == torch.float32
+    assert bool((found > 0).all())
