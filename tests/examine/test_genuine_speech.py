@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 import soundfile
+import torch
 from rich.console import Console
 from test_examiner import CREDIT, info, network
 from test_report_html import EVIL, Page
@@ -25,7 +26,7 @@ from earwitness.deepfake.retrieval.index import Index
 from earwitness.deepfake.retrieval.layers import LayersConfig
 from earwitness.examine import report_html
 from earwitness.examine.examiner import Examiner
-from earwitness.examine.finding import GenuineNeighbour
+from earwitness.examine.finding import SCHEMA_VERSION, GenuineNeighbour
 from earwitness.examine.models import Answering
 from earwitness.examine.report_html import render_html
 from earwitness.examine.report_json import report_from_json, report_to_json
@@ -51,16 +52,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, speechlike: Any) -> Path:
 
 @pytest.fixture
 def examiner(home: Path) -> Examiner:
-    made = Examiner(
-        Answering(
-            Detector(network(2).build(), info("deepfake")),
-            CREDIT,
-            Embedder(network(None).build(), info("speaker")),
-            CREDIT,
-        )
-    )
-    made.genuine_speech = Index.open(home / "index")
-    return made
+    return beside(Index.open(home / "index"))
+
+
+def beside(index: Index | None) -> Examiner:
+    torch.manual_seed(3)
+    detector = Detector(network(2).build(), info("deepfake"))
+    embedder = Embedder(network(None).build(), info("speaker"))
+    answering = Answering(detector, CREDIT, embedder, CREDIT)
+    return Examiner(answering, genuine_speech=index)
 
 
 def test_the_recording_itself_is_left_out_and_counted(examiner: Examiner, home: Path) -> None:
@@ -75,23 +75,21 @@ def test_the_recording_itself_is_left_out_and_counted(examiner: Examiner, home: 
     assert "does not say whether this recording is genuine" in evidence
     assert re.search(r"Of these 5, [3-5] are of the speaker s[01]\.", evidence)
     assert report_from_json(report_to_json(report)) == report
-    assert json.loads(report_to_json(report))["schema"] == "1.1"
+    assert json.loads(report_to_json(report))["schema"] == SCHEMA_VERSION
 
 
 def test_the_answer_does_not_depend_on_it(examiner: Examiner, home: Path) -> None:
-    (beside,) = examiner.examine(home / "3.wav")
-    examiner.genuine_speech = None
-    (alone,) = examiner.examine(home / "3.wav")
+    (with_neighbours,) = examiner.examine(home / "3.wav")
+    (alone,) = beside(None).examine(home / "3.wav")
     assert alone.findings[0].neighbours == ()
-    assert (beside.findings[0].score, beside.findings[0].answer) == (alone.findings[0].score, alone.findings[0].answer)
+    first, second = with_neighbours.findings[0], alone.findings[0]
+    assert (first.score, first.answer) == (second.score, second.answer)
 
 
-def test_it_says_why_there_are_none(examiner: Examiner, home: Path, tmp_path: Path) -> None:
+def test_it_says_why_there_are_none(home: Path, tmp_path: Path) -> None:
     only = Manifest(pl.DataFrame({"path": ["0.wav"]}), home)
-    assert examiner.genuine_speech is not None
-    build_index(only, tmp_path / "one", examiner.genuine_speech.hearing)
-    examiner.genuine_speech = Index.open(tmp_path / "one")
-    (report,) = examiner.examine(home / "0.wav")
+    build_index(only, tmp_path / "one", Index.open(home / "index").hearing)
+    (report,) = beside(Index.open(tmp_path / "one")).examine(home / "0.wav")
     assert report.findings[0].evidence[-1].startswith("No genuine speech to compare with: it holds nothing but")
 
 

@@ -17,6 +17,7 @@ from earwitness.deepfake.detector import Detector
 from earwitness.examine.finding import Finding, ModelCredit
 from earwitness.examine.genuineness import judge_genuineness
 from earwitness.examine.latent_track import CAUTION, latent_track
+from earwitness.examine.questions import Channel
 from earwitness.examine.report_html import render_html
 from earwitness.examine.report_json import report_from_json, report_to_json
 from earwitness.examine.report_text import print_report
@@ -40,7 +41,7 @@ def recording(tmp_path: Path, speechlike: Callable[..., Any]) -> Callable[[float
 
 
 def judged(path: Path, detector: Detector) -> Finding:
-    return judge_genuineness(path, None, file_facts(path), detector, CREDIT)
+    return judge_genuineness(Channel(path, None, file_facts(path)), detector, CREDIT)
 
 
 def test_the_track_covers_the_recording_once(latent: Detector, recording: Callable[[float], Path]) -> None:

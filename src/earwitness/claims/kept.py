@@ -6,6 +6,7 @@ a recording starts at the same sample, so its frames stand in the same places. A
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.progress import track
 from earwitness.audio.perturb.rawboost import RawBoostConfig
 from earwitness.audio.speech import SileroRule
 from earwitness.core.hashing import sha256_data
+from earwitness.core.writing import write_atomically
 from earwitness.corpora.batches import UtteranceDataset, UtteranceOptions
 from earwitness.corpora.manifest import Manifest
 from earwitness.nn.frontends.whisper import WhisperConfig
@@ -77,7 +79,8 @@ class _Store:
             for name, shape in zip(names, shapes, strict=True)
         )
         self.done = np.zeros(rows, bool) if new else np.load(self._done_path, allow_pickle=False)
-        self._keep_done()
+        if new:
+            self._keep_done()
 
     def fill(self, rows: Manifest, view: View) -> None:
         """Hear the rows that are not done."""
@@ -105,9 +108,9 @@ class _Store:
         """Only what is on disk counts as done."""
         for array in self.arrays:
             array.flush()
-        part = self._done_path.with_suffix(".part.npy")
-        np.save(part, self.done, allow_pickle=False)
-        part.replace(self._done_path)
+        written = io.BytesIO()
+        np.save(written, self.done, allow_pickle=False)
+        write_atomically(self._done_path, written.getvalue())
 
 
 def _width() -> int:

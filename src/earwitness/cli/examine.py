@@ -40,9 +40,8 @@ def examine(
     from earwitness.examine.examiner import Examiner, expand
 
     paths, known = expand(recordings), expand(reference or [])
-    examiner = Examiner.load(_chosen(model or []), stretches=stretches)
-    if index is not None:
-        examiner.genuine_speech = _opened(index)
+    genuine_speech = None if index is None else _opened(index)
+    examiner = Examiner.load(_chosen(model or []), stretches=stretches, genuine_speech=genuine_speech)
     enrolment = examiner.enrol(known)
     outcomes = []
     with progress_bar("examining", len(paths)) as step:
@@ -52,7 +51,7 @@ def examine(
     reports = [report for outcome in outcomes for report in outcome.reports]
     _show(reports, json_output, several=len(paths) > 1)
     if html and reports:
-        _write_html(reports, html, examiner.genuine_speech)
+        _write_html(reports, html, genuine_speech)
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
         typer.echo(f"earwitness: {failure}", err=True)
@@ -119,12 +118,13 @@ def _clips(reports: list[Report], index: Index) -> dict[GenuineNeighbour, bytes]
 def _chosen(pairs: list[str]) -> dict[str, str]:
     """`TASK=NAME` pairs. Raises `UsageError` for another form or task."""
     from earwitness.core.errors import UsageError
+    from earwitness.examine.models import TASKS
 
     chosen = {}
     for pair in pairs:
         task, equals, name = pair.partition("=")
-        if not equals or task not in ("deepfake", "speaker"):
-            fix = "For example deepfake=deepfake-small; tasks: deepfake, speaker."
+        if not equals or task not in TASKS:
+            fix = f"For example deepfake=deepfake-small; tasks: {', '.join(TASKS)}."
             raise UsageError(f"'{pair}' is not TASK=NAME", where="--model", fix=fix)
         chosen[task] = name
     return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from earwitness.core.records import command_line, versions
 from earwitness.corpora.readers import AUDIO_SUFFIXES
 from earwitness.deepfake.retrieval.index import Index
 from earwitness.examine.channels import channels_to_examine
+from earwitness.examine.enrolment import Enrolment, enrol_references
 from earwitness.examine.finding import Fact, Report
-from earwitness.examine.genuine_speech import beside_genuine_speech
-from earwitness.examine.genuineness import judge_genuineness
+from earwitness.examine.genuineness import Genuineness
 from earwitness.examine.models import Answering, load_models
-from earwitness.examine.parts import judge_parts, limit_of_parts
-from earwitness.examine.same_voice import Enrolment, enrol_references, judge_voice
+from earwitness.examine.questions import Channel, Question
+from earwitness.examine.same_voice import SameVoice
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,29 @@ class Outcome:
 
 
 class Examiner:
-    """Models that are loaded once and examine any number of recordings.
+    """Models that are loaded once and examine any number of recordings, one question after the other.
 
-    With `genuine_speech` the first finding shows the recordings of that index that sound most alike.
+    `stretches` and `genuine_speech` are those of `Genuineness`.
     """
 
-    genuine_speech: Index | None = None
-
-    def __init__(self, models: Answering, stretches: bool = False) -> None:
+    def __init__(self, models: Answering, *, stretches: bool = False, genuine_speech: Index | None = None) -> None:
         self.models = models
-        self.stretches = stretches
+        self.questions: tuple[Question, ...] = (
+            Genuineness(models.detector, models.detector_credit, stretches, genuine_speech),
+            SameVoice(models.embedder, models.embedder_credit),
+            *models.further,
+        )
 
     @classmethod
-    def load(cls, chosen: Mapping[str, str] | None = None, *, stretches: bool = False) -> Examiner:
-        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`.
-
-        `stretches` marks parts that fall below the rest whatever the detector's tests say of its marks.
-        """
-        return cls(load_models(chosen or {}), stretches)
+    def load(
+        cls,
+        chosen: Mapping[str, str] | None = None,
+        *,
+        stretches: bool = False,
+        genuine_speech: Index | None = None,
+    ) -> Examiner:
+        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`."""
+        return cls(load_models(chosen or {}), stretches=stretches, genuine_speech=genuine_speech)
 
     def enrol(self, references: Iterable[str | Path]) -> Enrolment | None:
         """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming a bad one."""
@@ -68,25 +73,15 @@ class Examiner:
         except EarwitnessError as error:
             return Outcome(failure=str(error))
 
-    def _channel(self, path: str | Path, channel: int | None, channels: int, enrolment: Enrolment | None) -> Report:
-        models = self.models
-        facts = file_facts(path, channel)
-        findings = [judge_genuineness(path, channel, facts, models.detector, models.detector_credit)]
-        if self.genuine_speech is not None:
-            findings[0] = beside_genuine_speech(findings[0], self.genuine_speech, path, channel)
-        parts = judge_parts(path, channel, models.detector, models.detector_credit, asked=self.stretches)
-        if parts is None:
-            said = (*findings[0].limits, *limit_of_parts(models.detector.info))
-            findings[0] = replace(findings[0], limits=said)
-        else:
-            findings.append(parts)
-        if enrolment is not None:
-            findings.append(judge_voice(path, channel, facts, enrolment, models.embedder, models.embedder_credit))
-        source = _source(path, channel)
+    def _channel(self, path: str | Path, number: int | None, channels: int, enrolment: Enrolment | None) -> Report:
+        facts = file_facts(path, number)
+        channel = Channel(Path(path), number, facts)
+        findings = [finding for question in self.questions for finding in question.answer(channel, enrolment)]
+        source = _source(path, number)
         return Report(
             path=str(path),
             sha256=source.sha256 or "",
-            channel=channel,
+            channel=number,
             channels=channels,
             duration_s=facts.duration_s,
             native_rate=source.native_rate or 0,
@@ -95,7 +90,7 @@ class Examiner:
             findings=tuple(findings),
             facts=tuple(facts_in_words(facts)),
             references=enrolment.sources if enrolment else (),
-            steps=(*source.steps, *models.notes),
+            steps=(*source.steps, *self.models.notes),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command_line(),
             versions=versions(),

@@ -7,10 +7,11 @@ from typing import Literal
 
 from earwitness.audio.recording import Segment
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 Verdict = Literal["answer", "inconclusive", "no answer"]
 Tone = Literal["neutral", "good", "bad", "caution"]
+Cell = str | int | float | None  # None: not known, or does not apply
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,22 @@ class Suspicion:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What an answer rests on, item by item: each row has one cell a column.
+
+    The numbers of the column `drawn` are bars in the page, to the right of `neutral` where they are above it and to
+    the left where they are below.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    drawn: str | None = None
+    neutral: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Fact:
     """A measured property with its unit, e.g. ("level", "-23.4", "dBFS")."""
 
@@ -116,6 +133,7 @@ class Finding:
     stretches: tuple[Segment, ...] = ()  # stretches that stand out, e.g. suspicious ones
     neighbours: tuple[GenuineNeighbour, ...] = ()  # of an index of genuine speech, most alike first
     suspicions: tuple[Suspicion, ...] = ()  # parts that fall below the rest; their `stretches` stand out too
+    tables: tuple[Table, ...] = ()
     facts: tuple[Fact, ...] = ()
     limits: tuple[str, ...] = ()  # what the answer must not be used for; what was out of the tested range
     seconds_used: float | None = None

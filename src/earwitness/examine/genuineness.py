@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from earwitness.audio.facts import SignalFacts
 from earwitness.audio.recording import Segment
 from earwitness.core.errors import AudioError
 from earwitness.deepfake.detector import DetectionScore, Detector, WindowScore
+from earwitness.deepfake.retrieval.index import Index
+from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, ModelCredit, Track
+from earwitness.examine.genuine_speech import beside_genuine_speech
 from earwitness.examine.latent_track import latent_track
+from earwitness.examine.parts import judge_parts, limit_of_parts
+from earwitness.examine.questions import Channel
 from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.training.conditions import conditions_of
 from earwitness.training.model_folder import ABSTAIN
@@ -27,13 +31,37 @@ STANDS_OUT = math.log(4)  # a window whose ratio favours synthetic this much is 
 SCORE_MEANING = "mean over the windows of the network's bona fide logit minus its spoof logit; higher = genuine"
 
 
-def judge_genuineness(
-    path: str | Path, channel: int | None, facts: SignalFacts, detector: Detector, credit: ModelCredit
-) -> Finding:
+@dataclass(frozen=True)
+class Genuineness:
+    """Asked of every recording, as a whole, and of its parts where the detector's tests allow it.
+
+    `stretches` marks parts that fall below the rest whatever those tests say. With `genuine_speech` the answer shows
+    the recordings of that index that sound most alike.
+    """
+
+    detector: Detector
+    credit: ModelCredit
+    stretches: bool = False
+    genuine_speech: Index | None = None
+
+    def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterator[Finding]:
+        """About the whole, and where they are looked for about the parts."""
+        whole = judge_genuineness(channel, self.detector, self.credit)
+        if self.genuine_speech is not None:
+            whole = beside_genuine_speech(whole, self.genuine_speech, channel.path, channel.number)
+        parts = judge_parts(channel.path, channel.number, self.detector, self.credit, asked=self.stretches)
+        if parts is not None:
+            yield from (whole, parts)
+        else:
+            yield replace(whole, limits=(*whole.limits, *limit_of_parts(self.detector.info)))
+
+
+def judge_genuineness(channel: Channel, detector: Detector, credit: ModelCredit) -> Finding:
     """The finding for one channel of a file; "no answer" where nothing in it can be judged."""
+    facts = channel.facts
     try:
-        result = detector.score_file(path, channel)
-        latent = latent_track(path, channel, detector)
+        result = detector.score_file(channel.path, channel.number)
+        latent = latent_track(channel.path, channel.number, detector)
     except AudioError as error:
         return Finding(QUESTION, HYPOTHESES, "no answer", f"Nothing here can be judged: it {error.what}.", model=credit)
     info = detector.info

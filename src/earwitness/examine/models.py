@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,20 +10,27 @@ from earwitness.core.errors import MissingPartError
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.loading import load_detector, load_embedder
 from earwitness.examine.finding import ModelCredit
+from earwitness.examine.questions import Question
 from earwitness.speaker.embedder import Embedder
 from earwitness.training.model_folder import CARD, ModelInfo
 from earwitness.training.shipped import find_model
 
+FURTHER: Mapping[str, Callable[[str], Question]] = {}
+"""Questions that are asked only where a model for them is named: by its task, from its name or path."""
+TASKS = ("deepfake", "speaker", *FURTHER)
+
 
 @dataclass(frozen=True)
 class Answering:
-    """The models of an examination, with their credits, and notes on what stands in for what."""
+    """The models of an examination, with their credits, and notes on what stands in for what; `further` are questions
+    for which a model was named."""
 
     detector: Detector
     detector_credit: ModelCredit
     embedder: Embedder
     embedder_credit: ModelCredit
     notes: tuple[str, ...] = ()
+    further: tuple[Question, ...] = ()
 
 
 def load_models(chosen: Mapping[str, str]) -> Answering:
@@ -44,7 +51,8 @@ def load_models(chosen: Mapping[str, str]) -> Answering:
         notes = (f"The small model answers, because the full one could not be loaded: {error}",)
     voice = chosen.get("speaker", "speaker")
     embedder = load_embedder(voice)
-    return Answering(detector, _credit(name, detector.info), embedder, _credit(voice, embedder.info), notes)
+    further = tuple(begin(chosen[task]) for task, begin in FURTHER.items() if task in chosen)
+    return Answering(detector, _credit(name, detector.info), embedder, _credit(voice, embedder.info), notes, further)
 
 
 def _credit(name: str, info: ModelInfo) -> ModelCredit:

@@ -23,6 +23,7 @@ from earwitness.examine.card_markdown import render_card
 from earwitness.examine.finding import Finding, GenuineNeighbour, ModelCredit, Report
 from earwitness.examine.report_gauge import gauge
 from earwitness.examine.report_media import PLAYER_BITS_PER_S, AudioForReport
+from earwitness.examine.report_table import TableView
 from earwitness.examine.report_timeline import LEFT, RIGHT, timeline
 from earwitness.examine.svg import safe
 from earwitness.metrics.calibration import VERBAL_SCALE, VERBAL_STEPS
@@ -65,6 +66,10 @@ class _FindingView:
     id: str
     model_id: str
     neighbours: tuple[_NeighbourView, ...] = ()
+
+    @property
+    def tables(self) -> tuple[TableView, ...]:
+        return tuple(TableView(table) for table in self.finding.tables)
 
     @property
     def strength(self) -> str:

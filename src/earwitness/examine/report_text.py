@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderResult
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, JustifyMethod, RenderResult
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -15,6 +15,7 @@ from rich.text import Text
 from earwitness.audio.recording import Segment
 from earwitness.examine import wording
 from earwitness.examine.finding import Finding, Report, Track
+from earwitness.examine.finding import Table as FindingTable
 from earwitness.examine.wording import shown
 
 _TONE_STYLES = {"neutral": "bold", "good": "bold green", "bad": "bold red", "caution": "bold yellow"}
@@ -102,6 +103,8 @@ def _rows(finding: Finding, duration_s: float) -> Iterator[tuple[str, ConsoleRen
         yield "Over time", Timeline(track, finding.stretches, duration_s)
     if finding.stretches:
         yield "Stand out", _plain(_stretches(finding.stretches))
+    for table in finding.tables:
+        yield "Table", _cells(table)
     if finding.neighbours:
         yield "Genuine", _bullets([wording.neighbour(found) for found in finding.neighbours])
     measured = [
@@ -134,6 +137,18 @@ def _bullets(lines: Sequence[str]) -> ConsoleRenderable:
     for line in lines:
         grid.add_row("-", _plain(line))
     return grid
+
+
+def _cells(given: FindingTable) -> ConsoleRenderable:
+    """Title, the rows under their columns, and the note."""
+    numeric = wording.numeric_columns(given)
+    grid = Table(title=_plain(given.title), title_justify="left", title_style="", box=None, padding=(0, 2, 0, 0))
+    for name in given.columns:
+        justify: JustifyMethod = "right" if name in numeric else "left"
+        grid.add_column(_plain(name), justify=justify, overflow="fold", header_style="dim")
+    for row in given.rows:
+        grid.add_row(*(_plain(wording.cell(value)) for value in row))
+    return Group(grid, Text(shown(given.note), "dim")) if given.note else grid
 
 
 def _fact_table(report: Report) -> Table:

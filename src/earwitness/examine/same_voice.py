@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from earwitness.audio.facts import SignalFacts, file_facts
 from earwitness.core.errors import AudioError
-from earwitness.core.hashing import sha256_file
+from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, ModelCredit, Track
+from earwitness.examine.questions import Channel
 from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder, VoicePrint
@@ -30,47 +29,22 @@ SEVERAL = "More than one voice is probably heard here; the answer is about the m
 
 
 @dataclass(frozen=True)
-class Enrolment:
-    """The claimed speaker: one print a reference recording, with its path, sha256 and conditions."""
+class SameVoice:
+    """Asked where references were given: one answer about their speaker."""
 
-    prints: tuple[VoicePrint, ...]
-    sources: tuple[tuple[str, str], ...]
-    conditions: tuple[ConditionName, ...]
-    mixed: tuple[str, ...]  # paths in which several voices are heard
+    embedder: Embedder
+    credit: ModelCredit
 
-
-def enrol_references(paths: Iterable[Path], embedder: Embedder) -> Enrolment | None:
-    """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming a bad one."""
-    prints: list[VoicePrint] = []
-    sources: list[tuple[str, str]] = []
-    conditions: set[ConditionName] = set()
-    mixed: list[str] = []
-    for path in paths:
-        try:
-            known = embedder.embed_file(path)
-        except AudioError as error:
-            raise AudioError(error.what, where=path, fix="Give another reference recording.") from None
-        prints.append(known)
-        sources.append((str(path), sha256_file(path)))
-        conditions.update(conditions_of(file_facts(path)))
-        if several_voices(known, embedder.info):
-            mixed.append(str(path))
-    if not prints:
-        return None
-    return Enrolment(tuple(prints), tuple(sources), tuple(sorted(conditions)), tuple(mixed))
+    def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:
+        """ "No answer" where nothing in the channel can be judged."""
+        return () if enrolment is None else (judge_voice(channel, enrolment, self.embedder, self.credit),)
 
 
-def judge_voice(
-    path: str | Path,
-    channel: int | None,
-    facts: SignalFacts,
-    enrolment: Enrolment,
-    embedder: Embedder,
-    credit: ModelCredit,
-) -> Finding:
+def judge_voice(channel: Channel, enrolment: Enrolment, embedder: Embedder, credit: ModelCredit) -> Finding:
     """The finding for one channel of a file; "no answer" where nothing in it can be judged."""
+    facts = channel.facts
     try:
-        test = embedder.embed_file(path, channel)
+        test = embedder.embed_file(channel.path, channel.number)
     except AudioError as error:
         return Finding(QUESTION, HYPOTHESES, "no answer", f"Nothing here can be judged: it {error.what}.", model=credit)
     info = embedder.info

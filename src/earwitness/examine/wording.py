@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 from earwitness.audio.recording import Segment
 from earwitness.core.errors import printable
-from earwitness.examine.finding import Finding, GenuineNeighbour, Report
+from earwitness.examine.finding import Cell, Finding, GenuineNeighbour, Report, Table
 
 _PLAIN_SPACE = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 _AS_LIKELY = math.log(1.1)  # a ratio this near to 1 is called "about as likely"
@@ -187,3 +187,16 @@ def reproduce_command(report: Report) -> str:
     if report.references:
         words += ["--reference", *(path for path, _ in report.references)]
     return shlex.join(words)
+
+
+def cell(value: Cell) -> str:
+    """A cell of a table: numbers with two decimals and without a sign of plus, an en dash for what is not known."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    return f"{value:.2f}".replace("-", "−") if isinstance(value, float) else str(value)
+
+
+def numeric_columns(table: Table) -> frozenset[str]:
+    """The columns that hold numbers only."""
+    columns = zip(table.columns, zip(*table.rows, strict=True), strict=True) if table.rows else ()
+    return frozenset(name for name, cells in columns if not any(isinstance(value, str) for value in cells))

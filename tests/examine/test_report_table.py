@@ -1,0 +1,58 @@
+"""A finding's table in the three forms: the same cells, numbers as bars, and every text escaped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_report_html import EVIL, Page
+
+from earwitness.examine.finding import Report, Table
+from earwitness.examine.report_html import render_html
+from earwitness.examine.report_json import report_from_json, report_to_json
+from earwitness.examine.report_text import print_report
+
+SOUNDS = Table(
+    title="Sounds that both recordings hold",
+    columns=("sound", "times", "for the same voice"),
+    rows=(("AA", 12, 0.5), ("S", 3, -1.0), (EVIL, 1, None)),
+    drawn="for the same voice",
+    note=f"Counted in seconds. {EVIL}",
+)
+
+
+@pytest.fixture
+def report(make_report: Any) -> Report:
+    made: Report = make_report()
+    return replace(made, findings=(replace(made.findings[0], tables=(SOUNDS,)), *made.findings[1:]))
+
+
+def test_the_page_shows_every_cell_and_draws_the_numbers(report: Report) -> None:
+    text = render_html([report], [None])
+    page = Page(text)
+    assert "Sounds that both recordings hold" in page.text
+    assert "AA120.50" in page.text.replace(" ", "")
+    assert "−1.00" in page.text
+    bars = re.findall(r'<rect x="([\d.]+)" y="2" width="([\d.]+)" height="10" class="bar (\w+)"', text)
+    assert bars == [("80", "39", "first"), ("2", "78", "second")]  # half as long to the right, and to the left
+    assert page.tags.count("script") == 1
+    assert "img" not in page.tags
+    assert "https://evil" not in text
+
+
+def test_a_terminal_shows_them_too(report: Report) -> None:
+    console = Console(file=StringIO(), width=100)
+    print_report(report, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert re.search(r"AA\s+12\s+0\.50", shown)
+    assert re.search(r"S\s+3\s+−1\.00", shown)
+    assert "\x1b[31m" not in shown
+
+
+def test_json_gives_the_same_table_back(report: Report) -> None:
+    again = report_from_json(report_to_json(report))
+    assert again.findings[0].tables == (SOUNDS,)
