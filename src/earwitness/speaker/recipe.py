@@ -11,6 +11,7 @@ from earwitness.audio.windows import Sliding, WindowPolicy
 from earwitness.corpora.splits import SpeakerSplit
 from earwitness.nn.losses import MarginLossConfig
 from earwitness.speaker.distillation import DistillationConfig
+from earwitness.speaker.identity_expansion.learning import ExpandedTraining
 from earwitness.training.recipe import UtteranceRecipe
 
 
@@ -24,7 +25,7 @@ class SpeakerRecipe(UtteranceRecipe):
 
     `cohort_top` is how many of the nearest training speakers AS-norm uses on each side; 0 scores by the plain cosine.
     `speeds` are those at which training utterances are played, equally likely, pitch included: N speakers at 1.0, 0.9
-    and 1.1 are 3 N classes.
+    and 1.1 are 3 N classes. `expansion` adds invented speakers (INSIDE) as further classes.
     """
 
     task: Literal["speaker"]
@@ -34,6 +35,7 @@ class SpeakerRecipe(UtteranceRecipe):
     windows: WindowPolicy = Sliding(length_s=1.6, hop_s=0.8)
     cohort_top: int = Field(100, ge=0)
     speeds: tuple[float, ...] = (1.0,)
+    expansion: ExpandedTraining | None = None
     start_from: Literal["none", "resemblyzer"] = "none"
     keep: float = Field(
         1.0, gt=0, le=1
@@ -53,6 +55,10 @@ class SpeakerRecipe(UtteranceRecipe):
     def _one_way_to_learn(self) -> SpeakerRecipe:
         if (self.margin is None) == (self.distillation is None):
             raise ValueError("give either `margin` or `distillation`")
+        if self.expansion is not None and (self.margin is None or not self.perturbations):
+            raise ValueError(
+                "expansion needs a `margin` over classes, and `perturbations` for the synthetic utterances"
+            )
         if self.keep < 1 and self.start_from == "none":
             raise ValueError("keep draws back to published weights; give `start_from`")
         if self.distillation is not None and self.start_from == "none":

@@ -6,7 +6,9 @@ trials, the limit of one voice) is made by the loaded model through `Embedder`, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,8 @@ from earwitness.speaker.distillation import (
 )
 from earwitness.speaker.embedder import COHORT_FILE, Embedder, VoicePrint
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
+from earwitness.speaker.identity_expansion.classes import class_map
+from earwitness.speaker.identity_expansion.learning import CLASSES, Expansion, expanded_batches
 from earwitness.speaker.published import Published, read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
@@ -69,8 +73,18 @@ def train_embedder(
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     speakers = Vocabulary.of(data.train, "speaker")
-    trainee, task = _trainee(recipe, data, speakers, published)
-    train = train_batches(recipe, data.train, speakers, recipe.speeds)
+    expansion = None if recipe.expansion is None else Expansion.read(recipe.expansion.folder, data)
+    classes = (
+        class_map(speakers.names, recipe.speeds) if expansion is None else expansion.classes(speakers, recipe.speeds)
+    )
+    trainee, task = _trainee(recipe, data, speakers, published, len(classes))
+    if recipe.expansion is None or expansion is None:
+        train = train_batches(recipe, data.train, speakers, recipe.speeds)
+    else:
+        classes.write(folder / CLASSES)
+        print(f"{classes}: {folder / CLASSES}", file=sys.stderr)
+        train = expanded_batches(recipe, data.train, expansion, classes, recipe.expansion.share)
+        data = replace(data, notes=(*data.notes, f"expanded by invented speakers: {classes}", expansion.note))
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
     result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
@@ -143,7 +157,7 @@ def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
 
 
 def _trainee(
-    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None
+    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None, n_classes: int
 ) -> tuple[SpeakerTrainee, SpeakerTask]:
     """Network and head; from published weights each class of a margin loss begins at its speaker's mean embedding."""
     seed_run(recipe.seed, "init")
@@ -157,7 +171,7 @@ def _trainee(
             freeze_all_but(network, recipe.distillation.first_layers)
         return SpeakerTrainee(network, Imitation(recipe.distillation, aims)), DistillationTask()
     assert recipe.margin is not None
-    margin = recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds))
+    margin = recipe.margin.build(network.dim, n_classes)
     if published is not None:
         start_classes(margin, speakers, speaker_means(beginning, data.train))
     return SpeakerTrainee(network, margin), SpeakerTask()

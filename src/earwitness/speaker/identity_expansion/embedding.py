@@ -54,7 +54,10 @@ def embed_sources(
     workers: int,
     progress: Progress,
 ) -> Heard:
-    """Embed the utterances that count, as rows of `folder/embeddings.csv`. Raises `UsageError` as `ResumableRows` does."""
+    """Embed the utterances that count, as rows of `folder/embeddings.csv`.
+
+    Raises `UsageError` as `ResumableRows` does.
+    """
     tasks = [Task(row.id, str(row.speaker), Original.of(rows, row)) for row in chosen_rows(rows, averaging)]
     step = progress(len(tasks))
     drawn = f"{synthesiser!r} {averaging.seconds} {averaging.most}"

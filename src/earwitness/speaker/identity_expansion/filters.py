@@ -30,8 +30,8 @@ class FilterConfig(Config):
     An utterance lasts `seconds`, has at most `clipped` of its samples at full scale, is speech for at least `speech`
     of its length, is at a cosine of at least `likeness` with the vector that it was made from when it is embedded
     again, and has at most `words` word errors a word where a recogniser is there. An identity whose mean is nearer to a
-    real speaker other than its parents than to its own vector is dropped whole (`nearest`), and so is one with fewer than
-    `few` utterances left.
+    real speaker other than its parents than to its own vector is dropped whole (`nearest`), and so is one with fewer
+    than `few` utterances left.
     """
 
     seconds: tuple[float, float] | None = (1.0, 15.0)
@@ -85,7 +85,7 @@ def measure(samples: Samples, rate: int) -> tuple[float, float, float]:
 
 def judge(utterances: Sequence[Measured], pairs: Sequence[Pair], aim: Aim | None, config: FilterConfig) -> Judged:
     """Apply the rules in their order. An utterance counts for the first rule that drops it."""
-    dropped: Counter[str] = Counter({rule: 0 for rule in RULES})
+    dropped: Counter[str] = Counter(dict.fromkeys(RULES, 0))
     left: defaultdict[str, list[Measured]] = defaultdict(list)
     for utterance in utterances:
         if rule := _first_broken(utterance, aim, config):

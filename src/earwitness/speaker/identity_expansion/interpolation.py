@@ -1,7 +1,7 @@
-"""Between two speakers: spherical linear interpolation of their embeddings (INSIDE, arXiv 2508.19210), and plain mixing.
+"""Between two speakers: spherical linear interpolation of embeddings (INSIDE, arXiv 2508.19210), and plain mixing.
 
-Half-way between unit vectors at an angle theta, both parents are at cos(theta / 2). There slerp is the length-normalised
-arithmetic mean: the two ways of mixing differ elsewhere than at 0.5, or in length, only.
+Half-way between unit vectors at an angle theta, both parents are at cos(theta / 2). There slerp is the arithmetic mean
+at unit length: the two ways of mixing differ elsewhere than at 0.5, or in length, only.
 """
 
 from __future__ import annotations

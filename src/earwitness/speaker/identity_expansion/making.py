@@ -150,10 +150,7 @@ def _parents(
     heard = embed_sources(
         sources.rows, folder, config.synthesiser, config.averaging, resume=resume, workers=workers, progress=step
     )
-    none = {
-        speaker: "no utterance of the right length can be embedded"
-        for speaker in set(sources.sexes) - set(heard.vectors)
-    }
+    none = dict.fromkeys(set(sources.sexes) - set(heard.vectors), "no utterance of the right length can be embedded")
     found = averaged(heard.vectors, config.averaging)
     reasons = [*none.values(), *found.refused.values()]
     notes = [f"{reasons.count(reason)} speaker(s) left out: {reason}" for reason in sorted(set(reasons))]

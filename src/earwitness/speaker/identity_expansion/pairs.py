@@ -87,7 +87,7 @@ def select_pairs(
 
     `control` chooses others on purpose: `random-pairs` of one sex at any distance; `lerp`, the same pairs, mixed
     linearly at 0.3; `cross-sex`, nearest speakers of different sex at any distance; `resynthesis`, real speakers as
-    they are. The same arguments give the same pairs; ties go by the speakers' ids. Raises `DataError` for unknown sexes.
+    they are. The same arguments give the same pairs; ties go by the ids. Raises `DataError` for unknown sexes.
     """
     if wrong := sorted({sexes[name] for name in speakers.ids if name in sexes} - {"m", "f"}):
         raise DataError(f"a speaker's sex is m or f here, not '{wrong[0]}'")

@@ -46,7 +46,7 @@ def plan(
     config: ExpansionConfig,
     converts: bool,
 ) -> list[Task]:
-    """The utterances of every identity, in order. What an identity says depends on the seed and its id, not on others."""
+    """The utterances of every identity, in order. What one says depends on the seed and its id, not on others."""
     if not converts:
         texts = texts_of(rows)
         return [task for pair in pairs for task in _spoken(pair, vectors, texts, config)]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 _WHO = (
     "The old baker", "My younger cousin", "A quiet choir", "Their French teacher", "Our noisy neighbour",
-    "The judge in the village", "Every other student", "A thin grey heron", "The boy with the toy ship", "Just one pilot",
+    "The judge in the village", "Every other student", "A thin grey heron", "The boy with the toy ship",
+    "Just one pilot",
 )  # fmt: skip
 _DOES = (
     "bought four pounds of cherries", "measured the path to the bridge", "heard a strange rushing noise",

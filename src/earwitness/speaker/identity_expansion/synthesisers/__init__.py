@@ -1,4 +1,4 @@
-"""Synthesisers that speak with the voice of a vector, by kind. One is a file here and a member of `SynthesiserConfig`."""
+"""Synthesisers that speak with the voice of a vector, by kind: a file each, and a member of `SynthesiserConfig`."""
 
 from __future__ import annotations
 

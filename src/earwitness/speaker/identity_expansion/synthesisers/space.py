@@ -20,15 +20,15 @@ Numbers = NDArray[np.float64]  # [P]
 
 @dataclass(frozen=True)
 class ParameterSpace:
-    """`mean` and `spread` [P] of the numbers over speakers. Vectors are [P + 1] of unit length."""
+    """`mean` and `spread` [P] of the numbers over speakers. Vectors are [P + 1] of unit length.
+
+    `constant` is the further coordinate: as long as the numbers of a typical voice (the square root of P) it puts
+    unrelated voices at a cosine of about one half, shorter it puts them further apart.
+    """
 
     mean: tuple[float, ...]
     spread: tuple[float, ...]
-
-    @property
-    def constant(self) -> float:
-        """As long as the numbers of a typical voice: unrelated voices are then at a cosine of about one half."""
-        return float(np.sqrt(len(self.mean)))
+    constant: float
 
     def vector(self, numbers: Numbers) -> Vectors:
         """[P] to [P + 1]."""

@@ -20,20 +20,22 @@ from earwitness.core.errors import AudioError
 from earwitness.corpora.twins.base import resampled
 from earwitness.metrics.scores import Floats
 from earwitness.speaker.comparison import Vectors
+from earwitness.speaker.identity_expansion.sentences import SENTENCES
 from earwitness.speaker.identity_expansion.synthesisers.base import Prompt, Speech, Voices
 from earwitness.speaker.identity_expansion.synthesisers.space import Numbers, ParameterSpace
 
 RATE = 16_000
-#: log f0, log tract scale, log offsets of three formants, tilt in dB an octave: mean and spread over voices of both sexes.
-SPACE = ParameterSpace(mean=(5.1, 0.0, 0.0, 0.0, 0.0, -6.0), spread=(0.28, 0.08, 0.06, 0.06, 0.06, 1.5))
+#: log f0, log tract scale, log offsets of three formants, tilt in dB an octave: mean and spread over both sexes.
+SPACE = ParameterSpace(mean=(5.1, 0.0, 0.0, 0.0, 0.0, -6.0), spread=(0.28, 0.08, 0.06, 0.06, 0.06, 1.5), constant=1.2)
 FORMANTS = {  # Hz; the fourth lies at 3500
-    "a": (730, 1090, 2440), "e": (530, 1840, 2480), "i": (270, 2290, 3010), "o": (570, 840, 2410), "u": (300, 870, 2240),
-    "y": (390, 1990, 2550), "w": (440, 1020, 2240), "l": (360, 1300, 2700), "r": (310, 1060, 1380), "m": (250, 1000, 2200),
-    "n": (250, 1500, 2500),
+    "a": (730, 1090, 2440), "e": (530, 1840, 2480), "i": (270, 2290, 3010), "o": (570, 840, 2410),
+    "u": (300, 870, 2240), "y": (390, 1990, 2550), "w": (440, 1020, 2240), "l": (360, 1300, 2700),
+    "r": (310, 1060, 1380), "m": (250, 1000, 2200), "n": (250, 1500, 2500),
 }  # fmt: skip
 BANDWIDTHS = (80.0, 100.0, 140.0, 200.0)  # Hz
 NOISES = {"s": 6500.0, "z": 6000.0, "c": 4000.0, "x": 3500.0, "f": 5000.0, "h": 1500.0, "t": 4500.0, "k": 2500.0}
 FITTED_ON = 160  # utterances with known voices
+RIDGE = 0.002
 _FRAME, _HOP, _BANDS = 512, 256, 24
 
 
@@ -71,7 +73,7 @@ class Toy:
 
 
 def drawn_voice(rng: np.random.Generator, sex: Literal["m", "f"]) -> Numbers:
-    """The six numbers of a voice at random: women speak higher and with shorter tracts, and both sexes overlap little."""
+    """The six numbers of a voice at random: women speak higher and with shorter tracts, with little overlap."""
     centre = np.array((5.35, 0.06, 0.0, 0.0, 0.0, -6.5) if sex == "f" else (4.85, -0.06, 0.0, 0.0, 0.0, -5.5))
     return np.asarray(centre + rng.standard_normal(6) * (0.13, 0.05, 0.06, 0.06, 0.06, 1.3))
 
@@ -138,15 +140,18 @@ def _encoder() -> tuple[Floats, Floats]:
     """The mean of the features [P] and a linear map [P + 1, 6] from features to voices, by ridge regression."""
     rng = np.random.default_rng(0)
     voices = [drawn_voice(rng, "f" if number % 2 else "m") for number in range(FITTED_ON)]
-    letters = np.array(list("aeiouylrmnszcfhtk  "))
-    texts = ["".join(rng.choice(letters, 12)) + "aei" for _ in voices]
+    texts = [SENTENCES[int(place)][4:28] for place in rng.integers(len(SENTENCES), size=FITTED_ON)]
     heard = np.stack(
         [_features(spoken(text, voice, k)) for k, (text, voice) in enumerate(zip(texts, voices, strict=True))]
     )
     mean = heard.mean(axis=0)
-    centred = np.hstack([heard - mean, np.ones((len(heard), 1))])
-    penalty = np.diag([*np.full(heard.shape[1], 0.02 * len(heard)), 0.0])
-    return mean, np.linalg.solve(centred.T @ centred + penalty, centred.T @ np.array(voices))
+    wanted = np.array(voices)
+    centred, level = heard - mean, wanted.mean(axis=0)
+    penalty = RIDGE * len(heard) * np.eye(heard.shape[1])
+    weights = np.linalg.solve(centred.T @ centred + penalty, centred.T @ (wanted - level))
+    # a ridge draws every voice towards the mean one: undone, so that voices come out where they were put in
+    kept = np.linalg.lstsq(wanted - level, centred @ weights, rcond=None)[0]
+    return mean, np.vstack([weights @ np.linalg.inv(kept), level])
 
 
 def _features(samples: NDArray[np.floating]) -> Floats:  # type: ignore[type-arg]

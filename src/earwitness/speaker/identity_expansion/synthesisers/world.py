@@ -1,9 +1,9 @@
 """Voice conversion by WORLD (Morise, Yokomori, Ozawa 2016): no weights, and the prosody of real recordings.
 
 A voice is eight numbers: mean and spread of log f0, the scale of the vocal tract (formants move together along log
-frequency), the tilt of the spectrum, and four numbers for the rest of its shape. A recording of a parent is taken apart,
-moved from its speaker's numbers to those of the new voice, and put together again. What a speaker sounds like beyond
-these numbers stays with the recording. This is our own design: the paper's synthesiser is not named in what we know of it.
+frequency), the tilt of the spectrum, and four numbers for the rest of its shape. A recording of a parent is taken
+apart, moved from its speaker's numbers to those of the new voice, and put together again. What a speaker sounds like
+beyond these numbers stays with the recording. The design is our own: we do not know the paper's synthesiser.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ MOST_DB = 15.0  # of a band's gain
 SPACE = ParameterSpace(
     mean=(5.27, -2.14, -0.02, -8.11, -0.14, -0.44, -0.02, 0.42),
     spread=(0.31, 0.35, 0.15, 1.74, 2.4, 1.96, 1.46, 1.34),
+    constant=math.sqrt(8),
 )
 #: The mean shape of their long-term spectra in dB on every eighth point of the grid, tilt and level taken off.
 NEUTRAL = (-6.7, -2.8, 1.0, 4.5, 6.3, 1.4, -1.8, -3.5, -3.5, 1.8, 2.0, -0.7)
