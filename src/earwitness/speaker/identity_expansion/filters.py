@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from earwitness.audio.recording import Samples
-from earwitness.audio.speech import EnergyRule, speech_segments
+from earwitness.audio.speech import EnergyRule
 from earwitness.core.config import Config
 from earwitness.core.errors import LeakError
 from earwitness.speaker.comparison import Vectors, enrol, unit
@@ -76,11 +76,14 @@ class Aim:
 
 
 def measure(samples: Samples, rate: int) -> tuple[float, float, float]:
-    """Duration in seconds, share of clipped samples, share of the length that is speech by its energy."""
+    """Duration in seconds, share of clipped samples, share of frames of 10 ms that are speech by their energy."""
     duration_s = len(samples) / rate
     clipped = float(np.mean(np.abs(samples) >= FULL_SCALE)) if len(samples) else 0.0
-    speech_s = sum(part.end_s - part.start_s for part in speech_segments(samples, rate, EnergyRule()))
-    return duration_s, clipped, speech_s / duration_s if duration_s else 0.0
+    rule = EnergyRule()
+    frames = rule.build(rate)
+    frames.push(samples)
+    speaking, _ = rule.speaks(frames.finish())
+    return duration_s, clipped, float(speaking.mean()) if len(speaking) else 0.0
 
 
 def judge(utterances: Sequence[Measured], pairs: Sequence[Pair], aim: Aim | None, config: FilterConfig) -> Judged:

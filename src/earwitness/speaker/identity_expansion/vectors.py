@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +67,8 @@ class SpeakerVectors:
         if unknown := sorted(set(speakers) - set(places)):
             raise DataError(f"there is no embedding of speaker '{unknown[0]}'")
         rows = [places[name] for name in sorted(set(speakers))]
-        vectors, norm, n_utt, purity = (part[rows] for part in self._parts())
-        return SpeakerVectors(tuple(self.ids[row] for row in rows), vectors, norm, n_utt, purity)
+        names = tuple(self.ids[row] for row in rows)
+        return SpeakerVectors(names, self.vectors[rows], self.norm[rows], self.n_utt[rows], self.purity[rows])
 
     def write(self, path: str | Path) -> None:
         """As `.npz` of plain arrays, whole or not at all; equal vectors give equal bytes."""
@@ -86,8 +87,8 @@ class SpeakerVectors:
             raise DataError(f"holds no speaker vectors ({error})", where=path) from None
         return cls(tuple(str(name) for name in ids), *parts)
 
-    def _parts(self) -> tuple[NDArray[np.generic], ...]:
-        return self.vectors, self.norm, self.n_utt, self.purity  # type: ignore[return-value]
+    def _parts(self) -> tuple[NDArray[Any], ...]:
+        return self.vectors, self.norm, self.n_utt, self.purity
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,11 @@ def averaged(embeddings: Mapping[str, Vectors], config: AveragingConfig) -> Aver
 def table_of(rows: Mapping[str, tuple[Vectors, float, int, float]]) -> SpeakerVectors:
     """Rows (unit vector, norm, utterances, purity) by speaker as one table."""
     ids = tuple(sorted(rows))
-    vectors, norm, n_utt, purity = zip(*(rows[name] for name in ids), strict=True) if ids else ((), (), (), ())
+    columns = [np.array([rows[name][place] for name in ids]) for place in range(4)]
     return SpeakerVectors(
         ids,
-        np.asarray(vectors, np.float32).reshape(len(ids), -1),
-        np.asarray(norm, np.float32),
-        np.asarray(n_utt, np.int32),
-        np.asarray(purity, np.float32),
+        columns[0].reshape(len(ids), -1 if ids else 0).astype(np.float32),
+        columns[1].astype(np.float32),
+        columns[2].astype(np.int32),
+        columns[3].astype(np.float32),
     )

@@ -8,7 +8,7 @@ pitch, fitted on what the synthesiser says with known voices.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +154,7 @@ def _encoder() -> tuple[Floats, Floats]:
     return mean, np.vstack([weights @ np.linalg.inv(kept), level])
 
 
-def _features(samples: NDArray[np.floating]) -> Floats:  # type: ignore[type-arg]
+def _features(samples: NDArray[np.floating[Any]]) -> Floats:
     """Log energies of the loud frames in 24 bands of equal width on a log scale, level taken off, and log pitch [25].
 
     Raises `AudioError` for what is silent.

@@ -171,7 +171,7 @@ def _shift(shape: Floats) -> float:
     if not 0 < best < 2 * MOST_SHIFT:
         return float(best - MOST_SHIFT)
     below, peak, above = likeness[best - 1 : best + 2]
-    return best - MOST_SHIFT + 0.5 * (below - above) / min(-1e-9, below - 2 * peak + above)
+    return float(best - MOST_SHIFT + 0.5 * (below - above) / min(-1e-9, below - 2 * peak + above))
 
 
 def _correlation(rows: Floats, wanted: Floats) -> Floats:
