@@ -59,7 +59,8 @@ class Sizes:
     steps: int = 240
     batch: int = 32
     channels: int = 64
-    mels: int = 40
+    mels: int = 32
+    crop_s: float = 0.6
 
 
 def make_corpus(folder: Path, sizes: Sizes, seed: int) -> Manifest:
@@ -119,7 +120,7 @@ def recipe(corpus: Path, expansion: Path | None, sizes: Sizes, seed: int) -> Spe
             "task": "speaker",
             "seed": seed,
             "data": {"manifests": [str(corpus / "manifest.csv")], "split_file": str(corpus / "sides.csv")},
-            "audio": {"crop_s": 0.8, "trim_silence": False},
+            "audio": {"crop_s": sizes.crop_s, "trim_silence": False},
             "network": {
                 "branches": [{"frontend": frontend, "encoder": encoder, "pooling": pooling}],
                 "embedding": {"dim": 64},
@@ -134,7 +135,7 @@ def recipe(corpus: Path, expansion: Path | None, sizes: Sizes, seed: int) -> Spe
             "optimiser": {"kind": "adamw", "lr": 0.003},
             "schedule": {"kind": "warmup_cosine", "warmup": 0.1},
             "loop": {"epochs": 1, "batch_size": sizes.batch, "accelerator": "cpu", "clip_norm": 5.0},
-            "windows": {"kind": "sliding", "length_s": 0.8, "hop_s": 0.4},
+            "windows": {"kind": "sliding", "length_s": 2 * sizes.crop_s, "hop_s": sizes.crop_s},
             "cohort_top": 0,
         }
     )
