@@ -27,9 +27,11 @@ from earwitness.deepfake.retrieval.rad_mfa import RadMfaConfig
 from earwitness.deepfake.retrieval.training import RetrievalRecipe
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
+from earwitness.speaker.identity_expansion.learning import Expansion, expanded_batches
+from earwitness.speaker.identity_expansion.pairs import Pair, write_pairs
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
-from earwitness.training.data import train_batches
+from earwitness.training.data import SplitData, train_batches
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.task import Task, TrainData
 
@@ -107,7 +109,23 @@ def rows(tmp_path_factory: pytest.TempPathFactory, speechlike: Callable[..., Any
         sf.write(folder / f"{number}.wav", sound.astype(np.float32), 16_000)
         label, speaker = ("bonafide" if number % 2 else "spoof"), f"s{number // 2}"
         table.append({"path": f"{number}.wav", "speaker": speaker, "label": label, "split": "train", "corpus": "made"})
-    return Manifest(pl.DataFrame(table), folder)
+    found = Manifest(pl.DataFrame(table), folder)
+    write_expansion(found)
+    return found
+
+
+def write_expansion(rows: Manifest) -> None:
+    """An expansion beside the rows: two identities between the first four speakers."""
+    pairs = [Pair(f"ins_{k}", f"s{2 * k}", f"s{2 * k + 1}", "f", 0.5, 0.5, 60.0) for k in range(2)]
+    table = rows.table.head(4).with_columns(
+        id=pl.Series([f"n{k}" for k in range(4)]),
+        speaker=pl.Series([pairs[k // 2].new_id for k in range(4)]),
+        label=pl.lit("spoof"),
+        synthetic=pl.lit("true"),
+    )
+    Manifest(table, rows.root).write(rows.root / "manifest.csv")
+    write_pairs(rows.root / "pairs.tsv", pairs)
+    (rows.root / "manifest.json").write_text('{"synthetic": true}')
 
 
 def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[nn.Module, Task, TrainData]:
@@ -118,6 +136,13 @@ def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[n
         return network, task_of(recipe, needed), train
     assert recipe.margin is not None, "teach this test how such a recipe is trained"
     speakers = Vocabulary.of(rows, "speaker")
+    if recipe.expansion is not None:
+        expansion = Expansion.read(
+            recipe.expansion.folder, SplitData(rows, rows.filter(pl.lit(False)), rows.filter(pl.lit(False)))
+        )
+        classes = expansion.classes(speakers, recipe.speeds)
+        trainee = SpeakerTrainee(network, recipe.margin.build(network.dim, len(classes)))
+        return trainee, SpeakerTask(), expanded_batches(recipe, rows, expansion, classes, recipe.expansion.share)
     trainee = SpeakerTrainee(network, recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds)))
     return trainee, SpeakerTask(), train_batches(recipe, rows, speakers, recipe.speeds)
 

@@ -12,7 +12,7 @@ from earwitness.speaker.identity_expansion.embedding_only import HeadConfig, int
 from earwitness.speaker.identity_expansion.interpolation import angle
 from earwitness.speaker.identity_expansion.pairs import Pair
 
-QUICK = HeadConfig(dim=8, steps=60, batch=32)
+QUICK = HeadConfig(dim=8, steps=150, batch=32)
 
 
 def voices(first: int, count: int, dim: int = 16) -> dict[str, Vectors]:
@@ -21,7 +21,7 @@ def voices(first: int, count: int, dim: int = 16) -> dict[str, Vectors]:
     for number in range(first, first + count):
         rng = np.random.default_rng(number)
         own = np.append(rng.standard_normal(dim // 2), np.zeros(dim // 2))
-        noise = rng.standard_normal((12, dim)) * np.append(np.full(dim // 2, 0.3), np.full(dim // 2, 1.5))
+        noise = rng.standard_normal((12, dim)) * np.append(np.full(dim // 2, 0.3), np.full(dim // 2, 1.0))
         found[f"s{number:02d}"] = unit((own + noise).astype(np.float32))
     return found
 
@@ -53,7 +53,7 @@ def test_a_sample_lies_between_a_print_of_either_parent() -> None:
 
 
 def test_a_head_learns_to_tell_strangers_apart_with_and_without_pairs() -> None:
-    train, test = voices(0, 20), voices(50, 10)
+    train, test = voices(0, 40), voices(50, 10)
     names = sorted(train)
     pairs = [Pair(f"n{k}", names[k], names[k + 1], "f", 0.5, 0.5, 60.0) for k in range(10)]
     for given in ([], pairs):
