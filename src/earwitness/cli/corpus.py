@@ -249,7 +249,7 @@ def expand(
     if (asked := [twins, splices, identities is not None].count(True)) != 1:
         what = "one at a time" if asked else "nothing is asked to be added"
         raise UsageError(what, fix="Add --twins, --splices or --identities N.")
-    own = {
+    own: dict[str, object] = {
         "--synthesiser": synthesiser,
         "--control": control,
         "--set": settings,
@@ -259,9 +259,13 @@ def expand(
         "--verifier": verifier,
     }
     lengths = {"--host-seconds": host_seconds, "--insert-seconds": insert_seconds, "--cross-fade-ms": cross_fade_ms}
-    options_of = {"twins": {"--per-row": per_row}, "splices": {"--kind": kind, **lengths}, "identities": own}
+    options_of: dict[str, dict[str, object]] = {
+        "twins": {"--per-row": per_row},
+        "splices": {"--kind": kind, **lengths},
+        "identities": own,
+    }
     made_now = "twins" if twins else "splices" if splices else "identities"
-    for other in options_of.keys() - {made_now}:
+    for other in sorted(options_of.keys() - {made_now}):
         if given_in_vain := [name for name, value in options_of[other].items() if value is not None]:
             raise UsageError(f"belongs to --{other}", where=given_in_vain[0])
     if identities is not None:

@@ -123,9 +123,10 @@ def tell(trainee: SpeakerTrainee, recipe: SpeakerRecipe, rows: Manifest) -> Told
     """What a classifier says of every row, heard whole."""
     trainee.eval()
     sexes = by_sex(rows).table["speaker"]
+    head = trainee.head
+    assert isinstance(head, SexHead)
     logits = [
-        trainee.head.linear(trainee.network.embed(item.samples[None], None).mean)[0]
-        for item in whole_utterances(recipe, rows)
+        head.linear(trainee.network.embed(item.samples[None], None).mean)[0] for item in whole_utterances(recipe, rows)
     ]
     said = torch.stack(logits).argmax(dim=1).cpu().numpy()
     truth = np.array([SEXES.index(sex) for sex in sexes])
@@ -151,11 +152,11 @@ def compare(
             found.append(float(np.mean(rates)))
         return tuple(found)
 
-    intervals = bootstrap(errors, units, resamples, seed)
+    a, b, balanced_a, balanced_b = bootstrap(errors, units, resamples, seed)
     gain = None
     if _always_errs(real, units):
         gain = bootstrap(lambda counts: [_gain(errors(counts))], units, resamples, seed)[0]
-    return Comparison(*intervals, gain)
+    return Comparison(a, b, balanced_a, balanced_b, gain)
 
 
 def _gain(errors: tuple[float, ...]) -> float:
