@@ -30,6 +30,8 @@ from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
 from earwitness.nn.network import NetworkConfig
+from earwitness.speaker.identity_expansion.learning import Expansion, expanded_batches
+from earwitness.speaker.identity_expansion.pairs import Pair, write_pairs
 from earwitness.speaker.personal_vad.folder import read_verifier
 from earwitness.speaker.personal_vad.recipe import PersonalVadRecipe
 from earwitness.speaker.personal_vad.task import PersonalVadTask
@@ -140,7 +142,23 @@ def rows(tmp_path_factory: pytest.TempPathFactory, speechlike: Callable[..., Any
         sf.write(folder / f"{number}.wav", sound.astype(np.float32), 16_000)
         label, speaker = ("bonafide" if number % 2 else "spoof"), f"s{number // 2}"
         table.append({"path": f"{number}.wav", "speaker": speaker, "label": label, "split": "train", "corpus": "made"})
-    return Manifest(pl.DataFrame(table), folder)
+    found = Manifest(pl.DataFrame(table), folder)
+    write_expansion(found)
+    return found
+
+
+def write_expansion(rows: Manifest) -> None:
+    """An expansion beside the rows: two identities between the first four speakers."""
+    pairs = [Pair(f"ins_{k}", f"s{2 * k}", f"s{2 * k + 1}", "f", 0.5, 0.5, 60.0) for k in range(2)]
+    table = rows.table.head(4).with_columns(
+        id=pl.Series([f"n{k}" for k in range(4)]),
+        speaker=pl.Series([pairs[k // 2].new_id for k in range(4)]),
+        label=pl.lit("spoof"),
+        synthetic=pl.lit("true"),
+    )
+    Manifest(table, rows.root).write(rows.root / "manifest.csv")
+    write_pairs(rows.root / "pairs.tsv", pairs)
+    (rows.root / "manifest.json").write_text('{"synthetic": true}')
 
 
 def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[nn.Module, Task, TrainData]:
@@ -151,8 +169,14 @@ def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[n
         return network, complemented(recipe, network, task_of(recipe, needed), Classes(2, labels_of)), train
     assert recipe.margin is not None, "teach this test how such a recipe is trained"
     speakers = Vocabulary.of(rows, "speaker")
-    train = train_batches(recipe, rows, speakers, recipe.speeds)
-    count = len(speakers) * len(recipe.speeds)
+    if recipe.expansion is not None:
+        nobody = rows.filter(pl.lit(False))
+        expansion = Expansion.read(recipe.expansion.folder, SplitData(rows, nobody, nobody))
+        named = expansion.classes(speakers, recipe.speeds)
+        count, train = len(named), expanded_batches(recipe, rows, expansion, named, recipe.expansion.share)
+    else:
+        count = len(speakers) * len(recipe.speeds)
+        train = train_batches(recipe, rows, speakers, recipe.speeds)
     trainee, task = margin_trainee(recipe, network, count, train)
     return trainee, complemented(recipe, network, task, Classes(count, task.classes)), train
 

@@ -11,6 +11,7 @@ from earwitness.audio.windows import Sliding, WindowPolicy
 from earwitness.corpora.splits import SpeakerSplit
 from earwitness.nn.losses import MarginLossConfig, MarginRiseConfig, VarianceLossConfig
 from earwitness.speaker.distillation import DistillationConfig
+from earwitness.speaker.identity_expansion.learning import ExpandedTraining
 from earwitness.training.recipe import UtteranceRecipe
 
 
@@ -24,7 +25,7 @@ class SpeakerRecipe(UtteranceRecipe):
 
     `cohort_top` is how many of the nearest training speakers AS-norm uses on each side; 0 scores by the plain cosine.
     `speeds` are those at which training utterances are played, equally likely, pitch included: N speakers at 1.0, 0.9
-    and 1.1 are 3 N classes.
+    and 1.1 are 3 N classes. `expansion` adds invented speakers (INSIDE) as further classes.
 
     Of a network that states its variance: `variance_loss` holds it to the distance from the speaker's centroid (xi+);
     with `comparison: conservative` an uncertain print is compared to a weaker score; `fused` is how the variances of a
@@ -42,6 +43,7 @@ class SpeakerRecipe(UtteranceRecipe):
     windows: WindowPolicy = Sliding(length_s=1.6, hop_s=0.8)
     cohort_top: int = Field(100, ge=0)
     speeds: tuple[float, ...] = (1.0,)
+    expansion: ExpandedTraining | None = None
     start_from: Literal["none", "resemblyzer"] = "none"
     keep: float = Field(
         1.0, gt=0, le=1
@@ -65,6 +67,10 @@ class SpeakerRecipe(UtteranceRecipe):
             raise ValueError("`variance_loss` and `margin_rise` go with a `margin`")
         if self.fused == "posterior" and not _hears_once(self.windows):
             raise ValueError("`fused: posterior` counts every frame once: windows must neither overlap nor repeat")
+        if self.expansion is not None and (self.margin is None or not self.perturbations):
+            raise ValueError(
+                "expansion needs a `margin` over classes, and `perturbations` for the synthetic utterances"
+            )
         if self.keep < 1 and self.start_from == "none":
             raise ValueError("keep draws back to published weights; give `start_from`")
         if self.distillation is not None and self.start_from == "none":

@@ -6,7 +6,9 @@ trials, the limit of one voice) is made by the loaded model through `Embedder`, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from earwitness.speaker.distillation import (
 )
 from earwitness.speaker.embedder import COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
+from earwitness.speaker.identity_expansion.learning import CLASSES, Expansion, expanded_batches
 from earwitness.speaker.published import Published, read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.score_draws import VARIANCE_SCALE
@@ -82,9 +85,9 @@ def train_embedder(
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     speakers = Vocabulary.of(data.train, "speaker")
-    train = train_batches(recipe, data.train, speakers, recipe.speeds)
-    trainee, task = _trainee(recipe, data, speakers, published, train)
-    classes = Classes(len(speakers) * len(recipe.speeds), task.classes)
+    train, count, data = _learnt_from(recipe, data, speakers, folder)
+    trainee, task = _trainee(recipe, data, speakers, published, train, count)
+    classes = Classes(count, task.classes)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
     opposed = complemented(recipe, trainee.network, task, classes)
@@ -97,6 +100,22 @@ def train_embedder(
     if recipe.cohort_top:
         add_cohort(model, data, recipe.cohort_top)
     return calibrate_embedder(model, data.dev, recipe.seed)
+
+
+def _learnt_from(
+    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, folder: Path
+) -> tuple[TrainData, int, SplitData]:
+    """The batches, the number of classes in them, and the sides with a note on invented speakers, if there are any."""
+    if recipe.expansion is None:
+        count = len(speakers) * len(recipe.speeds)
+        return train_batches(recipe, data.train, speakers, recipe.speeds), count, data
+    expansion = Expansion.read(recipe.expansion.folder, data)
+    classes = expansion.classes(speakers, recipe.speeds)
+    classes.write(folder / CLASSES)
+    print(f"{classes}: {folder / CLASSES}", file=sys.stderr)
+    train = expanded_batches(recipe, data.train, expansion, classes, recipe.expansion.share)
+    notes = (*data.notes, f"expanded by invented speakers: {classes}", expansion.note)
+    return train, len(classes), replace(data, notes=notes)
 
 
 def _without(side: Manifest, corpora: Sequence[str]) -> Manifest:
@@ -179,7 +198,12 @@ def _speaker(prints: Sequence[PrintOf]) -> PrintOf:
 
 
 def _trainee(
-    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None, train: TrainData
+    recipe: SpeakerRecipe,
+    data: SplitData,
+    speakers: Vocabulary,
+    published: Published | None,
+    train: TrainData,
+    count: int,
 ) -> tuple[SpeakerTrainee, SpeakerTask]:
     """Network and head; from published weights each class of a margin loss begins at its speaker's mean embedding."""
     seed_run(recipe.seed, "init")
@@ -192,7 +216,7 @@ def _trainee(
         if recipe.distillation.first_layers is not None:
             freeze_all_but(network, recipe.distillation.first_layers)
         return SpeakerTrainee(network, Imitation(recipe.distillation, aims)), DistillationTask()
-    trainee, task = margin_trainee(recipe, network, len(speakers) * len(recipe.speeds), train)
+    trainee, task = margin_trainee(recipe, network, count, train)
     if published is not None:
         assert isinstance(trainee.head, MarginLoss)
         start_classes(trainee.head, speakers, speaker_means(beginning, data.train))
