@@ -1,7 +1,7 @@
 """Frames of the encoder of Whisper tiny.en for the first 4 s of each recording, computed once and kept in files.
 
-A view is `clean`, or a number: the recording perturbed by RawBoost as its draw of that number gives it. Every view of
-a recording starts at the same sample, so its frames stand in the same places. An interrupted computation goes on.
+Perturbed views are RawBoost's. Every view of a recording starts at the same sample, so its frames stand in the same
+places. An interrupted computation goes on.
 """
 
 from __future__ import annotations
@@ -10,25 +10,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from earwitness.audio.perturb.rawboost import RawBoostConfig
-from earwitness.audio.speech import SileroRule
 from earwitness.claims.store import Halves, Store
+from earwitness.claims.views import SECONDS, View, heard
 from earwitness.core.hashing import sha256_data
-from earwitness.corpora.batches import UtteranceDataset, UtteranceOptions
 from earwitness.corpora.manifest import Manifest
 from earwitness.nn.frontends.whisper import WhisperConfig
 from earwitness.nn.layers.speed_up import speed_up
 from earwitness.nn.types import Frames
 from earwitness.training.data import batch_loader
 
-View = Literal["clean"] | int
 WHOLE = (1, 2)
 """Hidden states of which every frame is kept."""
-SECONDS, TAU, AT_ONCE = 4.0, 10, 16
+TAU, AT_ONCE = 10, 16
 FRONTEND = WhisperConfig(aggregation="concat")
 AUGMENTATION = RawBoostConfig(algo=4)
 
@@ -49,9 +46,9 @@ class HeardFrames:
     def of(cls, rows: Manifest, hashes: Sequence[str], view: View, folder: Path) -> HeardFrames:
         """Read what is kept; compute what is not. Raises `AudioError` naming a file that cannot be read."""
         part = [[row.channel, row.start, row.end] for row in rows.rows()]
-        heard = [SECONDS, TAU, WHOLE, FRONTEND.model_dump(mode="json")]
+        told = [SECONDS, TAU, WHOLE, FRONTEND.model_dump(mode="json")]
         perturbed = None if view == "clean" else AUGMENTATION.model_dump(mode="json")
-        key = sha256_data([rows.table["id"].to_list(), list(hashes), part, heard, perturbed])
+        key = sha256_data([rows.table["id"].to_list(), list(hashes), part, told, perturbed])
         store = Store(Path(folder) / f"frames-{key[:16]}-{view}", len(rows), _shapes())
         store.fill(partial(_states, rows, view), AT_ONCE, f"hearing ({view})")
         return cls(store.arrays[:-1], store.arrays[-1])
@@ -68,7 +65,7 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 def _states(rows: Manifest, view: View, parts: Sequence[Sequence[int]]) -> Iterator[tuple[Halves, ...]]:
     """The kept states of each part's rows, and their short frames."""
     frontend = FRONTEND.build()
-    for batch in batch_loader(_heard(rows, view), [list(part) for part in parts], 1):
+    for batch in batch_loader(heard(rows, view, AUGMENTATION.build()), [list(part) for part in parts], 1):
         with torch.inference_mode():
             states = torch.stack(frontend.hidden_states(batch.waveforms), dim=1)  # [B, S, T, D]
         short = speed_up(Frames(states.flatten(0, 1)), TAU).values.unflatten(0, states.shape[:2])  # type: ignore[no-untyped-call]
@@ -79,17 +76,3 @@ def _width() -> int:
     """Values a frame of one hidden state."""
     frontend = FRONTEND.build()
     return frontend.dim // len(frontend.aggregation.layers)
-
-
-def _heard(rows: Manifest, view: View) -> UtteranceDataset:
-    data = UtteranceDataset(
-        rows,
-        UtteranceOptions(
-            crop_s=SECONDS,
-            crop_from="start",
-            trim=SileroRule(),
-            perturbation=None if view == "clean" else AUGMENTATION.build(),
-        ),
-    )
-    data.set_epoch(0 if view == "clean" else view)
-    return data
