@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import soundfile
 
-from earwitness.claims import spectra
+from earwitness.claims import acorl, spectra
 from earwitness.claims.judging import judge
 from earwitness.claims.material import ROTATIONS
 from earwitness.claims.plan import Arm, ArmRun, Expected, Plan
@@ -62,6 +63,14 @@ def spoken() -> SpeakerMaterial:
     return Spoken(rows, tuple(rows.table["id"]), "drawn", Path("nowhere"))
 
 
+def small(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Two epochs of a few steps, of a tiny network."""
+    recipe["loop"] = {**recipe["loop"], "epochs": 2, "batch_size": 16}
+    recipe["network"]["branches"][0]["encoder"] |= {"channels": 16, "outputs": 24, "se_hidden": 8}
+    recipe["network"]["embedding"] = {"dim": 12}
+    return recipe
+
+
 def test_speakers_are_tested_once_and_never_learnt_from_by_the_same_seed(spoken: SpeakerMaterial) -> None:
     tested = np.concatenate([spoken.sides(seed).test for seed in range(1, ROTATIONS + 1)])
     assert sorted(tested.tolist()) == list(range(len(spoken.rows)))
@@ -102,10 +111,7 @@ def test_what_tells_speakers_apart_has_the_lower_error(spoken: SpeakerMaterial) 
 
 
 def test_an_arm_learns_who_speaks_and_tells_of_its_variance(spoken: SpeakerMaterial, tmp_path: Path) -> None:
-    recipe = speaker_base({"kind": "statistics"}, draws=64)
-    recipe["loop"] = {**recipe["loop"], "epochs": 2, "batch_size": 16}
-    recipe["network"]["branches"][0]["encoder"] |= {"channels": 16, "outputs": 24, "se_hidden": 8}
-    recipe["network"]["embedding"] = {"dim": 12}
+    recipe = small(speaker_base({"kind": "statistics"}, draws=64))
     assert all(len(CLAIM.arms[arm.name]) < 4 for arm in CLAIM.plan.arms)
     claim = replace(CLAIM, recipe=recipe)
     runs = {arm: claim.run(arm, 1, spoken, tmp_path / arm) for arm in ("statistics", "xi-plus", "xi-plus-conservative")}
@@ -154,3 +160,18 @@ def test_spectra_are_kept_and_not_computed_again(tmp_path: Path, speechlike: obj
     assert np.array_equal(first, spectra.spectra(rows, ("1", "2"), "clean", tmp_path / "kept"))
     soundfile.write(tmp_path / "0.wav", speechlike(1.5, 16_000, 0), 16_000)  # type: ignore[operator]
     assert not np.array_equal(first, spectra.spectra(rows, ("1", "2"), 1, tmp_path / "kept"))
+
+
+def test_a_second_model_joins_the_first_and_is_told_of(spoken: SpeakerMaterial, tmp_path: Path) -> None:
+    recipe = small(speaker_base({"kind": "statistics"}, draws=64))
+    claim = replace(acorl.CLAIM, recipe=recipe)
+    assert list(claim.seconds) == [arm.name for arm in claim.plan.arms]
+    runs = {arm: claim.run(arm, 1, spoken, tmp_path / arm) for arm in ("one", "independent", "alliance-1")}
+    same = spoken.same(spoken.trials(1))
+    for run in runs.values():
+        assert np.isfinite(run.scores).all()
+        assert run.scores[same].mean() > run.scores[~same].mean()
+    assert runs["one"].figures == ()
+    told = [{figure.name: figure.value for figure in runs[arm].figures} for arm in ("independent", "alliance-1")]
+    assert told[0] != told[1]  # the first model is the same; what opposed the second moved it
+    assert all(0 <= one["linear CKA"] <= 1 for one in told)

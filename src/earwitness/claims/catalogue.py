@@ -10,6 +10,7 @@ from earwitness.core.config import nearest
 from earwitness.core.errors import UsageError
 
 CLAIMS = {
+    "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
     "f-infoed": "earwitness.claims.f_infoed",
     "nes2net": "earwitness.claims.nes2net",

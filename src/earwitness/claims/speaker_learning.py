@@ -31,8 +31,10 @@ from earwitness.nn.network import Network
 from earwitness.nn.types import Embedding
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import margin_trainee
+from earwitness.training.complementary_task import Classes
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.recipe import assign
+from earwitness.training.task import Task
 
 CROP = 200
 """Frames (2 s) that a training step hears of a recording."""
@@ -93,7 +95,13 @@ class SpeakerClaim:
         return ArmRun(score(part(learnt.embedding, first), part(learnt.embedding, second)), self.told(learnt, material))
 
 
-def learn_voices(recipe: SpeakerRecipe, material: SpeakerMaterial, folder: Path) -> LearntVoices:
+Opposed = Callable[[Task, Network, Classes], Task]
+"""A task, the network that it trains and its classes -> the task with what the network is opposed by."""
+
+
+def learn_voices(
+    recipe: SpeakerRecipe, material: SpeakerMaterial, folder: Path, opposed: Opposed = lambda task, *_: task
+) -> LearntVoices:
     """Train on the sides of the recipe's seed; epochs are chosen on dev as the recipe says."""
     sides = material.sides(recipe.seed)
     views = tuple(material.spectra(view) for view in VIEWS)
@@ -102,7 +110,8 @@ def learn_voices(recipe: SpeakerRecipe, material: SpeakerMaterial, folder: Path)
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
     trainee, task = margin_trainee(recipe, network, len(train.speakers), train)
-    fit(trainee, task, train, dev, recipe, folder, resume=folder.exists())
+    whole = opposed(task, network, Classes(len(train.speakers), task.classes))
+    fit(trainee, whole, train, dev, recipe, folder, resume=folder.exists())
     return LearntVoices(network.eval(), sides.test, embedded(network, views[0], sides.test))
 
 
