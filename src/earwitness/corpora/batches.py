@@ -128,7 +128,7 @@ class UtteranceDataset(Dataset[Utterance]):
         self._played = [SpeedConfig(factors=(speed,)).build() for speed in options.speeds]
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that are already running
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, Kept] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -174,7 +174,7 @@ class UtteranceDataset(Dataset[Utterance]):
         if not self.options.keep_in_memory:
             return samples
         # rounded before the first use too, so that the first epoch sees what the others see
-        self._kept[index] = _Kept.of(samples)
+        self._kept[index] = Kept.of(samples)
         return self._kept[index].samples()
 
     def _speaker_class(self, row: Row, speed: int) -> int:
@@ -208,14 +208,14 @@ class UtteranceDataset(Dataset[Utterance]):
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """Samples as 16-bit numbers, with the factor by which they pass full scale."""
 
     numbers: NDArray[np.int16]
     scale: float
 
     @classmethod
-    def of(cls, samples: Samples) -> _Kept:
+    def of(cls, samples: Samples) -> Kept:
         scale = max(1.0, float(np.abs(samples).max()))
         return cls(np.rint(samples * (32_767 / scale)).astype(np.int16), scale)
 
