@@ -56,7 +56,7 @@ def sounds(count: int, seed: int) -> tuple[Tensor, Tensor]:
     clean = torch.stack([shape.expand(count, BANDS, FRAMES) for shape in shapes], dim=1)
     chosen = clean[torch.arange(count), classes]
     noise = torch.randn(count, BANDS, FRAMES, generator=chance)
-    x = 1.5 * chosen * uniform(0.7, 1.3) - 0.7 + 0.8 * noise
+    x = 2.2 * chosen * uniform(0.7, 1.3) - 0.7 + 0.5 * noise
     return x.unsqueeze(1), classes
 
 
@@ -98,7 +98,6 @@ def recipe(seed: int = 0, rounds: int = 6, steps: int = 80, synthesis_steps: int
         "teacher": "toy",
         "student": STUDENT,
         "frames": FRAMES,
-        "durations": [1.0],
         "synthesis": {"kind": "generator", "batch_size": 48, "steps": synthesis_steps, "lr": 5e-3, "width": 32},
         "contrast": {"bank": 480, "negatives": 96, "head": 32},
         "distillation": {"batch_size": 48},
