@@ -42,8 +42,8 @@ class Second:
 
 @dataclass(frozen=True)
 class AcorlClaim:
-    """Every arm trains the first model, then its second. Trials are scored by the mean of both models' cosines, which is
-    the cosine of both unit embeddings side by side."""
+    """Every arm trains the first model, then its second. Trials are scored by the mean of both models' cosines, that
+    is, by the cosine of both unit embeddings side by side."""
 
     plan: Plan
     recipe: dict[str, Any]
