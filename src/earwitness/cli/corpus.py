@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earwitness.cli.mixtures import mix
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from earwitness.corpora.inspection import Count, Problem
     from earwitness.corpora.manifest import Manifest
 
-app = typer.Typer(help="Tables of recordings: import, check, split, describe.", no_args_is_help=True)
+app = typer.Typer(help="Tables of recordings: import, check, split, describe, mix.", no_args_is_help=True)
 
 Given = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: CSV, Parquet or JSONL.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Refuse paths outside of this folder.")]
@@ -125,7 +127,9 @@ def check(
 def split(
     given: Given,
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
-    rule: Annotated[str, typer.Option(help="by_column, detection, speaker, or a YAML file with `kind` and fields.")],
+    rule: Annotated[
+        str, typer.Option(help="by_column, detection, given_folds, speaker, or a YAML file with `kind` and fields.")
+    ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A field, e.g. seed=1 or test_families=[hifigan].")
     ] = None,
@@ -304,6 +308,9 @@ def expand(
         typer.echo(printable(note), err=True)
     typer.echo(f"{said}: {output / 'manifest.csv'}", err=True)
     _list_problems(problems)
+
+
+app.command("mix")(mix)
 
 
 def _rule(rule: str, settings: Sequence[str]) -> object:

@@ -71,7 +71,8 @@ class Comparison:
     def __str__(self) -> str:
         gain = "relative gain not defined: no errors to gain on"
         if self.gain is not None:
-            gain = f"relative gain {100 * self.gain.value:+.1f} % [{100 * self.gain.low:+.1f}, {100 * self.gain.high:+.1f}]"
+            value, low, high = (100 * number for number in (self.gain.value, self.gain.low, self.gain.high))
+            gain = f"relative gain {value:+.1f} % [{low:+.1f}, {high:+.1f}]"
         return (
             f"error real only {self.real}, with invented voices {self.expanded}; "
             f"balanced {self.balanced_real}, {self.balanced_expanded}; {gain} over {self.real.n_units} speakers"
