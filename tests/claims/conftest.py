@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from earwitness.claims.kept import HeardFrames, View
-from earwitness.claims.material import SPLIT, Material
+from earwitness.claims.kept import HeardFrames
+from earwitness.claims.material import SPLIT, DetectionMaterial
+from earwitness.claims.views import View
 from earwitness.corpora.manifest import Manifest
 
 FRAMES, WIDTH = 120, 16
 
 
-class Drawn(Material):
+class Drawn(DetectionMaterial):
     """Kept frames are drawn: noise, and in spoofs two channels that are louder; perturbed views are noisier."""
 
     def kept(self, view: View = "clean") -> HeardFrames:
@@ -50,7 +51,7 @@ def manifest() -> Manifest:
 
 
 @pytest.fixture(scope="session")
-def material() -> Material:
+def material() -> DetectionMaterial:
     """The drawn recordings."""
     rows = manifest()
     hashes = tuple(rows.table["id"])

@@ -11,13 +11,14 @@ import pytest
 
 from earwitness.claims.catalogue import CLAIMS, find_claim
 from earwitness.claims.judging import judge
-from earwitness.claims.kept import SECONDS, HeardFrames
+from earwitness.claims.kept import HeardFrames
 from earwitness.claims.learning import CROP, FrameBatches, Heard, recipe_of
 from earwitness.claims.ledger import details, ledger, read_result
-from earwitness.claims.material import PER_SPEAKER, ROTATIONS, Material
+from earwitness.claims.material import PER_SPEAKER, ROTATIONS, DetectionMaterial
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import RecipeClaim, base
 from earwitness.claims.running import run_claim
+from earwitness.claims.views import SECONDS
 from earwitness.core.errors import DataError, UsageError
 
 PLAN = Plan(
@@ -39,14 +40,17 @@ class Knowing:
     def __init__(self) -> None:
         self.runs: list[tuple[str, int]] = []
 
-    def run(self, arm: str, seed: int, material: Material, folder: Path) -> ArmRun:
+    def read(self, manifest: str | Path, folder: str | Path) -> DetectionMaterial:
+        return DetectionMaterial.read(manifest, folder)
+
+    def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:
         self.runs.append((arm, seed))
         rng = np.random.default_rng(seed)
         labels = material.labels[material.sides(seed).test]
         return ArmRun((3 * labels if arm == "good" else 0) + rng.normal(size=len(labels)), (Figure("seed", seed),))
 
 
-def test_every_row_is_tested_once_and_never_learnt_from_by_the_same_seed(material: Material) -> None:
+def test_every_row_is_tested_once_and_never_learnt_from_by_the_same_seed(material: DetectionMaterial) -> None:
     table = material.rows.table
     tested = np.concatenate([material.sides(seed).test for seed in SEEDS])
     assert sorted(tested.tolist()) == list(range(len(table)))
@@ -68,7 +72,7 @@ def test_the_real_rows_keep_few_recordings_of_a_speaker(shared_data: Path, tmp_p
 
     corpus = read_corpus("earwitness-data", shared_data).manifest
     corpus.write(tmp_path / "all.csv")
-    material = Material.read(tmp_path / "all.csv", tmp_path)
+    material = DetectionMaterial.read(tmp_path / "all.csv", tmp_path)
     human = material.rows.table.filter(pl.col("label") == "bonafide")
     assert human.group_by(pl.coalesce("speaker", "id")).len()["len"].max() == PER_SPEAKER
     allowed = exclude_licences(corpus)
@@ -78,25 +82,25 @@ def test_the_real_rows_keep_few_recordings_of_a_speaker(shared_data: Path, tmp_p
             assert 0 < material.labels[places].mean() < 1
 
 
-def test_what_is_better_is_seen_and_its_opposite_is_not(material: Material, tmp_path: Path) -> None:
+def test_what_is_better_is_seen_and_its_opposite_is_not(material: DetectionMaterial, tmp_path: Path) -> None:
     result = run_claim(Knowing(), SEEDS, material, tmp_path)
     for_it, against = result.judgement.differences
     assert (for_it.verdict, against.verdict) == ("seen", "not seen")
     assert for_it.difference == pytest.approx(-against.difference)
     assert 0 < for_it.smallest < for_it.difference
-    assert result.judgement.arms[1].eer == pytest.approx(50, abs=12)
+    assert result.judgement.arms[1].error == pytest.approx(50, abs=12)
     assert result.judgement.arms[0].figures == (Figure("seed", 3.0),)
 
 
-def test_a_difference_that_noise_could_make_is_undecided(material: Material) -> None:
+def test_a_difference_that_noise_could_make_is_undecided(material: DetectionMaterial) -> None:
     rng = np.random.default_rng(0)
     chance = [ArmRun(rng.normal(size=len(material.sides(seed).test))) for seed in SEEDS]
     other = [ArmRun(rng.normal(size=len(run.scores))) for run in chance]
-    found = judge(PLAN, {"good": chance, "bad": other}, SEEDS, material, resamples=200)
+    found = judge(PLAN, {"good": chance, "bad": other}, material.tested(SEEDS), resamples=200)
     assert [difference.verdict for difference in found.differences] == ["undecided", "undecided"]
 
 
-def test_runs_that_were_done_are_not_done_again(material: Material, tmp_path: Path) -> None:
+def test_runs_that_were_done_are_not_done_again(material: DetectionMaterial, tmp_path: Path) -> None:
     first, second = Knowing(), Knowing()
     before = run_claim(first, SEEDS, material, tmp_path)
     after = run_claim(second, SEEDS, material, tmp_path)
@@ -109,18 +113,26 @@ def test_runs_that_were_done_are_not_done_again(material: Material, tmp_path: Pa
     assert len(other.runs) == 2 * ROTATIONS
 
 
-def test_scores_that_are_missing_or_no_numbers_are_refused(material: Material, tmp_path: Path) -> None:
+def test_scores_that_are_missing_or_no_numbers_are_refused(material: DetectionMaterial, tmp_path: Path) -> None:
     class Broken(Knowing):
-        def run(self, arm: str, seed: int, material: Material, folder: Path) -> ArmRun:
+        def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:
             return ArmRun(np.full(len(material.sides(seed).test), np.nan))
 
+    class Short(Knowing):
+        def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:
+            return ArmRun(np.zeros(3))
+
     with pytest.raises(DataError, match="did not score all"):
-        run_claim(Broken(), SEEDS, material, tmp_path)
+        run_claim(Broken(), SEEDS, material, tmp_path / "broken")
+    with pytest.raises(DataError, match="did not score all"):
+        run_claim(Short(), SEEDS, material, tmp_path / "short")
     with pytest.raises(UsageError, match="show nothing"):
         run_claim(Knowing(), (1, 1, 2), material, tmp_path)
 
 
-def test_the_ledger_tells_every_difference_and_escapes_what_it_is_given(material: Material, tmp_path: Path) -> None:
+def test_the_ledger_tells_every_difference_and_escapes_what_it_is_given(
+    material: DetectionMaterial, tmp_path: Path
+) -> None:
     run_claim(Knowing(), SEEDS, material, tmp_path / "work").write(tmp_path / "tried.json")
     result = read_result(tmp_path / "tried.json")
     text = ledger([result])
@@ -133,7 +145,7 @@ def test_the_ledger_tells_every_difference_and_escapes_what_it_is_given(material
         read_result(tmp_path / "tried.json")
 
 
-def test_an_arm_that_is_a_recipe_learns_what_frames_tell(material: Material, tmp_path: Path) -> None:
+def test_an_arm_that_is_a_recipe_learns_what_frames_tell(material: DetectionMaterial, tmp_path: Path) -> None:
     recipe = base(
         {"pooling": {"kind": "statistics"}},
         draws=640,
@@ -150,7 +162,7 @@ def test_an_arm_that_is_a_recipe_learns_what_frames_tell(material: Material, tmp
     assert np.array_equal(good.scores, again.scores)
 
 
-def test_two_paths_hold_the_same_crops_clean_first(material: Material) -> None:
+def test_two_paths_hold_the_same_crops_clean_first(material: DetectionMaterial) -> None:
     recipe = recipe_of(base({"pooling": {"kind": "mean"}}, draws=32), (), 1)
     heard = Heard.of(material, 2, ("clean", 1, 2), paths=2)
     assert heard.drawn == (1, 2)
@@ -167,7 +179,7 @@ def test_two_paths_hold_the_same_crops_clean_first(material: Material) -> None:
     assert again.waveforms.equal(batch.waveforms)
 
 
-def test_quality_levels_are_lower_where_a_perturbed_view_was_drawn(material: Material) -> None:
+def test_quality_levels_are_lower_where_a_perturbed_view_was_drawn(material: DetectionMaterial) -> None:
     from earwitness.corpora.quality import AugmentationLevels
 
     recipe = recipe_of(base({"pooling": {"kind": "mean"}}, draws=64), (), 1)
@@ -207,12 +219,15 @@ def test_kept_frames_go_on_where_they_stopped(samples_folder: Path, tmp_path: Pa
 
 
 def test_a_result_runs_again_and_tells_what_differs(
-    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: DetectionMaterial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from earwitness.claims import reproducing
 
-    monkeypatch.setattr(reproducing, "find_claim", lambda name: Knowing())
-    monkeypatch.setattr(reproducing.Material, "read", lambda *_: material)
+    class Read(Knowing):
+        def read(self, manifest: str | Path, folder: str | Path) -> DetectionMaterial:
+            return material
+
+    monkeypatch.setattr(reproducing, "find_claim", lambda name: Read())
     path = tmp_path / "tried.json"
     run_claim(Knowing(), SEEDS, material, tmp_path / "work").write(path)
     assert reproducing.is_claim(path)

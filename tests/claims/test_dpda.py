@@ -12,7 +12,7 @@ from earwitness.claims.catalogue import find_claim
 from earwitness.claims.dpda import CLAIM, SINGLE
 from earwitness.claims.learning import FrameBatches, Heard, recipe_of
 from earwitness.claims.ledger import details, read_result
-from earwitness.claims.material import Material
+from earwitness.claims.material import DetectionMaterial
 from earwitness.claims.running import run_claim
 
 SMALL = {
@@ -29,7 +29,9 @@ SEEDS = (1, 2, 3)
 
 
 @pytest.mark.shows("dpda:6.9")
-def test_all_arms_run_on_one_list_of_seeds_and_print_mean_and_spread(material: Material, tmp_path: Path) -> None:
+def test_all_arms_run_on_one_list_of_seeds_and_print_mean_and_spread(
+    material: DetectionMaterial, tmp_path: Path
+) -> None:
     claim = replace(CLAIM, recipe=SMALL, arms=CUT)
     result = run_claim(claim, SEEDS, material, tmp_path)
     assert result.seeds == SEEDS
@@ -40,15 +42,15 @@ def test_all_arms_run_on_one_list_of_seeds_and_print_mean_and_spread(material: M
     for arm in result.judgement.arms:
         row = next(line for line in lines if line.startswith(f"| `{arm.name}` |"))
         assert len(arm.seeds) == len(SEEDS)
-        assert arm.eer == pytest.approx(np.mean(arm.seeds))
-        assert f"| {arm.eer:.1f} [{arm.low:.1f}, {arm.high:.1f}] |" in row
+        assert arm.error == pytest.approx(np.mean(arm.seeds))
+        assert f"| {arm.error:.1f} [{arm.low:.1f}, {arm.high:.1f}] |" in row
         assert f"{min(arm.seeds):.1f} to {max(arm.seeds):.1f}" in row
         told = {figure.name: figure.value for figure in arm.figures}
         assert ("conflict rate" in told) is (arm.name != SINGLE)
     assert any("conflict rate" in line for line in lines)
 
 
-def test_every_arm_has_the_same_steps_and_items(material: Material) -> None:
+def test_every_arm_has_the_same_steps_and_items(material: DetectionMaterial) -> None:
     assert find_claim("dpda") is CLAIM
     heard = {}
     for arm in CLAIM.plan.arms:

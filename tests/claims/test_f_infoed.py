@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.claims.f_infoed import CLAIM
 from earwitness.claims.learning import recipe_of
-from earwitness.claims.material import Material
+from earwitness.claims.material import DetectionMaterial
 from earwitness.claims.recipes import RecipeClaim
 
 
@@ -24,7 +24,7 @@ def test_arms_differ_from_the_method_in_one_thing() -> None:
 
 
 @pytest.mark.parametrize("arm", ["entropy", "scalar-detached"])
-def test_an_arm_runs_and_tells_of_its_latent(arm: str, material: Material, tmp_path: Path) -> None:
+def test_an_arm_runs_and_tells_of_its_latent(arm: str, material: DetectionMaterial, tmp_path: Path) -> None:
     branch = CLAIM.recipe["network"]["branches"][0]
     small = {"kind": "latent_entropy", "latent": 4, "hidden": 8, "outputs": 8}
     network = {

@@ -11,7 +11,7 @@ import pytest
 from earwitness.claims import qamo
 from earwitness.claims.catalogue import find_claim
 from earwitness.claims.learning import FrameBatches, Heard, recipe_of
-from earwitness.claims.material import Material
+from earwitness.claims.material import DetectionMaterial
 from earwitness.claims.qamo import CLAIM, DRAWN, levels_of, share_low
 from earwitness.corpora.side_tables import SideTable
 from earwitness.deepfake import material as needed
@@ -37,7 +37,7 @@ def rated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.shows("qamo:6.8")
-def test_the_control_arms_learn_by_their_own_labels(material: Material, rated: None) -> None:
+def test_the_control_arms_learn_by_their_own_labels(material: DetectionMaterial, rated: None) -> None:
     assert find_claim("qamo") is CLAIM
     losses = {arm.name: recipe_of(CLAIM.recipe, CLAIM.arms[arm.name], 1).loss for arm in CLAIM.plan.arms}
     assert (losses["oc-softmax"].kind, losses["cross-entropy"].kind) == ("oc_softmax", "cross_entropy")
@@ -64,7 +64,7 @@ def test_the_control_arms_learn_by_their_own_labels(material: Material, rated: N
     assert np.mean(drawn) == pytest.approx(share_low(by_mos), abs=0.07)
 
 
-def test_batches_say_the_level_of_what_was_heard(material: Material, rated: None) -> None:
+def test_batches_say_the_level_of_what_was_heard(material: DetectionMaterial, rated: None) -> None:
     recipe = recipe_of({**CLAIM.recipe, **SMALL}, CLAIM.arms["augmentation"], 1)
     heard = Heard(tuple(material.kept(view).state(2) for view in qamo.VIEWS), DRAWN)
     levels = levels_of(recipe, material)
@@ -82,7 +82,7 @@ def test_batches_say_the_level_of_what_was_heard(material: Material, rated: None
 @pytest.mark.shows("qamo:6.8")
 @pytest.mark.parametrize("arm", [arm.name for arm in CLAIM.plan.arms])
 def test_every_arm_runs_and_tells_what_other_scorings_give(
-    arm: str, material: Material, rated: None, tmp_path: Path
+    arm: str, material: DetectionMaterial, rated: None, tmp_path: Path
 ) -> None:
     claim = replace(CLAIM, recipe={**CLAIM.recipe, **SMALL})
     run = claim.run(arm, 1, material, tmp_path / arm)

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from earwitness.claims import rad
-from earwitness.claims.kept import HeardFrames, View
-from earwitness.claims.material import Material
+from earwitness.claims.kept import HeardFrames
+from earwitness.claims.material import DetectionMaterial
+from earwitness.claims.views import View
 
 STATES, FRAMES, WIDTH = 3, 4, 16
 
 
-class Spoken(Material):
+class Spoken(DetectionMaterial):
     """Short frames of three hidden states: a speaker is a point, what is synthetic adds the same vector."""
 
     def kept(self, view: View = "clean") -> HeardFrames:
@@ -31,7 +32,7 @@ class Spoken(Material):
 
 
 @pytest.fixture(scope="module")
-def spoken(material: Material) -> Material:
+def spoken(material: DetectionMaterial) -> DetectionMaterial:
     return Spoken(**{field.name: getattr(material, field.name) for field in fields(material)})
 
 
@@ -46,7 +47,7 @@ def figures(run: rad.ArmRun) -> dict[str, float]:
 
 
 @pytest.mark.shows("rad:6.8")
-def test_arms_score_and_print_who_their_neighbours_are(spoken: Material, tmp_path: Path) -> None:
+def test_arms_score_and_print_who_their_neighbours_are(spoken: DetectionMaterial, tmp_path: Path) -> None:
     sides = spoken.sides(1)
     runs = {arm: rad.CLAIM.run(arm, 1, spoken, tmp_path / arm) for arm in rad.SETTINGS}
     assert list(runs) == [arm.name for arm in rad.PLAN.arms]
@@ -70,7 +71,7 @@ def test_arms_score_and_print_who_their_neighbours_are(spoken: Material, tmp_pat
         print(arm, figures(runs[arm]))
 
 
-def test_test_speakers_are_absent_from_the_other_database(spoken: Material) -> None:
+def test_test_speakers_are_absent_from_the_other_database(spoken: DetectionMaterial) -> None:
     table, test = spoken.rows.table, spoken.sides(2).test
     tested = set(table[test]["speaker"].drop_nulls())
     present = rad._Run(rad.SETTINGS["rad-10"], 2, spoken)._database

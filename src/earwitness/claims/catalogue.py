@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from earwitness.claims.plan import Claim
 from earwitness.core.config import nearest
 from earwitness.core.errors import UsageError
 
 CLAIMS = {
+    "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
     "f-infoed": "earwitness.claims.f_infoed",
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",
+    "xi-plus": "earwitness.claims.xi_plus",
 }
 """Name and module, whose `CLAIM` is it; imported when it is asked for."""
 
 
-def find_claim(name: str) -> Claim:
+def find_claim(name: str) -> Claim[Any]:
     """The claim of that name. Raises `UsageError` with the nearest one."""
     if name not in CLAIMS:
         guess = nearest(name, CLAIMS)
         hint = f"Did you mean '{guess}'?" if guess else "`earwitness claim list` shows them."
         raise UsageError(f"there is no claim '{name}'", fix=hint)
-    found: Claim = import_module(CLAIMS[name]).CLAIM
+    found: Claim[Any] = import_module(CLAIMS[name]).CLAIM
     return found

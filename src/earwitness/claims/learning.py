@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earwitness.claims.kept import Halves, View
-from earwitness.claims.material import Material, Places
+from earwitness.claims.material import DetectionMaterial, Places
+from earwitness.claims.store import Halves
+from earwitness.claims.views import View
 from earwitness.core.config import parse_config
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.corpora.quality import QualityLevels
@@ -48,7 +49,7 @@ class Heard:
     paths: int = 1
 
     @classmethod
-    def of(cls, material: Material, state: int, views: Sequence[View], paths: int = 1) -> Heard:
+    def of(cls, material: DetectionMaterial, state: int, views: Sequence[View], paths: int = 1) -> Heard:
         """One hidden state; all views are drawn alike, or, with two paths, all but the first."""
         arrays = tuple(material.kept(view).state(state) for view in views)
         return cls(arrays, tuple(range(paths - 1, len(arrays))), paths)
@@ -71,7 +72,7 @@ class Learnt:
     result: FitResult
 
 
-def learn(recipe: DetectionRecipe, heard: Heard, material: Material, folder: Path) -> Learnt:
+def learn(recipe: DetectionRecipe, heard: Heard, material: DetectionMaterial, folder: Path) -> Learnt:
     """Train on the sides of the recipe's seed; epochs are chosen on dev as the recipe says."""
     sides = material.sides(recipe.seed)
     seed_run(recipe.seed, "init")
@@ -111,7 +112,7 @@ class FrameBatches:
         cls,
         recipe: DetectionRecipe,
         heard: Heard,
-        material: Material,
+        material: DetectionMaterial,
         rows: Places,
         levels: QualityLevels | None = None,
     ) -> FrameBatches:

@@ -28,8 +28,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
 
 def ledger(results: Iterable[dict[str, Any]]) -> str:
     """Every claim in one table: what is stated, what the difference was here, and the verdict."""
-    lines = ["| claim | stated direction | difference here, points of EER | could have shown | seeds | verdict |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines = ["| claim | stated direction | difference here, points | of | could have shown | seeds | verdict |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for result in results:
         for found in result["judgement"]["differences"]:
             agree = sum(one > 0 for one in found["seeds"])
@@ -37,7 +37,8 @@ def ledger(results: Iterable[dict[str, Any]]) -> str:
             value = f"{found['difference']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
             seeds = f"{agree} of {len(found['seeds'])} this way"
             lines.append(
-                f"| {_cell(result['name'])} | {words} | {value} | {found['smallest']:.1f} | {seeds} "
+                f"| {_cell(result['name'])} | {words} | {value} | {_cell(result['judgement']['measure'])} "
+                f"| {found['smallest']:.1f} | {seeds} "
                 f"| **{found['verdict']}** |"
             )
     return "\n".join(lines) + "\n"
@@ -55,18 +56,18 @@ def _details(result: dict[str, Any]) -> Iterator[str]:
     yield f"{_cell(result['statement'])} ({_cell(result['source'])})"
     yield ""
     names = list(dict.fromkeys(figure["name"] for arm in judged["arms"] for figure in arm["figures"]))
-    yield "| arm | what it does | EER % [95 % interval] | seeds, least to most |" + "".join(f" {n} |" for n in names)
+    head = f"| arm | what it does | {_cell(judged['measure'])} % [95 % interval] | seeds, least to most |"
+    yield head + "".join(f" {_cell(name)} |" for name in names)
     yield "|---|---|---|---|" + "---|" * len(names)
     for arm in judged["arms"]:
         figures = {figure["name"]: figure["value"] for figure in arm["figures"]}
         shown = "".join(f" {figures[name]:.4g} |" if name in figures else " - |" for name in names)
-        eer = f"{arm['eer']:.1f} [{arm['low']:.1f}, {arm['high']:.1f}]"
+        error = f"{arm['error']:.1f} [{arm['low']:.1f}, {arm['high']:.1f}]"
         spread = f"{min(arm['seeds']):.1f} to {max(arm['seeds']):.1f}"
-        yield f"| `{_cell(arm['name'])}` | {_cell(arm['words'])} | {eer} | {spread} |{shown}"
+        yield f"| `{_cell(arm['name'])}` | {_cell(arm['words'])} | {error} | {spread} |{shown}"
     yield ""
     yield (
-        f"{judged['bonafide']} human recordings of {judged['speakers']} speakers, {judged['spoof']} synthetic ones of "
-        f"{judged['systems']} systems; {len(result['seeds'])} seeds; {result['minutes']:g} minutes; "
+        f"{_cell(judged['tested'])}; {len(result['seeds'])} seeds; {result['minutes']:g} minutes; "
         f"`earwitness claim run {_cell(result['name'])} --seeds {len(result['seeds'])}`."
     )
     if result["notes"]:

@@ -1,16 +1,18 @@
-"""What a claim is, before it is run: its statement, its arms, and which differences it is about."""
+"""What a claim is, before it is run: its statement, its arms, and which differences it is about; and what it is tried
+on: a `Material` gives the sides of each seed and says how scores are judged."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.claims.material import Material
+from earwitness.metrics.bootstrap import Units
+from earwitness.metrics.scores import Floats
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Expected:
-    """The direction that the paper states, written down before anything is judged: `better` has the lower EER."""
+    """The direction that the paper states, written down before anything is judged: `better` has the lower error."""
 
     better: str
     worse: str
@@ -53,19 +55,86 @@ class Figure:
 
 @dataclass(frozen=True)
 class ArmRun:
-    """Scores of the test rows of a seed's rotation (`Material.sides(seed).test`), float64 [N], higher = bona fide."""
+    """What an arm said of each thing that its seed tests (a row, a trial), float64 [N] in the order of the material."""
 
     scores: NDArray[np.float64]
     figures: tuple[Figure, ...] = ()
 
 
-class Claim(Protocol):
-    """An experiment. `run` trains one arm with one seed on `material.sides(seed).train`, chooses on `.dev` alone, and
-    scores `.test`; `folder` is its own, for checkpoints: what is killed is run again with the same folder."""
+class Tested(Protocol):
+    """What the seeds of a claim are tested on, and how it is judged: `measure` names an error in per cent (lower is
+    better) and `definition` says what it is; `words` say what was tested, `units` are resampled together."""
 
-    plan: Plan
+    @property
+    def measure(self) -> str: ...
 
-    def run(self, arm: str, seed: int, material: Material, folder: Path) -> ArmRun:
+    @property
+    def definition(self) -> str: ...
+
+    @property
+    def words(self) -> str: ...
+
+    @property
+    def units(self) -> Units: ...
+
+    def count(self, place: int) -> int:
+        """How many scores the run of the seed at this place must give."""
+        ...
+
+    def error(self, place: int, scores: Floats) -> Callable[[Floats], float]:
+        """The measure of one run as a function of how often each unit was drawn. It raises `MetricError` where such a
+        draw holds nothing to compute it from."""
+        ...
+
+
+class Material(Protocol):
+    """What a kind of claim is tried on."""
+
+    @property
+    def source(self) -> str:
+        """The manifest it was read from."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """sha256 of everything on which the sides of a seed depend: rows, audio, and the rule that splits them."""
+        ...
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Hashes of what was read, for the record."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it was drawn and split, for the record."""
+        ...
+
+    @property
+    def licences(self) -> Sequence[str]:
+        """Those of its recordings."""
+        ...
+
+    def tested(self, seeds: Sequence[int]) -> Tested:
+        """What these seeds are tested on."""
+        ...
+
+
+M = TypeVar("M", bound=Material)
+
+
+class Claim(Protocol[M]):
+    """An experiment on one kind of material. `run` trains one arm with one seed, chooses on the seed's dev side alone,
+    and scores its test side; `folder` is its own, for checkpoints: what is killed is run again with the same folder."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    def read(self, manifest: str | Path, folder: str | Path) -> M:
+        """The material, from a manifest; what is computed of recordings is kept in `folder`."""
+        ...
+
+    def run(self, arm: str, seed: int, material: M, folder: Path) -> ArmRun:
         """Must give the same for the same arm, seed and material."""
         ...
 

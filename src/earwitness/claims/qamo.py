@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earwitness.claims.kept import Halves, View
 from earwitness.claims.learning import AT_ONCE, Heard, flat, learn, recipe_of, scored
-from earwitness.claims.material import Material, Places
+from earwitness.claims.material import DetectionMaterial, Places
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import base
+from earwitness.claims.store import Halves
+from earwitness.claims.views import View
 from earwitness.corpora.quality import QualityLevels
 from earwitness.deepfake.material import material_of
 from earwitness.deepfake.one_class import QamoConfig
@@ -45,7 +46,9 @@ class QamoClaim:
     recipe: dict[str, Any]
     arms: Mapping[str, Sequence[str]]
 
-    def run(self, arm: str, seed: int, material: Material, folder: Path) -> ArmRun:
+    read = DetectionMaterial.read
+
+    def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:
         """Train, choose on dev, score the test rows as they are; figures tell of the centroids and other scorings."""
         recipe = self.recipe_for(arm, seed, material)
         heard = Heard(tuple(material.kept(view).state(STATE) for view in VIEWS), DRAWN)
@@ -57,7 +60,7 @@ class QamoClaim:
         low = share_low(levels_of(recipe, material))
         return ArmRun(run.scores, _figures(network, heard.views[0], test, material.labels[test] == 1, low))
 
-    def recipe_for(self, arm: str, seed: int, material: Material) -> DetectionRecipe:
+    def recipe_for(self, arm: str, seed: int, material: DetectionMaterial) -> DetectionRecipe:
         """The arm's recipe. Levels by chance have the shares of the published ones. Raises `DataError` where a row has
         no MOS."""
         if arm != CHANCE:
@@ -66,7 +69,7 @@ class QamoClaim:
         return recipe_of(self.recipe, (*self.arms[arm], f"loss.quality.shares=[{low!r}, {1 - low!r}]"), seed)
 
 
-def levels_of(recipe: DetectionRecipe, material: Material) -> QualityLevels:
+def levels_of(recipe: DetectionRecipe, material: DetectionMaterial) -> QualityLevels:
     """The levels of the bona fide rows that a recipe's seed learns from."""
     train = material.rows.with_table(material.rows.table[material.sides(recipe.seed).train])
     found = material_of(recipe, train).levels

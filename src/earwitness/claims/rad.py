@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.claims.kept import Halves
-from earwitness.claims.material import Material, Places
+from earwitness.claims.material import DetectionMaterial, Places
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import BUDGET
+from earwitness.claims.store import Halves
 from earwitness.corpora.batch import Batch
 from earwitness.corpora.manifest import Row
 from earwitness.corpora.samplers import BalancedSampler
@@ -88,7 +88,9 @@ class RadClaim:
 
     plan = PLAN
 
-    def run(self, arm: str, seed: int, material: Material, folder: Path) -> ArmRun:
+    read = DetectionMaterial.read
+
+    def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:
         """Train, choose on dev, and score the test rows."""
         return _Run(SETTINGS[arm], seed, material).done(folder)
 
@@ -100,7 +102,7 @@ CLAIM = RadClaim()
 class _Run:
     setting: Setting
     seed: int
-    material: Material
+    material: DetectionMaterial
 
     def done(self, folder: Path) -> ArmRun:
         sides = self.material.sides(self.seed)
@@ -191,7 +193,7 @@ class _Drawn:
     order: BalancedSampler
 
     @classmethod
-    def of(cls, material: Material, places: Places, rows: CachedRows, recipe: RetrievalRecipe) -> _Drawn:
+    def of(cls, material: DetectionMaterial, places: Places, rows: CachedRows, recipe: RetrievalRecipe) -> _Drawn:
         part = material.rows.with_table(material.rows.table[places])
         size = recipe.loop.batch_size
         return cls(rows, BalancedSampler(part, tuple(BUDGET["balance"]), size, recipe.seed, BUDGET["draws"]))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earwitness.claims.kept import View
 from earwitness.claims.learning import Heard, Learnt, learn, recipe_of, scored
-from earwitness.claims.material import Material
+from earwitness.claims.material import DetectionMaterial
 from earwitness.claims.plan import ArmRun, Figure, Plan
+from earwitness.claims.views import View
 
 BUDGET: dict[str, Any] = {
     "balance": ["label", "stratum"],
@@ -57,7 +57,9 @@ class RecipeClaim:
     heard_by: Mapping[str, tuple[tuple[View, ...], int]] = field(default_factory=dict)
     told: Callable[[Learnt], tuple[Figure, ...]] = no_figures
 
-    def run(self, arm: str, seed: int, material: Material, folder: Path) -> ArmRun:
+    read = DetectionMaterial.read
+
+    def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:
         """Train, choose on dev, and score the test rows as they are."""
         recipe = recipe_of(self.recipe, self.arms[arm], seed)
         views, paths = self.heard_by.get(arm, (self.views, self.paths))

@@ -13,7 +13,6 @@ import torch
 
 from earwitness.claims.catalogue import find_claim
 from earwitness.claims.ledger import read_result
-from earwitness.claims.material import Material
 from earwitness.claims.running import run_claim
 from earwitness.core.errors import DataError
 from earwitness.core.records import versions
@@ -44,8 +43,8 @@ def reproduce_claim(path: str | Path, data_root: str | Path | None = None, frame
     manifest = Path(data) if data_root is None else Path(data_root) / Path(data).name
     torch.set_num_threads(int(threads))
     with tempfile.TemporaryDirectory() as folder:
-        material = Material.read(manifest, frames)
-        after = run_claim(find_claim(name), [int(seed) for seed in seeds], material, Path(folder))
+        claim = find_claim(name)
+        after = run_claim(claim, [int(seed) for seed in seeds], claim.read(manifest, frames), Path(folder))
     old = dict(_flat(before["judgement"]))
     new = dict(_flat(json.loads(json.dumps(asdict(after.judgement)))))
     return Reproduction(

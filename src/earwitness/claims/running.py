@@ -7,14 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from earwitness.claims.judging import Judgement, judge
-from earwitness.claims.material import PER_SPEAKER, SPLIT, Material
-from earwitness.claims.plan import ArmRun, Claim, Figure
+from earwitness.claims.plan import ArmRun, Claim, Figure, M
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_data
 from earwitness.core.records import RunRecord
@@ -43,27 +43,26 @@ class Result:
         write_atomically(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
-def run_claim(
-    claim: Claim, seeds: Sequence[int], material: Material, folder: Path, told: Told = lambda *_: None
-) -> Result:
+def run_claim(claim: Claim[M], seeds: Sequence[int], material: M, folder: Path, told: Told = lambda *_: None) -> Result:
     """Run what is missing of a claim, and judge it. A run that was killed goes on in the same folder.
 
     Sums depend on the number of threads in their last digits, so that is recorded too.
 
     Raises `UsageError` for fewer than `FEWEST_SEEDS` different seeds, and `DataError` where an arm's scores are not
-    finite numbers for all test rows.
+    finite numbers for all that is tested.
     """
     plan = claim.plan
     if len(set(seeds)) < FEWEST_SEEDS:
         raise UsageError(f"{len(set(seeds))} seed(s) show nothing", fix=f"Give at least {FEWEST_SEEDS}.")
-    data = sha256_data([list(material.hashes), material.rows.table["id"].to_list(), SPLIT.model_dump(mode="json")])
-    known = sha256_data([data, asdict(plan)])[:16]
+    known = sha256_data([material.key, asdict(plan)])[:16]
+    tested = material.tested(seeds)
     runs: dict[str, list[ArmRun]] = {arm.name: [] for arm in plan.arms}
     seconds = 0.0
-    for seed in seeds:
+    for number, seed in enumerate(seeds):
         for arm in plan.arms:
             place = folder / f"{known}-{arm.name}-{seed}"
-            run, took = _kept_run(claim, arm.name, seed, material, place)
+            torch.manual_seed(seed)
+            run, took = _kept(partial(claim.run, arm.name, seed, material, place), place, tested.count(number))
             runs[arm.name].append(run)
             seconds += took
             told(arm.name, seed)
@@ -74,35 +73,34 @@ def run_claim(
             "seeds": list(seeds),
             "threads": torch.get_num_threads(),
             "data": material.source,
-            "per_speaker": PER_SPEAKER,
-            "split": SPLIT.model_dump(mode="json"),
+            **material.settings,
         },
         seed=seeds[0],
-        inputs={"rows": material.rows.sha256, "audio": data},
-        definitions={"EER": "interpolated, in per cent; mean over seeds"},
-        licences=sorted(set(material.rows.table["licence"].drop_nulls())),
+        inputs=material.inputs,
+        definitions={tested.measure: tested.definition},
+        licences=list(material.licences),
     )
-    judgement = judge(plan, runs, seeds, material)
+    judgement = judge(plan, runs, tested)
     minutes = round(seconds / 60, 1)
     return Result(plan.name, plan.source, plan.statement, plan.notes, tuple(seeds), judgement, minutes, record)
 
 
-def _kept_run(claim: Claim, arm: str, seed: int, material: Material, place: Path) -> tuple[ArmRun, float]:
-    """A run and the seconds it took; read where it was done before."""
+def _kept(run: Callable[[], ArmRun], place: Path, count: int) -> tuple[ArmRun, float]:
+    """What a run gives and the seconds it took; read where it was done before. Raises `DataError` where it does not
+    give `count` finite scores."""
     done = place.with_suffix(".json")
     if done.is_file():
         return _read(done)
     started = time.monotonic()
-    torch.manual_seed(seed)
-    run = claim.run(arm, seed, material, place)
+    found = run()
     took = time.monotonic() - started
-    expected = len(material.sides(seed).test)
-    if run.scores.shape != (expected,) or not np.isfinite(run.scores).all():
-        raise DataError(f"arm '{arm}' of '{claim.plan.name}' did not score all {expected} test rows with seed {seed}")
-    content = {"scores": run.scores.tolist(), "figures": [asdict(figure) for figure in run.figures], "seconds": took}
+    if found.scores.shape != (count,) or not np.isfinite(found.scores).all():
+        raise DataError(f"did not score all that its seed tests: {count} finite numbers are needed", where=place.name)
+    told = [asdict(figure) for figure in found.figures]
+    content = {"scores": found.scores.tolist(), "figures": told, "seconds": took}
     write_atomically(done, json.dumps(content))
     shutil.rmtree(place, ignore_errors=True)  # its checkpoints: the scores are what is kept
-    return run, took
+    return found, took
 
 
 def _read(path: Path) -> tuple[ArmRun, float]:

@@ -56,13 +56,12 @@ def run(
 
     from earwitness.claims.catalogue import find_claim
     from earwitness.claims.ledger import details, read_result
-    from earwitness.claims.material import Material
     from earwitness.claims.running import run_claim
     from earwitness.cli.progress import progress_bar
 
     claim = find_claim(name)
     torch.set_num_threads(threads)
-    material = Material.read(data, work / "frames")
+    material = claim.read(data, work / "frames")
     with progress_bar(name, seeds * len(claim.plan.arms)) as step:
         result = run_claim(claim, range(1, seeds + 1), material, work / name, lambda *_: step())
     path = output or RESULTS / f"{name}.json"

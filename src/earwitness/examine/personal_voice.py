@@ -14,6 +14,8 @@ import numpy as np
 
 from earwitness.audio.recording import Segment
 from earwitness.core.errors import AudioError
+from earwitness.evaluation.loading import load_personal_vad
+from earwitness.examine.credit import credit_of
 from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, ModelCredit, Table, Track
 from earwitness.examine.questions import Channel
@@ -39,6 +41,12 @@ class PersonalVoice:
 
     verifier: PersonalVerifier
     credit: ModelCredit
+
+    @classmethod
+    def by(cls, name: str) -> PersonalVoice:
+        """With a model by name or path. Raises `ModelError`."""
+        verifier = load_personal_vad(name)
+        return cls(verifier, credit_of(name, verifier.info))
 
     def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:
         """ "No answer" where nothing can be judged, or the model knows too few decoys to compare with.

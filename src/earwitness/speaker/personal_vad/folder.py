@@ -15,11 +15,11 @@ from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import ModelError, RecipeError
 from earwitness.nn.network import Network, NetworkConfig
 from earwitness.speaker.comparison import Vectors, unit
-from earwitness.speaker.embedder import COHORT_FILE
 from earwitness.speaker.personal_vad.backbone import PersonalVad, PersonalVadConfig
 from earwitness.speaker.personal_vad.transform import projection
 from earwitness.speaker.personal_vad.verifier import FrozenVerifier
 from earwitness.training.model_folder import (
+    COHORT_FILE,
     DESCRIPTION,
     WEIGHTS,
     ModelInfo,
