@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,48 +66,74 @@ def utterance(voice: Voice, seconds: float, seed: int) -> NDArray[np.float32]:
     return np.asarray(0.5 * sound / np.abs(sound).max(), np.float32)
 
 
-def write_voices(folder: Path, voices: range, each: int, seconds: float, sides: dict[str, range]) -> Path:
-    """A manifest of recordings of one corpus; `sides` says which voices stand where."""
+@dataclass(frozen=True)
+class Toy:
+    """Sizes: how many voices are mixed, of the verifier (channels, filters, steps), and of the training."""
+
+    voices: int = 12
+    channels: int = 64
+    mels: int = 80
+    verifier_steps: int = 200
+    verifier_voices: int = 60
+    verifier_from: int = 5000  # the first voice that the verifier learns
+    steps: int = 500
+    batch: int = 8
+    seconds: float = 2.0
+    network: dict[str, Any] = field(default_factory=dict)
+    lr: float = 3e-3
+
+    @property
+    def features(self) -> dict[str, Any]:
+        return {"kind": "fbank", "n_mels": self.mels}
+
+
+FULL = Toy(network={"dim": 32, "condition": 32, "hidden": 128})
+SMALL = Toy(
+    voices=3, channels=0, mels=40, verifier_steps=200, verifier_voices=8, verifier_from=0, steps=150, batch=6,
+    seconds=1.5, network={"dim": 16, "condition": 16, "hidden": 32}, lr=5e-3,
+)  # fmt: skip
+
+
+def write_voices(folder: Path, voices: range, parts: range, sides: dict[str, range]) -> Path:
+    """A manifest of recordings of 3 s of one corpus; `sides` says which parts stand where."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in voices:
-        for part in range(each):
+        for part in parts:
             name = f"v{number}-{part}.wav"
-            soundfile.write(folder / name, utterance(Voice.drawn(number), seconds, 1000 * number + part), RATE)
-            side = next(side for side, some in sides.items() if number in some)
-            rows.append({"path": name, "speaker": f"v{number}", "corpus": "toy", "split": side, "licence": "CC0-1.0"})
-            rows[-1]["id"] = name
+            soundfile.write(folder / name, utterance(Voice.drawn(number), 3.0, 1000 * number + part), RATE)
+            side = next(side for side, some in sides.items() if part in some)
+            row = {"id": name, "path": name, "speaker": f"v{number}", "corpus": "toy", "split": side}
+            rows.append({**row, "licence": "CC0-1.0"})
     pl.DataFrame(rows).write_csv(folder / "manifest.csv")
     return folder / "manifest.csv"
 
 
-def verifier_config(channels: int) -> NetworkConfig:
-    encoder = {"kind": "ecapa", "channels": channels, "outputs": 3 * channels, "se_hidden": 32}
-    branch = {"frontend": {"kind": "fbank"}, "encoder": encoder, "pooling": {"kind": "attentive_statistics"}}
-    return NetworkConfig.model_validate({"branches": [branch], "embedding": {"dim": 64}})
-
-
-def train_verifier(folder: Path, channels: int, steps: int, voices: int = 60) -> Path:
+def train_verifier(folder: Path, toy: Toy) -> Path:
     """An ECAPA-TDNN that learns to tell synthetic voices (not those of the toy) apart, as a model folder.
 
     It hears crops of mixtures in which the other voice is muted: the mean that is taken out is that of both voices, and
     where the other one spoke stand zeros. To a verifier that never heard this, even the truth as gamma is of no use.
     """
     torch.manual_seed(0)
-    config = verifier_config(channels)
+    encoder: dict[str, Any] = {"kind": "identity"}
+    if toy.channels:
+        encoder = {"kind": "ecapa", "channels": toy.channels, "outputs": 3 * toy.channels, "se_hidden": 32}
+    branch = {"frontend": toy.features, "encoder": encoder, "pooling": {"kind": "attentive_statistics"}}
+    config = NetworkConfig.model_validate({"branches": [branch], "embedding": {"dim": 64}})
     network = config.build().train()
-    raw = FbankConfig(mean_norm=False).build()
+    raw = FbankConfig(n_mels=toy.mels, mean_norm=False).build()
     known = []
-    for voice in range(voices):
-        parts = [utterance(Voice.drawn(5000 + voice), 2.5, 9000 + 3 * voice + k) for k in range(3)]
+    for voice in range(toy.verifier_voices):
+        parts = [utterance(Voice.drawn(toy.verifier_from + voice), 2.5, 9000 + 3 * voice + k) for k in range(3)]
         known.append(raw(torch.from_numpy(np.concatenate(parts))[None]).values[0])
-    margin = AamConfig(margin=0.1, scale=20.0).build(64, voices)
+    margin = AamConfig(margin=0.1, scale=20.0).build(64, toy.verifier_voices)
     optimiser = torch.optim.AdamW([*network.parameters(), *margin.parameters()], lr=2e-3)
     rng = np.random.default_rng(5)
-    for step in range(steps):
+    for step in range(toy.verifier_steps):
         for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
-        who = rng.permutation(voices)[:24]
+            group["lr"] = 2e-3 * (1 - step / toy.verifier_steps) + 1e-5
+        who = rng.integers(toy.verifier_voices, size=24)
         x = torch.stack([_muted(known, int(voice), rng) for voice in who])
         loss = margin(network.embed_features([Frames(x)]).mean, torch.from_numpy(who))
         optimiser.zero_grad()
@@ -139,22 +165,37 @@ def _muted(known: list[torch.Tensor], voice: int, rng: np.random.Generator) -> t
     return x
 
 
-def toy_recipe(manifest: Path, verifier: Path, **changes: Any) -> PersonalVadRecipe:
+def toy_recipe(manifest: Path, verifier: Path, toy: Toy, seed: int, **changes: Any) -> PersonalVadRecipe:
+    """Mixtures in turn; a strong reference term, since with its default margin gates stay open in so few steps."""
+    length = [toy.seconds, toy.seconds]
     data: dict[str, Any] = {
         "name": "toy",
         "task": "personal-vad",
+        "seed": seed,
         "verifier": str(verifier),
         "data": {"manifests": [str(manifest)], "split_file": str(manifest)},
-        "network": {"dim": 32, "conformer_blocks": 1, "transformer_blocks": 1, "condition": 32, "hidden": 128},
+        "network": {
+            "conformer_blocks": 1,
+            "transformer_blocks": 1,
+            "dropout": 0.0,
+            "beta": "off",
+            "gamma_pools": True,
+            **toy.network,
+        },
+        "losses": {"reference": 2.0, "reference_margin": 0.4},
         "mixing": {
             "modes": ["concat"],
-            "seconds": [2.5, 3.5],
-            "registration_s": [2.0, 2.5],
-            "target_s": [1.5, 2.0],
+            "rho": [0.3, 0.7],
+            "seconds": length,
+            "registration_s": length,
+            "target_s": length,
             "noise_p": 0.0,
+            "silence": [0.0, 0.1],
+            "impostor_mixed": 1.0,
         },
-        "draws": 80,
-        "dev_draws": 32,
-        "loop": {"epochs": 1, "batch_size": 8, "clip_norm": 5.0, "accelerator": "cpu", "log_every": 1},
+        "optimiser": {"kind": "adamw", "lr": toy.lr},
+        "draws": toy.batch * toy.steps,
+        "dev_draws": 2 * toy.batch,
+        "loop": {"epochs": 1, "batch_size": toy.batch, "clip_norm": 5.0, "accelerator": "cpu", "log_every": 20},
     }
     return PersonalVadRecipe.model_validate({**data, **changes})

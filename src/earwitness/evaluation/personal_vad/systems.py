@@ -5,6 +5,7 @@ truth.
     energy VAD           frames within 30 dB of the 95th percentile of the frame levels
     oracle VAD           frames in which anybody speaks
     oracle target VAD    frames in which the leading voice speaks: the target's, or who stands in for it (upper bound)
+    oracle gamma         the truth as gamma: frames without the leading voice are muted, none is left out
     two-step             1.5 s every 0.25 s; kept where the cosine with the enrolled voice is above the middle between
                          the lowest and the highest of the recording
     SVVAD                as the model is; its gamma alone, without beta; gamma as weights of the pooling too
@@ -33,8 +34,9 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 NO_VAD, ENERGY, ORACLE, ORACLE_TARGET = "no VAD", "energy VAD", "oracle VAD", "oracle target VAD"
+ORACLE_GAMMA = "oracle gamma"
 TWO_STEP, SVVAD, GAMMA, POOLED = "two-step", "SVVAD", "SVVAD, gamma alone", "SVVAD, gamma pools too"
-SYSTEMS = (NO_VAD, ENERGY, ORACLE, ORACLE_TARGET, TWO_STEP, GAMMA, SVVAD, POOLED)
+SYSTEMS = (NO_VAD, ENERGY, ORACLE, ORACLE_TARGET, ORACLE_GAMMA, TWO_STEP, GAMMA, SVVAD, POOLED)
 
 BELOW_LOUDEST_DB = 30.0
 STEP_WINDOW_S, STEP_HOP_S = 1.5, 0.25
@@ -72,6 +74,8 @@ def measure(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> Mea
     vectors[SVVAD] = verifier.embed(gated)
     alone = Gated(Frames(gated.gamma * frames.values), gated.gamma, torch.zeros_like(gated.beta))
     vectors[GAMMA] = verifier.embed(alone)
+    truth = torch.from_numpy(lead.astype(np.float32))[None, :, None]
+    vectors[ORACLE_GAMMA] = verifier.embed(Gated(Frames(truth * frames.values), truth, torch.zeros_like(truth)))
     vectors[POOLED] = verifier.verifier.embed(gated.frames, gated.gamma)
     gamma = gated.gamma[0, :, 0].numpy()
     return Measured(
