@@ -21,7 +21,6 @@ from earwitness.speaker.personal_vad.recipe import PersonalVadRecipe
 from earwitness.training.model_folder import ModelInfo, save_model
 
 RATE = 16_000
-SPAN = 140  # frames of the verifier's crops
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
 
 
@@ -68,33 +67,40 @@ def utterance(voice: Voice, seconds: float, seed: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Toy:
-    """Sizes: how many voices are mixed, of the verifier (channels, filters, steps), and of the training."""
+    """Sizes: whose voices are mixed and whose the verifier learns, of the verifier, and of the training."""
 
-    voices: int = 12
+    cast: tuple[int, ...]
+    known: tuple[int, ...]
     channels: int = 64
+    groups: int = 8
     mels: int = 80
-    verifier_steps: int = 200
-    verifier_voices: int = 60
-    verifier_from: int = 5000  # the first voice that the verifier learns
+    hop: int = 160
+    verifier_steps: int = 600
     steps: int = 500
     batch: int = 8
     seconds: float = 2.0
     network: dict[str, Any] = field(default_factory=dict)
-    lr: float = 3e-3
+    lr: float = 1e-3
 
     @property
     def features(self) -> dict[str, Any]:
-        return {"kind": "fbank", "n_mels": self.mels}
+        return {"kind": "fbank", "n_mels": self.mels, "hop": self.hop}
+
+    @property
+    def span(self) -> int:
+        """Frames of the verifier's crops, 1.4 s."""
+        return round(1.4 * RATE / self.hop)
 
 
-FULL = Toy(network={"dim": 32, "condition": 32, "hidden": 128})
+FULL = Toy(tuple(range(12)), tuple(range(5000, 5060)), network={"dim": 32, "condition": 32, "hidden": 128})
+FAR = (6, 26, 30)  # voices far apart in pitch and tract
 SMALL = Toy(
-    voices=3, channels=0, mels=40, verifier_steps=200, verifier_voices=8, verifier_from=0, steps=150, batch=6,
-    seconds=1.5, network={"dim": 16, "condition": 16, "hidden": 32}, lr=5e-3,
+    FAR, (*FAR, *range(5000, 5005)), channels=16, groups=2, mels=40, hop=320, verifier_steps=200, steps=60, batch=12,
+    network={"dim": 32, "condition": 32, "hidden": 128}, lr=4e-3,
 )  # fmt: skip
 
 
-def write_voices(folder: Path, voices: range, parts: range, sides: dict[str, range]) -> Path:
+def write_voices(folder: Path, voices: tuple[int, ...], parts: range, sides: dict[str, range]) -> Path:
     """A manifest of recordings of 3 s of one corpus; `sides` says which parts stand where."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -110,31 +116,30 @@ def write_voices(folder: Path, voices: range, parts: range, sides: dict[str, ran
 
 
 def train_verifier(folder: Path, toy: Toy) -> Path:
-    """An ECAPA-TDNN that learns to tell synthetic voices (not those of the toy) apart, as a model folder.
+    """An ECAPA-TDNN that learns to tell the toy's `known` voices apart, as a model folder.
 
     It hears crops of mixtures in which the other voice is muted: the mean that is taken out is that of both voices, and
     where the other one spoke stand zeros. To a verifier that never heard this, even the truth as gamma is of no use.
     """
     torch.manual_seed(0)
-    encoder: dict[str, Any] = {"kind": "identity"}
-    if toy.channels:
-        encoder = {"kind": "ecapa", "channels": toy.channels, "outputs": 3 * toy.channels, "se_hidden": 32}
+    encoder: dict[str, Any] = {"kind": "ecapa", "channels": toy.channels, "outputs": 3 * toy.channels}
+    encoder |= {"res2_groups": toy.groups, "se_hidden": 32}
     branch = {"frontend": toy.features, "encoder": encoder, "pooling": {"kind": "attentive_statistics"}}
     config = NetworkConfig.model_validate({"branches": [branch], "embedding": {"dim": 64}})
     network = config.build().train()
-    raw = FbankConfig(n_mels=toy.mels, mean_norm=False).build()
+    raw = FbankConfig(n_mels=toy.mels, hop=toy.hop, mean_norm=False).build()
     known = []
-    for voice in range(toy.verifier_voices):
-        parts = [utterance(Voice.drawn(toy.verifier_from + voice), 2.5, 9000 + 3 * voice + k) for k in range(3)]
+    for voice in toy.known:
+        parts = [utterance(Voice.drawn(voice), 2.5, 1000 * voice + 900 + k) for k in range(3)]
         known.append(raw(torch.from_numpy(np.concatenate(parts))[None]).values[0])
-    margin = AamConfig(margin=0.1, scale=20.0).build(64, toy.verifier_voices)
+    margin = AamConfig(margin=0.1, scale=20.0).build(64, len(toy.known))
     optimiser = torch.optim.AdamW([*network.parameters(), *margin.parameters()], lr=2e-3)
     rng = np.random.default_rng(5)
     for step in range(toy.verifier_steps):
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * (1 - step / toy.verifier_steps) + 1e-5
-        who = rng.integers(toy.verifier_voices, size=24)
-        x = torch.stack([_muted(known, int(voice), rng) for voice in who])
+        who = rng.integers(len(toy.known), size=16)
+        x = torch.stack([_muted(known, int(voice), toy.span, rng) for voice in who])
         loss = margin(network.embed_features([Frames(x)]).mean, torch.from_numpy(who))
         optimiser.zero_grad()
         loss.backward()
@@ -151,16 +156,16 @@ def train_verifier(folder: Path, toy: Toy) -> Path:
     return folder
 
 
-def _muted(known: list[torch.Tensor], voice: int, rng: np.random.Generator) -> torch.Tensor:
+def _muted(known: list[torch.Tensor], voice: int, span: int, rng: np.random.Generator) -> torch.Tensor:
     """A stretch of a voice's frames, muted ones before and after it, normalised by what was said in all of them."""
-    kept = int(rng.integers(SPAN // 3, SPAN + 1)) if rng.random() < 0.7 else SPAN
+    kept = int(rng.integers(span // 3, span + 1)) if rng.random() < 0.7 else span
     other = known[int(rng.integers(len(known)))]
     own, foreign = (
         frames[(start := int(rng.integers(len(frames) - size))) : start + size]
-        for frames, size in ((known[voice], kept), (other, SPAN - kept))
+        for frames, size in ((known[voice], kept), (other, span - kept))
     )
-    before = int(rng.integers(SPAN - kept + 1))
-    x = torch.zeros(SPAN, own.shape[1])
+    before = int(rng.integers(span - kept + 1))
+    x = torch.zeros(span, own.shape[1])
     x[before : before + kept] = own + 0.2 * torch.randn_like(own) - torch.cat([own, foreign]).mean(0)
     return x
 

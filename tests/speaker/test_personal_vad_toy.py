@@ -49,9 +49,8 @@ class Material:
 
     def __init__(self, home: Path, toy: Toy, pairs: int) -> None:
         self.home, self.toy = home, toy
-        voices = range(toy.voices)
-        self.manifest = write_voices(home / "learnt", voices, range(6), {"train": range(4), "dev": range(4, 6)})
-        judged = write_voices(home / "judged", voices, range(6, 10), {"test": range(6, 10)})
+        self.manifest = write_voices(home / "learnt", toy.cast, range(6), {"train": range(4), "dev": range(4, 6)})
+        judged = write_voices(home / "judged", toy.cast, range(6, 10), {"test": range(6, 10)})
         self.verifier = train_verifier(home / "verifier", toy)
         options = MixtureOptions(
             rho=(WHOLE, LITTLE), modes=("concat",), snr_db=(None,), pairs=pairs, seconds=(2.5, 3.5)
