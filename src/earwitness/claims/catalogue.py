@@ -13,6 +13,7 @@ CLAIMS = {
     "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
     "f-infoed": "earwitness.claims.f_infoed",
+    "inside": "earwitness.claims.inside",
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",
