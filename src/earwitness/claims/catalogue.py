@@ -12,6 +12,7 @@ from earwitness.core.errors import UsageError
 CLAIMS = {
     "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
+    "expo": "earwitness.claims.expo",
     "f-infoed": "earwitness.claims.f_infoed",
     "inside": "earwitness.claims.inside",
     "nes2net": "earwitness.claims.nes2net",
