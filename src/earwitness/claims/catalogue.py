@@ -14,6 +14,7 @@ CLAIMS = {
     "dpda": "earwitness.claims.dpda",
     "expo": "earwitness.claims.expo",
     "f-infoed": "earwitness.claims.f_infoed",
+    "frami": "earwitness.claims.frami",
     "inside": "earwitness.claims.inside",
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
