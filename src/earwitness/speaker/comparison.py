@@ -83,6 +83,14 @@ def _parts(count: int) -> Iterator[slice]:
     return (slice(start, start + ROWS_AT_ONCE) for start in range(0, count, ROWS_AT_ONCE))
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of many trials, ready to be compared: unit vectors [n, D] and what each scores with the cohort."""
+
+    vectors: Vectors
+    statistics: SideStatistics | None
+
+
 class Comparator:
     """Scores pairs of embeddings: by the cosine, after AS-norm where there is a cohort.
 
@@ -133,6 +141,21 @@ class Comparator:
             return cosine
         sides = self._against.statistics(vectors)
         return s_norm(cosine, sides[enrol_index], sides[test_index])
+
+    def side(self, vectors: Vectors) -> Side:
+        """Embeddings [n, D] made ready once, to be compared with any number of others by `every`."""
+        centred = self._centred(vectors)
+        return Side(unit(centred), None if self._against is None else self._against.statistics(centred))
+
+    def every(self, one: Side, other: Side) -> Scores:
+        """Scores [n, m] of each of `one` with each of `other`, by one matrix product in single precision."""
+        cosines = np.asarray(one.vectors @ other.vectors.T, np.float64)
+        if one.statistics is None or other.statistics is None:
+            return cosines
+        first, second = one.statistics, other.statistics
+        scores = (cosines - first.mean[:, None]) / first.deviation[:, None]
+        scores += (cosines - second.mean) / second.deviation
+        return np.asarray(0.5 * scores)
 
     def _centred(self, vectors: Vectors) -> Vectors:
         return vectors if self.mean is None else vectors - self.mean
