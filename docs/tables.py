@@ -197,6 +197,28 @@ def quality_audit() -> str:
     )
 
 
+def voice_uncertainty() -> str:
+    """What a voice print's own variance tells of synthetic voices, arm by arm."""
+    found = json.loads((BENCHMARKS / "results" / "voice_uncertainty.json").read_text(encoding="utf-8"))
+    keys = ("snr", "distance_snr", "duration", "distance_duration", "distance", "distance_within", "values")
+    heads = (
+        "variance loss",
+        "seed",
+        "v, SNR",
+        "error, SNR",
+        "v, seconds",
+        "error, seconds",
+        "v, error",
+        "within",
+        "values",
+    )
+    arms = sorted(
+        found["arms"], key=lambda arm: (("off", "mean", "sum", "detached").index(arm["variance_loss"]), arm["seed"])
+    )
+    rows = [(arm["variance_loss"], arm["seed"], *(f"{arm[key]:+.2f}" for key in keys)) for arm in arms]
+    return table(heads, rows)
+
+
 def peers_detectors() -> str:
     """Published detectors beside ours on the same recordings."""
     found = json.loads((BENCHMARKS / "results" / "peers_detectors.json").read_text(encoding="utf-8"))["result"]
@@ -319,6 +341,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "interval-coverage": coverage,
     "left-out-speakers": left_out_speakers,
     "quality-audit": quality_audit,
+    "voice-uncertainty": voice_uncertainty,
     "speaker-first-looks": speaker_first_looks,
     "localisation": localisation,
     "stretches": stretches,

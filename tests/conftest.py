@@ -102,3 +102,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         states = ["failed" if "failed" in s else "shown" if "shown" in s else "skipped" for s in items.values()]
         counts = ", ".join(f"{states.count(state)} {state}" for state in ("shown", "skipped", "failed"))
         terminalreporter.write_line(f"sheet items: {counts}")
+
+
+@pytest.fixture(scope="session")
+def toy_voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of eight synthetic voices with their phone tracks (see `toy_voices.py`)."""
+    from toy_voices import write_corpus
+
+    return write_corpus(tmp_path_factory.mktemp("toy-voices"))
+
+
+@pytest.fixture(scope="session")
+def trait_run(toy_voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of ExPO on them."""
+    from earwitness.speaker.phonetic_traits.training import train_traits
+    from toy_voices import recipe
+
+    folder = tmp_path_factory.mktemp("trait-run")
+    train_traits(recipe(toy_voices, steps=25), folder, allow_leak=True)  # the voices stand on both sides, as is meant
+    return folder

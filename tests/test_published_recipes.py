@@ -18,6 +18,7 @@ import torch
 import yaml
 from torch import nn
 
+from earwitness.audio.windows import Whole
 from earwitness.core.config import parse_config
 from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest
@@ -25,18 +26,44 @@ from earwitness.deepfake.material import material_of, train_speakers
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.retrieval.rad_mfa import RadMfaConfig
 from earwitness.deepfake.retrieval.training import RetrievalRecipe
+from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
+from earwitness.nn.network import NetworkConfig
+from earwitness.speaker.identity_expansion.learning import Expansion, expanded_batches
+from earwitness.speaker.identity_expansion.pairs import Pair, write_pairs
+from earwitness.speaker.personal_vad.folder import read_verifier
+from earwitness.speaker.personal_vad.recipe import PersonalVadRecipe
+from earwitness.speaker.personal_vad.task import PersonalVadTask
+from earwitness.speaker.personal_vad.training import build_trainee, mixture_batches
+from earwitness.speaker.phones import ARPABET, Maker, PhoneSegment, PhoneTrack
+from earwitness.speaker.phonetic_traits.data import Framing, PairBatches, PhonedRows
+from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
+from earwitness.speaker.phonetic_traits.task import TraitTask, TraitTrainee
 from earwitness.speaker.recipe import SpeakerRecipe
-from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
-from earwitness.training.data import train_batches
+from earwitness.speaker.training import margin_trainee
+from earwitness.training.complementary_task import Classes, complemented
+from earwitness.training.data import SplitData, train_batches
+from earwitness.training.inversion.recipe import InversionRecipe
+from earwitness.training.inversion.rounds import distil
+from earwitness.training.inversion.space import RangeConfig
+from earwitness.training.inversion.tapped import Tapped
+from earwitness.training.inversion.teacher import Teacher, open_teacher, teacher_of
 from earwitness.training.loop import fit, seed_run
+from earwitness.training.model_folder import ModelInfo
+from earwitness.training.sound_classes import SoundClassRecipe, SoundClassTask, batches, network_of
 from earwitness.training.task import Task, TrainData
+from tiny_models import make_embedder
+from tiny_personal_vad import make_verifier
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted((ROOT / "recipes" / "published").glob("*.yaml"))
 RETRIEVING = [path for path in EVERY if "task: deepfake-retrieval" in path.read_text(encoding="utf-8")]
-RECIPES = [path for path in EVERY if path not in RETRIEVING]
+COMPARING_PHONES = [path for path in EVERY if "task: speaker-traits" in path.read_text(encoding="utf-8")]
+INVERTING = [path for path in EVERY if "task: inversion" in path.read_text(encoding="utf-8")]
+PERSONAL = [path for path in EVERY if "task: personal-vad" in path.read_text(encoding="utf-8")]
+SOUNDING = [path for path in EVERY if "task: sound-class" in path.read_text(encoding="utf-8")]
+RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING)]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
 SMALL = {
@@ -76,6 +103,12 @@ def made_tiny(node: Any, encoders: dict[str, str], sounds: Path) -> Any:
     inner = {name: made_tiny(value, encoders, sounds) for name, value in node.items()}
     if "folder" in inner:
         inner["folder"] = str(sounds)
+    if node.get("kind") == "ecapa":
+        inner |= {"channels": 16, "outputs": 24}
+    if node.get("kind") == "resnet":
+        inner["widths"] = [4] * len(node["widths"])  # type: ignore[arg-type]
+    if node.get("kind") == "posterior":
+        inner |= {"hidden": 16, "feed_forward": 32}
     if node.get("kind") == "mfa":
         inner["layers"] = SMALL["num_hidden_layers"]
     if node.get("kind") == "pretrained" and len(node.get("layers") or ()) > 1:
@@ -93,6 +126,8 @@ def shortened(path: Path, encoders: dict[str, str], sounds: Path) -> DetectionRe
     data["loop"] = {**data["loop"], **CUT, **WITHOUT_DEV}
     data["audio"] = {**data.get("audio", {}), "crop_s": 0.5}
     data["draws"] = 2 * CUT["batch_size"] * data["loop"].get("accumulate", 1)  # type: ignore[operator]
+    if data.get("complementary"):
+        data["complementary"]["members"] = [str(make_embedder(sounds / "member"))]
     recipe: DetectionRecipe | SpeakerRecipe = parse_config(AnyRecipe, data, where=path)
     return recipe
 
@@ -107,7 +142,23 @@ def rows(tmp_path_factory: pytest.TempPathFactory, speechlike: Callable[..., Any
         sf.write(folder / f"{number}.wav", sound.astype(np.float32), 16_000)
         label, speaker = ("bonafide" if number % 2 else "spoof"), f"s{number // 2}"
         table.append({"path": f"{number}.wav", "speaker": speaker, "label": label, "split": "train", "corpus": "made"})
-    return Manifest(pl.DataFrame(table), folder)
+    found = Manifest(pl.DataFrame(table), folder)
+    write_expansion(found)
+    return found
+
+
+def write_expansion(rows: Manifest) -> None:
+    """An expansion beside the rows: two identities between the first four speakers."""
+    pairs = [Pair(f"ins_{k}", f"s{2 * k}", f"s{2 * k + 1}", "f", 0.5, 0.5, 60.0) for k in range(2)]
+    table = rows.table.head(4).with_columns(
+        id=pl.Series([f"n{k}" for k in range(4)]),
+        speaker=pl.Series([pairs[k // 2].new_id for k in range(4)]),
+        label=pl.lit("spoof"),
+        synthetic=pl.lit("true"),
+    )
+    Manifest(table, rows.root).write(rows.root / "manifest.csv")
+    write_pairs(rows.root / "pairs.tsv", pairs)
+    (rows.root / "manifest.json").write_text('{"synthetic": true}')
 
 
 def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[nn.Module, Task, TrainData]:
@@ -115,11 +166,19 @@ def prepared(recipe: DetectionRecipe | SpeakerRecipe, rows: Manifest) -> tuple[n
     if isinstance(recipe, DetectionRecipe):
         needed = material_of(recipe, rows)
         train = train_batches(recipe, rows, train_speakers(recipe, rows), quality=needed.levels)
-        return network, task_of(recipe, needed), train
+        return network, complemented(recipe, network, task_of(recipe, needed), Classes(2, labels_of)), train
     assert recipe.margin is not None, "teach this test how such a recipe is trained"
     speakers = Vocabulary.of(rows, "speaker")
-    trainee = SpeakerTrainee(network, recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds)))
-    return trainee, SpeakerTask(), train_batches(recipe, rows, speakers, recipe.speeds)
+    if recipe.expansion is not None:
+        nobody = rows.filter(pl.lit(False))
+        expansion = Expansion.read(recipe.expansion.folder, SplitData(rows, nobody, nobody))
+        named = expansion.classes(speakers, recipe.speeds)
+        count, train = len(named), expanded_batches(recipe, rows, expansion, named, recipe.expansion.share)
+    else:
+        count = len(speakers) * len(recipe.speeds)
+        train = train_batches(recipe, rows, speakers, recipe.speeds)
+    trainee, task = margin_trainee(recipe, network, count, train)
+    return trainee, complemented(recipe, network, task, Classes(count, task.classes)), train
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -157,6 +216,114 @@ def test_a_recipe_that_retrieves_learns(path: Path) -> None:
     assert sum(not torch.equal(value, before[name]) for name, value in network.named_parameters()) > 0.7 * len(before)
 
 
+@pytest.mark.parametrize("path", COMPARING_PHONES, ids=lambda path: path.stem)
+def test_a_recipe_that_compares_phones_learns(path: Path, rows: Manifest, tmp_path: Path) -> None:
+    """Its network is made small too: a step of the published one takes seconds."""
+    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), {}, rows.root)
+    assert parse_config(AnyRecipe, data, where=path).network.encoder.outputs == 1536
+    data["loop"] = {**data["loop"], **CUT}
+    data["audio"]["crop_s"] = 0.5
+    data["draws"] = 8
+    data["network"]["encoder"] = {"kind": "ecapa", "channels": 16, "outputs": 48, "se_hidden": 8}
+    recipe: SpeakerTraitsRecipe = parse_config(AnyRecipe, data, where=path)
+    assert recipe.name == path.stem
+    seed_run(recipe.seed, "init")
+    network = recipe.network.build()
+    segments = tuple(PhoneSegment(0.1 * k, 0.1 * k + 0.1, ARPABET.phones[k % 7]) for k in range(10))
+    tracks = dict.fromkeys(rows.table["id"], PhoneTrack(segments, ARPABET, Maker("files", "made up")))
+    speakers = Vocabulary.of(rows, "speaker")
+    train = PhonedRows(rows, tracks, Framing(16_000, network.window, network.hop), speakers)
+    margin = None if network.dim == 0 else recipe.margin.build(network.dim, len(speakers))
+    model = TraitTrainee(network, margin)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    task = TraitTask(model, recipe.traits, recipe.margin_growth)
+    result = fit(model, task, PairBatches(train, recipe), None, recipe, tmp_path)
+    assert result.steps == 2
+    assert all(bool(value.isfinite().all()) for value in model.parameters())
+    moved = [name for name, value in model.named_parameters() if not torch.equal(value, before[name])]
+    assert len(moved) > 0.7 * len(before)
+    terms = {"margin", "same", "diff", "center"} if margin is not None else {"pairing", "same", "diff"}
+    assert set(result.history[0].losses) == terms
+
+
+@pytest.mark.parametrize("path", SOUNDING, ids=lambda path: path.stem)
+def test_a_recipe_of_sound_classes_learns(path: Path, rows: Manifest, tmp_path: Path) -> None:
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data["loop"] = {**data["loop"], **CUT}
+    data["audio"] = {**data["audio"], "crop_s": 0.5}
+    recipe: SoundClassRecipe = parse_config(AnyRecipe, {**data, "draws": 8}, where=path)
+    assert recipe.name == path.stem
+    classes = [str(number % 3) for number in range(len(rows))]
+    heard = rows.with_table(rows.table.with_columns(pl.Series("sound", classes)))
+    seed_run(recipe.seed, "init")
+    network = network_of(recipe, heard, 3).build()
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    train = batches(recipe, heard, Vocabulary.of(heard, "sound"))
+    assert fit(network, SoundClassTask(), train, None, recipe, tmp_path).steps == 2
+    assert sum(not torch.equal(value, before[name]) for name, value in network.named_parameters()) > 0.7 * len(before)
+
+
+def teacher_for(recipe: InversionRecipe) -> Teacher:
+    """A shipped teacher, or one of random weights by the recipe that trains it."""
+    folder = Path(recipe.teacher)
+    if folder.name != "model":
+        return open_teacher(recipe.teacher, recipe.input_range)
+    data = yaml.safe_load((ROOT / "recipes" / "published" / f"{folder.parent.name}.yaml").read_text(encoding="utf-8"))
+    network = NetworkConfig.model_validate({**data["network"], "outputs": 10})
+    info = ModelInfo(
+        name="t",
+        task="sound-class",
+        network=network.model_dump(mode="json"),
+        windows=Whole(),
+        polarity="none",
+        licence="CC0-1.0",
+    )
+    return teacher_of(Tapped(network.build()), info, RangeConfig())
+
+
+@pytest.mark.parametrize("path", INVERTING, ids=lambda path: path.stem)
+def test_a_recipe_that_inverts_learns(path: Path, tmp_path: Path) -> None:
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tiny = {"batch_size": 4, "steps": 2, **({"width": 4, "z": 8} if data["synthesis"]["kind"] == "generator" else {})}
+    data |= {
+        "frames": 48,
+        "synthesis": {**data["synthesis"], **tiny},
+        "loop": {"rounds": 1, "steps": 2, "device": "cpu"},
+    }
+    data["distillation"] |= {"batch_size": 4}
+    recipe: InversionRecipe = parse_config(AnyRecipe, data, where=path)
+    assert recipe.name == path.stem
+    done = distil(teacher_for(recipe), recipe, tmp_path)
+    assert all(bool(value.isfinite().all()) for value in done.student.parameters())
+    wanted = {"kd"} | {name for name in ("pre", "post") if getattr(recipe.distillation, name)}
+    assert set(done.rounds[0].losses) == wanted
+
+
+@pytest.mark.parametrize("path", PERSONAL, ids=lambda path: path.stem)
+def test_a_recipe_of_a_personal_vad_learns(path: Path, rows: Manifest, tmp_path: Path) -> None:
+    """With a small verifier, short mixtures, and a transform to as many values as that one's vectors allow."""
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data |= {"verifier": str(make_verifier(tmp_path / "verifier")), "draws": 2 * CUT["batch_size"]}  # type: ignore[operator]
+    data["mixing"] = {"seconds": [0.6, 0.6], "registration_s": [0.5, 0.5], "target_s": [0.5, 0.5]}
+    data["network"]["condition"] = 12
+    data["loop"] = {**data["loop"], **CUT}
+    recipe: PersonalVadRecipe = parse_config(AnyRecipe, data, where=path)
+    assert recipe.name == path.stem
+    verifier, _, _ = read_verifier(recipe.verifier)
+    sides = SplitData(rows, rows, rows)
+    train, _ = mixture_batches(recipe, sides, 16_000, None)
+    trainee = build_trainee(recipe, verifier, None)
+    before = {name: value.clone() for name, value in trainee.vad.named_parameters()}
+    assert fit(trainee, PersonalVadTask(recipe.losses), train, None, recipe, tmp_path / "fit").steps == 2
+    assert all(bool(value.isfinite().all()) for value in trainee.vad.parameters())
+    moved = sum(not torch.equal(value, before[name]) for name, value in trainee.vad.named_parameters())
+    assert moved > 0.7 * len(before)
+
+
 def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
     assert RETRIEVING
+    assert COMPARING_PHONES
+    assert len(INVERTING) == 7
+    assert len(SOUNDING) == 4
+    assert PERSONAL

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from earwitness.claims.kept import HeardFrames, View
+from earwitness.claims.kept import HeardFrames
 from earwitness.claims.material import SPLIT, DetectionMaterial
+from earwitness.claims.views import View
 from earwitness.corpora.manifest import Manifest
 
 FRAMES, WIDTH = 120, 16

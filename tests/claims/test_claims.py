@@ -11,13 +11,14 @@ import pytest
 
 from earwitness.claims.catalogue import CLAIMS, find_claim
 from earwitness.claims.judging import judge
-from earwitness.claims.kept import SECONDS, HeardFrames
+from earwitness.claims.kept import HeardFrames
 from earwitness.claims.learning import CROP, FrameBatches, Heard, recipe_of
 from earwitness.claims.ledger import details, ledger, read_result
 from earwitness.claims.material import PER_SPEAKER, ROTATIONS, DetectionMaterial
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import RecipeClaim, base
 from earwitness.claims.running import run_claim
+from earwitness.claims.views import SECONDS
 from earwitness.core.errors import DataError, UsageError
 
 PLAN = Plan(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from earwitness.claims import rad
-from earwitness.claims.kept import HeardFrames, View
+from earwitness.claims.kept import HeardFrames
 from earwitness.claims.material import DetectionMaterial
+from earwitness.claims.views import View
 
 STATES, FRAMES, WIDTH = 3, 4, 16
 

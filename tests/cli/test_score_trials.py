@@ -65,6 +65,10 @@ def test_trials_of_known_speakers_are_refused_unless_allowed(home: Path, capsys:
         ("--trials clean.txt --top 5", "--top belongs to --cohort"),
         ("--trials clean.txt --subtract-mean", "--subtract-mean belongs to --cohort"),
         ("--trials clean.txt --cohort nowhere.csv", "nowhere.csv: there is no such file"),
+        ("--trials trials.txt --uncertainty up-cos", "unknown use"),
+        ("--reference calls/0.wav --uncertainty up_cos", "belongs to --trials"),
+        ("--trials trials.txt --uncertainty up_cos --calibration c.json", "model's own comparison"),
+        ("--trials trials.txt --uncertainty conservative", "states no variance"),
     ],
 )
 def test_options_that_do_not_fit(home: Path, words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

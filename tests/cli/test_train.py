@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import yaml
 
-from earwitness.cli.main import run
+from earwitness.cli.main import exit_code, run
 from earwitness.evaluation.loading import load_detector
 from earwitness.training.model_folder import read_model_info, verify_model
 
@@ -196,3 +196,13 @@ def test_a_typo_is_answered_with_the_nearest_name(recipe: Path, tmp_path: Path, 
 def test_a_missing_recipe_is_one_line(tmp_path: Path, capfd) -> None:
     assert earwitness("train", tmp_path / "none.yaml") == 2
     assert "there is no such recipe" in capfd.readouterr().err
+
+
+def test_a_complementary_model_is_not_to_be_used_alone(tmp_path: Path, capsys, monkeypatch) -> None:
+    recipe = Path(__file__).resolve().parents[2] / "recipes" / "published" / "acorl-ecapa-c512.yaml"
+    monkeypatch.setattr("earwitness.evaluation.assessing.runs.run_recipe", lambda *_, **__: tmp_path)
+    said = []
+    for change in ([], ["--set", "complementary=null"]):
+        assert exit_code(["train", str(recipe), *change]) == 0
+        said.append("not to use alone" in capsys.readouterr().err)
+    assert said == [True, False]

@@ -183,7 +183,7 @@ def test_nontargets_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(speaker_results, "MOST_NONTARGETS", 10)
     table = pl.DataFrame({"path": [f"{i}.wav" for i in range(20)], "speaker": [f"s{i // 4}" for i in range(20)]})
     table = table.with_columns(source_recording=pl.Series(["same", "same", *map(str, range(18))]))
-    speaker_results._write_trials(Manifest.from_table(table, tmp_path), tmp_path / "t.txt")
+    speaker_results.write_trial_list(Manifest.from_table(table, tmp_path), tmp_path / "t.txt")
     labels = [line.split("\t")[2] for line in (tmp_path / "t.txt").read_text().splitlines()]
     assert labels.count("nontarget") == 10
     assert labels.count("target") == 5 * 6 - 1  # a recording and its copy are no trial

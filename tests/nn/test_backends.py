@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import AudioError, DataError, RecipeError
 from earwitness.nn.frontends.sinc import SincConfig
+from earwitness.nn.layers.conformer import sinusoids
 from earwitness.nn.layers.graph_attention import GraphAttention, GraphPool, HeterogeneousAttention
-from earwitness.nn.layers.head_tokens import HeadTokenAttention, HeadTokenConformerBlock, sinusoids
+from earwitness.nn.layers.head_tokens import HeadTokenAttention, HeadTokenConformerBlock
 from earwitness.nn.layers.spectro_temporal import ResidualBlock
 from earwitness.nn.macs import count_macs
 from earwitness.nn.pooling import AasistConfig, AasistRawConfig, ConformerTcmConfig, LcnnConfig, OcResNet18Config

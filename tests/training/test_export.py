@@ -50,6 +50,15 @@ DVECTOR = {
     ],
     "embedding": {"dim": 6, "batch_norm": False, "activation": "relu", "unit_length": True},
 }
+POSTERIOR = {
+    "branches": [
+        {
+            **ECAPA["branches"][0],  # type: ignore[dict-item]
+            "pooling": {"kind": "posterior", "hidden": 16, "attention": "multi_view", "heads": 4, "feed_forward": 8},
+        }
+    ],
+    "embedding": {"dim": 6},
+}
 COMMITTEE = {
     "branches": [
         {"frontend": {"kind": "fine_structure", "view": view}, "pooling": {"kind": "statistics"}}
@@ -91,7 +100,14 @@ def tiny_whisper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisper, "_shared_encoder", lambda source, allow_download: states)
 
 
-@pytest.mark.parametrize("config", [ECAPA, DVECTOR], ids=["fbank-ecapa", "d-vector"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(ECAPA, id="fbank-ecapa"),
+        pytest.param(DVECTOR, id="d-vector"),
+        pytest.param(POSTERIOR, id="posterior", marks=pytest.mark.soak),
+    ],
+)
 def test_the_graph_answers_as_the_network_does(config: dict[str, Any], tmp_path: Path) -> None:
     network, path = build(config), tmp_path / "deep" / "m.onnx"
     assert export_onnx(network, 0.5, 16_000, path) <= 1e-4

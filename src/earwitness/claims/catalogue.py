@@ -10,11 +10,13 @@ from earwitness.core.config import nearest
 from earwitness.core.errors import UsageError
 
 CLAIMS = {
+    "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
     "f-infoed": "earwitness.claims.f_infoed",
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",
+    "xi-plus": "earwitness.claims.xi_plus",
 }
 """Name and module, whose `CLAIM` is it; imported when it is asked for."""
 

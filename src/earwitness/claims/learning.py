@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earwitness.claims.kept import Halves, View
 from earwitness.claims.material import DetectionMaterial, Places
+from earwitness.claims.store import Halves
+from earwitness.claims.views import View
 from earwitness.core.config import parse_config
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.corpora.quality import QualityLevels

@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from earwitness.claims.kept import HeardFrames, View
+from earwitness.claims.kept import HeardFrames
+from earwitness.claims.views import View
 from earwitness.core.errors import DataError
 from earwitness.core.hashing import sha256_data
 from earwitness.corpora.leaks import audio_hashes

@@ -65,10 +65,17 @@ class Tested(Protocol):
     """What the seeds of a claim are tested on, and how it is judged: `measure` names an error in per cent (lower is
     better) and `definition` says what it is; `words` say what was tested, `units` are resampled together."""
 
-    measure: str
-    definition: str
-    words: str
-    units: Units
+    @property
+    def measure(self) -> str: ...
+
+    @property
+    def definition(self) -> str: ...
+
+    @property
+    def words(self) -> str: ...
+
+    @property
+    def units(self) -> Units: ...
 
     def count(self, place: int) -> int:
         """How many scores the run of the seed at this place must give."""
@@ -81,9 +88,12 @@ class Tested(Protocol):
 
 
 class Material(Protocol):
-    """What a kind of claim is tried on. `source` is the manifest it was read from."""
+    """What a kind of claim is tried on."""
 
-    source: str
+    @property
+    def source(self) -> str:
+        """The manifest it was read from."""
+        ...
 
     @property
     def key(self) -> str:
@@ -117,7 +127,8 @@ class Claim(Protocol[M]):
     """An experiment on one kind of material. `run` trains one arm with one seed, chooses on the seed's dev side alone,
     and scores its test side; `folder` is its own, for checkpoints: what is killed is run again with the same folder."""
 
-    plan: Plan
+    @property
+    def plan(self) -> Plan: ...
 
     def read(self, manifest: str | Path, folder: str | Path) -> M:
         """The material, from a manifest; what is computed of recordings is kept in `folder`."""

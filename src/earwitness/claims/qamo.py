@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earwitness.claims.kept import Halves, View
 from earwitness.claims.learning import AT_ONCE, Heard, flat, learn, recipe_of, scored
 from earwitness.claims.material import DetectionMaterial, Places
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import base
+from earwitness.claims.store import Halves
+from earwitness.claims.views import View
 from earwitness.corpora.quality import QualityLevels
 from earwitness.deepfake.material import material_of
 from earwitness.deepfake.one_class import QamoConfig

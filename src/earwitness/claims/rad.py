@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.claims.kept import Halves
 from earwitness.claims.material import DetectionMaterial, Places
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
 from earwitness.claims.recipes import BUDGET
+from earwitness.claims.store import Halves
 from earwitness.corpora.batch import Batch
 from earwitness.corpora.manifest import Row
 from earwitness.corpora.samplers import BalancedSampler

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earwitness.claims.kept import View
 from earwitness.claims.learning import Heard, Learnt, learn, recipe_of, scored
 from earwitness.claims.material import DetectionMaterial
 from earwitness.claims.plan import ArmRun, Figure, Plan
+from earwitness.claims.views import View
 
 BUDGET: dict[str, Any] = {
     "balance": ["label", "stratum"],

@@ -12,6 +12,7 @@ MANY = {
     "evaluate": {"--by", "--cost"},
     "compare": {"--cost"},
     "calibrate": {"--cost"},
+    "fuse": {"--held-out"},
     "train": {"--set"},
 }
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earwitness.cli.mixtures import mix
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from earwitness.corpora.inspection import Count, Problem
     from earwitness.corpora.manifest import Manifest
 
-app = typer.Typer(help="Tables of recordings: import, check, split, describe.", no_args_is_help=True)
+app = typer.Typer(help="Tables of recordings: import, check, split, describe, mix.", no_args_is_help=True)
 
 Given = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: CSV, Parquet or JSONL.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Refuse paths outside of this folder.")]
@@ -125,7 +127,9 @@ def check(
 def split(
     given: Given,
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
-    rule: Annotated[str, typer.Option(help="by_column, detection, speaker, or a YAML file with `kind` and fields.")],
+    rule: Annotated[
+        str, typer.Option(help="by_column, detection, given_folds, speaker, or a YAML file with `kind` and fields.")
+    ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A field, e.g. seed=1 or test_families=[hifigan].")
     ] = None,
@@ -200,15 +204,41 @@ def expand(
     cross_fade_ms: Annotated[
         tuple[float, float] | None, typer.Option(help="Splices: shortest and longest fade at either end; 10 30.")
     ] = None,
+    identities: Annotated[
+        int | None, typer.Option(min=1, help="So many invented speakers, each between two real ones (INSIDE).")
+    ] = None,
+    synthesiser: Annotated[
+        str | None, typer.Option(help="Identities: world (default), kokoro, toy, or package.module:Class.")
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(help="Identities: another arm, resynthesis, random-pairs, lerp or cross-sex.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Identities: a field, e.g. pairs.neighbours=3 or utterances=8.")
+    ] = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="Identities: who may be a parent, one a line; by default all who train.")
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Identities: a manifest or a list of speakers who will be tested on.")
+    ] = None,
+    filter_model: Annotated[
+        str | None, typer.Option(help="Identities: a speaker model that filters in the synthesiser's place.")
+    ] = None,
+    verifier: Annotated[
+        str | None, typer.Option(help="Identities: a speaker model; prints what it makes of the new ones.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the settings that are drawn.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Add spoofs made here to a corpus: copy-synthesis twins, in which only the synthesis differs, or splices.
+    """Add spoofs made here to a corpus: copy-synthesis twins, splices, or invented speakers.
 
-    Splices are hosts with a stretch of synthesis (spoof, twin) and their controls (genuine, none); splices.rttm says
-    where. What cannot be made is listed, with exit code 1; the rest is made all the same.
+    In twins only the synthesis differs. Splices are hosts with a stretch of synthesis (spoof, twin) and their controls
+    (genuine, none); splices.rttm says where. Identities lie half-way between two real speakers; a verifier trained on
+    them too (`expansion` of a recipe) may know strangers better. What cannot be made is listed, with exit code 1; the
+    rest is made all the same.
 
     Example: `earwitness corpus expand corpus.csv --twins --per-row 2 -o twins/`
     """
@@ -220,14 +250,38 @@ def expand(
     from earwitness.corpora import twins as twinning
     from earwitness.corpora.manifest import Manifest
 
-    if twins == splices:
-        raise UsageError(
-            "nothing is asked to be added" if not twins else "one at a time", fix="Add --twins or --splices."
-        )
+    if (asked := [twins, splices, identities is not None].count(True)) != 1:
+        what = "one at a time" if asked else "nothing is asked to be added"
+        raise UsageError(what, fix="Add --twins, --splices or --identities N.")
+    own: dict[str, object] = {
+        "--synthesiser": synthesiser,
+        "--control": control,
+        "--set": settings,
+        "--sources": sources,
+        "--held-out": held_out,
+        "--filter-model": filter_model,
+        "--verifier": verifier,
+    }
     lengths = {"--host-seconds": host_seconds, "--insert-seconds": insert_seconds, "--cross-fade-ms": cross_fade_ms}
-    foreign = {"--per-row": per_row} if splices else {"--kind": kind, **lengths}
-    if given_in_vain := [name for name, value in foreign.items() if value is not None]:
-        raise UsageError(f"belongs to --{'twins' if splices else 'splices'}", where=given_in_vain[0])
+    options_of: dict[str, dict[str, object]] = {
+        "twins": {"--per-row": per_row},
+        "splices": {"--kind": kind, **lengths},
+        "identities": own,
+    }
+    made_now = "twins" if twins else "splices" if splices else "identities"
+    for other in sorted(options_of.keys() - {made_now}):
+        if given_in_vain := [name for name, value in options_of[other].items() if value is not None]:
+            raise UsageError(f"belongs to --{other}", where=given_in_vain[0])
+    if identities is not None:
+        if vocoder:
+            raise UsageError("belongs to --twins and --splices", where="--vocoder", fix="Name a --synthesiser.")
+        from earwitness.cli.identities import Asked
+        from earwitness.cli.identities import expand as expand_identities
+
+        wanted = Asked(identities, synthesiser, control, settings or (), sources, held_out, filter_model, verifier)
+        problems = expand_identities(Manifest.read(given, data_root), output, wanted, seed, resume, workers)
+        _list_problems(problems)
+        return
     manifest, vocoders = Manifest.read(given, data_root), tuple(vocoder or twinning.DEFAULT_VOCODERS)
     with ExitStack() as stack:
 
@@ -246,14 +300,17 @@ def expand(
             spliced = splicing.expand(manifest, output, options, resume=resume, workers=workers, progress=progress)
             notes, problems, said = spliced.notes, spliced.problems, f"{len(spliced.manifest)} splices"
         else:
-            settings = twinning.TwinOptions(per_row=per_row, seed=seed, vocoders=vocoders)
-            made = twinning.expand(manifest, output, settings, resume=resume, workers=workers, progress=progress)
+            twin_options = twinning.TwinOptions(per_row=per_row, seed=seed, vocoders=vocoders)
+            made = twinning.expand(manifest, output, twin_options, resume=resume, workers=workers, progress=progress)
             notes, problems = made.notes, made.problems
             said = f"{made.twins} twins beside {len(made.manifest) - made.twins} rows"
     for note in notes:
         typer.echo(printable(note), err=True)
     typer.echo(f"{said}: {output / 'manifest.csv'}", err=True)
     _list_problems(problems)
+
+
+app.command("mix")(mix)
 
 
 def _rule(rule: str, settings: Sequence[str]) -> object:

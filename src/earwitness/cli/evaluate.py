@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv or localisation.")],
-    scores: Annotated[Path, typer.Argument(help="The table that `earwitness score` wrote, or a score file of others.")],
+    task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv, localisation or personal-vad.")],
+    scores: Annotated[
+        Path,
+        typer.Argument(help="What `earwitness score` wrote, a score file of others, or (personal-vad) models."),
+    ],
     key: Key = None,
     protocol: Protocol = None,
     subset: Subset = None,
@@ -71,11 +74,13 @@ def evaluate(
     Every scored row must be in the key and every row of the key must be scored. Beside a detector stands the trivial
     control: gradient boosting that knows only duration, level, bandwidth and silence, on the same rows. Localisation
     takes scores of segments (id, start, end, score) and as its key an RTTM file, an .npz of labels, or a folder of
-    them. `earwitness reproduce` runs a JSON result again.
+    them. personal-vad takes a model folder, or a folder of runs, and as its key the list that `earwitness corpus mix`
+    wrote. `earwitness reproduce` runs a JSON result again.
 
     Example: `earwitness evaluate deepfake scores.parquet --key test.csv --by language --json result.json`
     """
     from earwitness.cli.localisation import localise_scores, refuse_others
+    from earwitness.cli.personal_vad import evaluate_models
     from earwitness.cli.progress import progress_bar
     from earwitness.evaluation.results.evaluating import evaluate as run
     from earwitness.evaluation.results.evaluating import scores_of, steps_of
@@ -83,12 +88,16 @@ def evaluate(
     from earwitness.evaluation.results.requests import EvaluateRequest
 
     options = judge_options(unit, resamples, seed, cost, eer, by)
-    if task == "localisation":
+    if task in ("localisation", "personal-vad"):
         others = {
             **{"--protocol": protocol, "--subset": subset, "--asv": asv, "--asv-key": asv_key, "--model": model},
             **{"--calibration": calibration, "--control": control != "auto", "--perturb": perturb, "--plots": plots},
         }
-        refuse_others(others)
+        refuse_others(task, others)
+        if task == "personal-vad":
+            refuse_others(task, {"--negate": negate, "--by": by, "--cost": cost, "--unit": unit != "auto"})
+            evaluate_models(scores, key, resamples=resamples, seed=seed, out=json)
+            return
         localise_scores(scores, key, options, negate=negate, out=json)
         return
     request = EvaluateRequest(

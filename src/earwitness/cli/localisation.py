@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from earwitness.evaluation.results.localising import Localisation
 
 
-def refuse_others(options: Mapping[str, object]) -> None:
+def refuse_others(task: str, options: Mapping[str, object]) -> None:
     """Raise `UsageError` naming the first option that was given: it would go unheeded."""
     for name, given in options.items():
         if given:
-            raise UsageError("says nothing about localisation", where=name, fix="Leave the option out.")
+            raise UsageError(f"says nothing about {task}", where=name, fix="Leave the option out.")
 
 
 def localise_scores(scores: Path, key: Path | None, options: JudgeOptions, *, negate: bool, out: Path | None) -> None:

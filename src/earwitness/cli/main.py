@@ -45,6 +45,7 @@ def build_app() -> typer.Typer:
     from earwitness.cli.doctor import doctor
     from earwitness.cli.evaluate import evaluate
     from earwitness.cli.examine import examine
+    from earwitness.cli.fuse import fuse
     from earwitness.cli.index import app as index
     from earwitness.cli.model import app as model
     from earwitness.cli.reproduce import reproduce
@@ -65,6 +66,7 @@ def build_app() -> typer.Typer:
     app.command("evaluate")(evaluate)
     app.command("compare")(compare)
     app.command("calibrate")(calibrate)
+    app.command("fuse")(fuse)
     app.command("reproduce")(reproduce)
     app.add_typer(corpus, name="corpus")
     app.add_typer(index, name="index")

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from earwitness.evaluation.latent_direction import Measured
 
-app = typer.Typer(help="Models: list, info, verify, import, export, card, direction.", no_args_is_help=True)
+app = typer.Typer(help="Models: list, info, verify, import, export, card, traits, direction.", no_args_is_help=True)
 
 Named = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A shipped model's name, or a model folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as data.")]
@@ -176,6 +176,27 @@ def card(
     typer.echo(f"card: {run / 'model' / 'CARD.md'}", err=True)
     for reason in described.known_failures:
         typer.echo(printable(f"- {reason}"))
+
+
+@app.command()
+def traits(
+    model: Named,
+    scores: Annotated[
+        list[Path] | None, typer.Option(help="Tables of trials that this model scored, instead of its dev trials.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write OUT.csv (one table only).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the ratios of all tables over the sounds, OUT.svg.")] = None,
+) -> None:
+    """What each sound is worth to a model of speaker-traits: its similarity within and between speakers ("F-ratio").
+
+    Sorted by the ratio of both means; sounds that fewer than 30 trials of one speaker share are in brackets. Also how
+    verdict and evidence agree on dev, and the evidence with phone labels in random order: the control.
+
+    Example: `earwitness model traits runs/speaker-traits/model --scores trials.csv --plot sounds.svg`
+    """
+    from earwitness.cli.traits import show_traits
+
+    show_traits(model, scores or [], output, plot)
 
 
 @app.command()

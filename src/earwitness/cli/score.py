@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.scoring.scorers import Tally
+    from earwitness.speaker.uncertainty import Use
 
 
 def score(
@@ -42,6 +43,12 @@ def score(
     subtract_mean: Annotated[
         bool, typer.Option("--subtract-mean", help="Take the mean of the --cohort from every voice print.")
     ] = False,
+    uncertainty: Annotated[
+        str | None,
+        typer.Option(
+            help="Use the voice prints' own variance in --trials: up_cos (as released) or conservative; without llr."
+        ),
+    ] = None,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Score trials of speakers that the model or the cohort knows.")
     ] = False,
@@ -63,6 +70,13 @@ def score(
         float | None,
         typer.Option(metavar="SECONDS", help="How much is heard at once for --segments; the model's own by default."),
     ] = None,
+    phones: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose phones a model of speaker-traits compares: hama, pocketsphinx, ctc:FOLDER, frames:FOLDER or "
+            "files:FOLDER [default: as it was trained]."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
     engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
@@ -73,22 +87,28 @@ def score(
     The whole file is heard, every row says how many of its seconds were used, and a file that cannot be judged gets a
     row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused. A
     --submission holds every trial of the finished table exactly once, or is not written. With --segments the score
-    runs over the time of each recording, for `earwitness evaluate localisation`.
+    runs over the time of each recording, for `earwitness evaluate localisation`. With a model of speaker-traits each
+    trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`).
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
     from earwitness.cli.progress import progress_bar
     from earwitness.core.errors import UsageError, printable
     from earwitness.deepfake.detector import Detector
-    from earwitness.evaluation.loading import load_detector, load_embedder
+    from earwitness.evaluation.loading import load_detector, load_voice
     from earwitness.evaluation.results.calibrated import with_calibration
     from earwitness.evaluation.scoring.cohorts import CohortOptions
     from earwitness.evaluation.scoring.inputs import read_input
     from earwitness.evaluation.scoring.quality import score_quality
     from earwitness.evaluation.scoring.scorers import score_detection, score_references, score_trials
     from earwitness.evaluation.scoring.segments import SegmentOptions, score_segments
+    from earwitness.evaluation.scoring.traits import score_traits
+    from earwitness.speaker.phonetic_traits.verifier import TraitVerifier
 
     _check(task, trials, reference, engine)
+    _check_of_uncertainty(trials, uncertainty, calibration)
+    if phones and task != "speaker":
+        raise UsageError("belongs to --task speaker", where="--phones")
     if calibration and task == "quality":
         raise UsageError("a MOS has no log-likelihood ratio", where="--calibration", fix="Leave it out.")
     _check_of_segments(task, segments, {"--calibration": calibration, "--submission": submission}, window)
@@ -104,15 +124,20 @@ def score(
     if task == "quality":
         judge = partial(score_quality, manifest, model or "dnsmos")
     else:
-        heard_by = load_detector(model or task) if task == "deepfake" else load_embedder(model or task)
+        heard_by = load_detector(model or task) if task == "deepfake" else load_voice(model or task, phones)
         if calibration is not None:
             heard_by.info = with_calibration(heard_by.info, calibration)
         if isinstance(heard_by, Detector) and parts is not None:
             judge = partial(score_segments, manifest, heard_by, options=parts)
         elif isinstance(heard_by, Detector):
             judge = partial(score_detection, manifest, heard_by)
+        elif isinstance(heard_by, TraitVerifier):
+            if trials is None or others is not None:
+                raise UsageError("a model of speaker-traits scores --trials, without --cohort", where="--model")
+            judge = partial(score_traits, manifest, trials, heard_by, allow_leak=allow_leak)
         elif trials:
-            judge = partial(score_trials, manifest, trials, heard_by, cohort=others, allow_leak=allow_leak)
+            use = cast("Use", uncertainty or "none")
+            judge = partial(score_trials, manifest, trials, heard_by, cohort=others, use=use, allow_leak=allow_leak)
         else:
             judge = partial(score_references, manifest, reference or [], heard_by)
     with progress_bar("scoring", len(manifest) + (len(others.manifest) if others else 0)) as step:
@@ -154,6 +179,21 @@ def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[st
         raise UsageError(f"{'--cohort' if cohort else '--allow-leak'} belongs to --trials", fix="Name a trial list.")
     if cohort is None and (given := [name for name, value in of_cohort.items() if value]):
         raise UsageError(f"{given[0]} belongs to --cohort", fix="Name the recordings of other speakers.")
+
+
+def _check_of_uncertainty(trials: Path | None, uncertainty: str | None, calibration: Path | None) -> None:
+    """Raises `UsageError` for an unknown use of the variance, one without trials, and one with a calibration."""
+    from earwitness.core.errors import UsageError
+
+    if uncertainty is None:
+        return
+    if uncertainty not in ("up_cos", "conservative"):
+        raise UsageError(f"unknown use '{uncertainty}'", where="--uncertainty", fix="Use up_cos or conservative.")
+    if trials is None:
+        raise UsageError("--uncertainty belongs to --trials", fix="Name a trial list.")
+    if calibration is not None:
+        what = "a calibration is of the model's own comparison"
+        raise UsageError(what, where="--calibration", fix="Leave --uncertainty out.")
 
 
 def _check_of_segments(task: str, segments: float | None, others: dict[str, object], window: float | None) -> None:

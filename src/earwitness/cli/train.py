@@ -29,8 +29,12 @@ def train(
     Example: `earwitness train recipes/default/deepfake-small.yaml --set loop.epochs=3 -o runs/small`
     """
     from earwitness.evaluation.assessing.runs import read_any_recipe, run_recipe
+    from earwitness.training.complementary import ALONE
+    from earwitness.training.recipe import UtteranceRecipe
 
     parsed = read_any_recipe(recipe, settings or [])
     folder = output or Path("runs") / parsed.name
     model = run_recipe(parsed, folder, resume=resume, allow_leak=allow_leak)
     typer.echo(f"model: {model}", err=True)
+    if isinstance(parsed, UtteranceRecipe) and parsed.complementary is not None:
+        typer.echo(f"warning: not to {ALONE}", err=True)

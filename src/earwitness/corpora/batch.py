@@ -13,11 +13,12 @@ PATHS = ("clean", "augmented")
 
 @dataclass(frozen=True)
 class Targets:
-    """What a task learns from, [B] each; None where the task did not ask for it.
+    """What a task learns from, [B] each where nothing else is said; None where the task did not ask for it.
 
     `label` is int64, 1 bona fide and 0 spoof (-1 unknown); `speaker` an int64 class index (-1 unknown); `age` float32
     years (NaN unknown); `emotion` an int64 class index (-1 unknown); `members` bool [B, M], which members of a
-    committee learn from the utterance; `quality` an int64 level of speech quality, 0 the lowest (-1 unknown).
+    committee learn from the utterance; `quality` an int64 level of speech quality, 0 the lowest (-1 unknown);
+    `phones` int64 [B, T] the phone of each analysis frame (-1 none); `sound` an int64 class of sound (-1 unknown).
     """
 
     label: Tensor | None = None
@@ -26,6 +27,8 @@ class Targets:
     emotion: Tensor | None = None
     members: Tensor | None = None
     quality: Tensor | None = None
+    phones: Tensor | None = None
+    sound: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""

@@ -13,7 +13,7 @@ interruption changes what the network sees. To resume within an epoch: `order.se
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -102,6 +102,7 @@ class Utterance:
     age: float
     emotion: int
     quality: int = -1
+    sound: int = -1
     augmented: Tensor | None = None
 
 
@@ -115,8 +116,10 @@ class UtteranceDataset(Dataset[Utterance]):
         speakers: Vocabulary | None = None,
         emotions: Vocabulary | None = None,
         quality: QualityLevels | None = None,
+        sounds: Mapping[str, int] | None = None,
     ) -> None:
         self.manifest = manifest
+        self.sounds = sounds or {}  # class of sound by id of the row
         self.options = options
         self.speakers = speakers
         self.emotions = emotions
@@ -125,7 +128,7 @@ class UtteranceDataset(Dataset[Utterance]):
         self._played = [SpeedConfig(factors=(speed,)).build() for speed in options.speeds]
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that are already running
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, Kept] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -154,6 +157,7 @@ class UtteranceDataset(Dataset[Utterance]):
             age=math.nan if row.age is None else row.age,
             emotion=self.emotions.index(row.emotion) if self.emotions else -1,
             quality=-1 if self.quality is None else self.quality.of(row.id, changed, int(self._epoch)),
+            sound=self.sounds.get(row.id, -1),
         )
 
     def _samples(self, index: int, row: Row) -> Samples:
@@ -170,7 +174,7 @@ class UtteranceDataset(Dataset[Utterance]):
         if not self.options.keep_in_memory:
             return samples
         # rounded before the first use too, so that the first epoch sees what the others see
-        self._kept[index] = _Kept.of(samples)
+        self._kept[index] = Kept.of(samples)
         return self._kept[index].samples()
 
     def _speaker_class(self, row: Row, speed: int) -> int:
@@ -204,14 +208,14 @@ class UtteranceDataset(Dataset[Utterance]):
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """Samples as 16-bit numbers, with the factor by which they pass full scale."""
 
     numbers: NDArray[np.int16]
     scale: float
 
     @classmethod
-    def of(cls, samples: Samples) -> _Kept:
+    def of(cls, samples: Samples) -> Kept:
         scale = max(1.0, float(np.abs(samples).max()))
         return cls(np.rint(samples * (32_767 / scale)).astype(np.int16), scale)
 
@@ -276,5 +280,6 @@ def collate(items: Sequence[Utterance]) -> Batch:
         age=torch.tensor([item.age for item in items], dtype=torch.float32),
         emotion=torch.tensor([item.emotion for item in items]),
         quality=torch.tensor([item.quality for item in items]),
+        sound=torch.tensor([item.sound for item in items]),
     )
     return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate, paths)

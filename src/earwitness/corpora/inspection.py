@@ -12,6 +12,7 @@ from earwitness.audio.decoding import AudioInfo
 from earwitness.audio.reading import probe, stream
 from earwitness.core.errors import AudioError, DataError
 from earwitness.core.hashing import sha256_file
+from earwitness.corpora.making import is_marked_synthetic
 from earwitness.corpora.manifest import Manifest, Row
 
 DURATION_SLACK_S = 0.1  # manifests round, and lossy containers state their length with their padding
@@ -75,6 +76,8 @@ def inspect_files(manifest: Manifest, step: Callable[[], None] = lambda: None, d
             problems += [
                 Problem(row.id, what) for what in _differences(row, _measured(path) if decode else probe(path))
             ]
+            if row.label == "bonafide" and is_marked_synthetic(path):
+                problems.append(Problem(row.id, "is called bonafide, and its own tag says that it is synthetic"))
             sha256 = sha256_file(path)  # probing has shown that it can be read
         except (AudioError, DataError) as error:
             problems.append(Problem(row.id, error.what))

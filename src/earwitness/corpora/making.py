@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 LONGEST_S = 120.0  # a vocoder holds a recording's frames in memory, about a megabyte a second
 FAILURES = (EarwitnessError, ValueError, ArithmeticError, IndexError, OSError)  # of one recording
+SYNTHETIC_MARK = "synthetic=true"  # the comment of files that must not pass as real begins so
 _SILENT = 1e-4
 
 
@@ -61,12 +62,27 @@ class Original:
         return samples, info.rate
 
 
-def write_flac(path: Path, samples: Samples, rate: int) -> None:
-    """16 bits, whole or not at all. Raises `UsageError` where it cannot be written."""
+def write_flac(path: Path, samples: Samples, rate: int, synthetic_by: str | None = None) -> None:
+    """16 bits, whole or not at all; with a comment in the file where it is synthetic. Raises `UsageError` where it
+    cannot be written."""
     import soundfile
 
-    with atomic_file(path) as file:
-        soundfile.write(file, samples, rate, "PCM_16", format="FLAC")
+    with atomic_file(path) as file, soundfile.SoundFile(file, "w", rate, 1, "PCM_16", format="FLAC") as sound:
+        if synthetic_by is not None:
+            sound.comment = f"{SYNTHETIC_MARK}, made by {synthetic_by}"
+        sound.write(samples)
+
+
+def is_marked_synthetic(path: Path) -> bool:
+    """Whether a file says in its own tags that it is synthetic, as `write_flac` makes it say; False where it cannot be
+    read."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as sound:
+            return str(sound.comment).startswith(SYNTHETIC_MARK)
+    except (OSError, RuntimeError):
+        return False
 
 
 def in_words(error: Exception, what: str) -> str:

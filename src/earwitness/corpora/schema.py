@@ -53,6 +53,7 @@ LOWEST: Mapping[str, float] = {
     "age": 0,
     "intensity": 0,
 }
+SYNTHETIC = "synthetic"  # an extra column: a row where it says true was made here, and cannot be bona fide
 LARGEST = 2.0**53  # whole numbers up to here are exact in double precision
 
 
@@ -72,6 +73,10 @@ def checked(table: pl.DataFrame, where: object = None) -> pl.DataFrame:
     backwards = (result["end"] <= result["start"].fill_null(0.0)).fill_null(False)
     _refuse_first(backwards, "end", "is not after `start`", where)
     _check_unique(result["id"], where)
+    if SYNTHETIC in result.columns:
+        marked = (result[SYNTHETIC].str.to_lowercase() == "true") & (result["label"] == "bonafide")
+        fix = "What was made here stays a spoof."
+        _refuse_first(marked.fill_null(False), "label", "a synthetic row is called bonafide", where, fix=fix)
     return result
 
 

@@ -56,6 +56,8 @@ class DetectionRecipe(UtteranceRecipe):
             raise ValueError("a committee hears its rows by `views`, not by `paths: dual`")
         if self.forward == "separate" and (self.paths != "dual" or isinstance(self.loss, OneClassLoss)):
             raise ValueError("`forward: separate` is for the two paths of a classification loss (`paths: dual`)")
+        if self.views and self.complementary is not None:
+            raise ValueError("a committee cannot be `complementary`: it learns from pooled frames, not from recordings")
         if self.views and self.views[0] != "clean":
             raise ValueError("the first of the views is `clean`")
         return self

@@ -14,10 +14,11 @@ from earwitness.deepfake.detector import Detector
 from earwitness.deepfake.material import material_of, train_speakers
 from earwitness.deepfake.quality import QualityEstimator
 from earwitness.deepfake.recipe import DetectionRecipe
-from earwitness.deepfake.scores import require_both_classes
+from earwitness.deepfake.scores import labels_of, require_both_classes
 from earwitness.deepfake.task import task_of
 from earwitness.metrics.bootstrap import Units
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
+from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.conditions import CONDITIONS, put_under
 from earwitness.training.data import dev_batches, read_split, train_batches
 from earwitness.training.describing import describe
@@ -49,7 +50,7 @@ def train_detector(
     material = material_of(recipe, data.train)
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
-    task = task_of(recipe, material)
+    task = complemented(recipe, network, task_of(recipe, material), Classes(2, labels_of))
     train = train_batches(recipe, data.train, train_speakers(recipe, data.train), quality=material.levels)
     dev = dev_batches(recipe, data.dev)
     result = fit(network, task, train, dev, recipe, folder / "fit", resume=resume)

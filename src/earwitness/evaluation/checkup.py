@@ -99,7 +99,13 @@ def _verified(name: str, folder: Path) -> Check:
 
 
 def _extras() -> list[Check]:
-    extras = {"onnx": "export", "matplotlib": "plots", "tensorboard": "tensorboard", "speechmos": "quality"}
+    extras = {
+        "onnx": "export",
+        "matplotlib": "plots",
+        "tensorboard": "tensorboard",
+        "speechmos": "quality",
+        "hama": "phones",
+    }
     return [
         Check(f"extra {extra}", "works", package)
         if importlib.util.find_spec(package)

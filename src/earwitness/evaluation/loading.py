@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from earwitness.core.errors import ModelError
+from earwitness.core.errors import ModelError, UsageError
 from earwitness.deepfake.detector import Detector
 from earwitness.nn.centroids import CentroidsConfig
 from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.speaker.embedder import Embedder
+from earwitness.speaker.personal_vad.hearing import PersonalVerifier
+from earwitness.speaker.phones import kept, phones_named
+from earwitness.speaker.phonetic_traits.verifier import TASK as TRAITS
+from earwitness.speaker.phonetic_traits.verifier import TraitVerifier, own_phones
 from earwitness.training.model_folder import read_model_info
 from earwitness.training.shipped import find_model
+from earwitness.training.sound_classes import TASK as SOUNDS
+from earwitness.training.sound_classes import SoundClassifier
 
 
-def load(name: str | Path) -> Detector | Embedder:
+def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -22,6 +28,10 @@ def load(name: str | Path) -> Detector | Embedder:
         return open_detector(folder)
     if task == "speaker":
         return Embedder.load(folder)
+    if task == SOUNDS:
+        return SoundClassifier.load(folder)
+    if task == "personal-vad":
+        return PersonalVerifier.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 
@@ -46,6 +56,34 @@ def quality_for(centroids: CentroidsConfig | None) -> MosEstimator | None:
     return None if centroids is None or centroids.own is None else load_mos(centroids.own.estimator)
 
 
+def load_voice(name: str | Path, phones: str | None = None) -> Embedder | TraitVerifier:
+    """A speaker model of either kind; `phones` names where a phone-by-phone verifier takes its labels from.
+
+    Raises `ModelError` for a model of another task, and `UsageError` for phones of one that knows none.
+    """
+    folder = find_model(name)
+    if read_model_info(folder).task == TRAITS:
+        return load_traits(folder, phones)
+    if phones is not None:
+        raise UsageError("belongs to models of speaker-traits", where="--phones", fix="Leave it out, or name such one.")
+    return Embedder.load(folder)
+
+
+def load_traits(name: str | Path, phones: str | None = None) -> TraitVerifier:
+    """A phone-by-phone verifier; its phones are kept once heard. Raises `ModelError`, `MissingPartError`."""
+    folder = find_model(name)
+    info = read_model_info(folder)
+    if info.task != TRAITS:
+        raise ModelError(f"this model answers '{info.task}', not '{TRAITS}'", where=folder)
+    source = own_phones(folder, info) if phones is None else phones_named(phones).build()
+    return TraitVerifier.load(folder, kept(source))
+
+
 def load_embedder(name: str | Path) -> Embedder:
     """A speaker embedder by name or path. Raises `ModelError` for a model of another task."""
     return Embedder.load(find_model(name))
+
+
+def load_personal_vad(name: str | Path) -> PersonalVerifier:
+    """A personal VAD by name or path. Raises `ModelError` for a model of another task."""
+    return PersonalVerifier.load(find_model(name))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from earwitness.core.errors import MissingPartError
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.loading import load_detector, load_embedder
+from earwitness.examine.credit import credit_of
 from earwitness.examine.finding import ModelCredit
+from earwitness.examine.personal_voice import PersonalVoice
 from earwitness.examine.questions import Question
+from earwitness.examine.shared_sounds import SharedSounds
 from earwitness.speaker.embedder import Embedder
-from earwitness.training.model_folder import CARD, ModelInfo
-from earwitness.training.shipped import find_model
 
-FURTHER: Mapping[str, Callable[[str], Question]] = {}
+FURTHER: Mapping[str, Callable[[str], Question]] = {"traits": SharedSounds.by, "personal-vad": PersonalVoice.by}
 """Questions that are asked only where a model for them is named: by its task, from its name or path."""
 TASKS = ("deepfake", "speaker", *FURTHER)
 
@@ -52,9 +52,6 @@ def load_models(chosen: Mapping[str, str]) -> Answering:
     voice = chosen.get("speaker", "speaker")
     embedder = load_embedder(voice)
     further = tuple(begin(chosen[task]) for task, begin in FURTHER.items() if task in chosen)
-    return Answering(detector, _credit(name, detector.info), embedder, _credit(voice, embedder.info), notes, further)
-
-
-def _credit(name: str, info: ModelInfo) -> ModelCredit:
-    card = Path(find_model(name)) / CARD
-    return ModelCredit(info.name, info.version, info.sha256, info.licence, card.read_text(encoding="utf-8"))
+    return Answering(
+        detector, credit_of(name, detector.info), embedder, credit_of(voice, embedder.info), notes, further
+    )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from earwitness.core.errors import AudioError
 from earwitness.examine.enrolment import Enrolment
-from earwitness.examine.finding import Finding, ModelCredit, Track
+from earwitness.examine.finding import Finding, ModelCredit, Table, Track
 from earwitness.examine.questions import Channel
-from earwitness.examine.strength import Sides, outside, tested_on, untested, weighed, widened, withheld
+from earwitness.examine.strength import Sides, covering, outside, tested_on, untested, weighed, widened, withheld
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder, VoicePrint
+from earwitness.speaker.score_draws import score_interval
 from earwitness.speaker.voices import several_voices
 from earwitness.training.calibration import ConditionName
 from earwitness.training.conditions import conditions_of
@@ -52,6 +54,10 @@ def judge_voice(channel: Channel, enrolment: Enrolment, embedder: Embedder, cred
     reasons, conditions = withheld(info), conditions_of(facts)
     everything = tuple({*conditions, *enrolment.conditions})
     ratio = info.calibration.ratio(score, everything) if info.calibration and not reasons else None
+    spread = score_interval(embedder, enrolment.prints, test)
+    if ratio is not None and spread is not None:
+        assert info.calibration is not None
+        ratio = covering(ratio, [info.calibration.ratio(at, everything) for at in spread])
     uncovered = untested(facts, info.tested)
     if ratio is not None and uncovered:
         ratio = widened(ratio)
@@ -66,6 +72,7 @@ def judge_voice(channel: Channel, enrolment: Enrolment, embedder: Embedder, cred
         score_meaning=f"{embedder.comparator.name}; higher = same speaker",
         evidence=tuple(_evidence(test, enrolment)),
         tracks=(_track(test, enrolment),),
+        tables=() if spread is None else (_uncertainty(test, enrolment, spread),),
         limits=(
             *limits,
             *reasons,
@@ -96,6 +103,24 @@ def _evidence(test: VoicePrint, enrolment: Enrolment) -> list[str]:
         among = (known @ known.T)[np.triu_indices(len(known), 1)]
         said.append(f"The references among themselves: {float(among.min()):.2f} to {float(among.max()):.2f}.")
     return said
+
+
+def _uncertainty(test: VoicePrint, enrolment: Enrolment, spread: tuple[float, float]) -> Table:
+    """What the voice prints say of themselves, with the seconds beside it."""
+    references = [
+        (Path(path).name, print_) for (path, _), print_ in zip(enrolment.sources, enrolment.prints, strict=True)
+    ]
+    prints = [("this recording", test), *references]
+    return Table(
+        title="How uncertain the voice prints are by the model's own account",
+        columns=("voice print", "mean variance", "seconds heard"),
+        rows=tuple((name, print_.mean_variance, print_.seconds_used) for name, print_ in prints),
+        drawn="mean variance",
+        note=(
+            f"Within it the score lies between {spread[0]:.2f} and {spread[1]:.2f}, and the interval of the strength "
+            "covers both. A variance falls as more is heard: compare recordings of like length."
+        ),
+    )
 
 
 def _track(test: VoicePrint, enrolment: Enrolment) -> Track:

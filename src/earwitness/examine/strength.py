@@ -70,6 +70,12 @@ def widened(ratio: Ratio) -> Ratio:
     return replace(ratio, low=min(ratio.low, ratio.bounds[0]), high=max(ratio.high, ratio.bounds[1]))
 
 
+def covering(ratio: Ratio, others: Sequence[Ratio]) -> Ratio:
+    """The ratio with an interval that reaches over those of the others too."""
+    every = (ratio, *others)
+    return replace(ratio, low=min(each.low for each in every), high=max(each.high for each in every))
+
+
 def outside(facts: SignalFacts, conditions: Sequence[ConditionName]) -> list[str]:
     """In words, what about this recording lies outside of what models do well on."""
     said = []

@@ -3,7 +3,8 @@ classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -19,8 +20,8 @@ from earwitness.nn.encoders import Encoder, EncoderConfig, IdentityConfig
 from earwitness.nn.frontends import Frontend, FrontendConfig, run_together
 from earwitness.nn.layers.frozen import frozen_keys, keep_frozen_in_eval
 from earwitness.nn.layers.grouping import run_by_length
-from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig
-from earwitness.nn.types import Embedding, Frames
+from earwitness.nn.pooling import MeanConfig, Pooling, PoolingConfig, Posterior
+from earwitness.nn.types import Embedding, Frames, Heard
 from earwitness.nn.votes import VotesConfig
 
 Given = Literal["logits", "similarities", "embedding"]
@@ -123,6 +124,24 @@ class EmbeddingLayer(nn.Module):
             x = torch.relu(x)
         return F.normalize(x) if self._config.unit_length else x
 
+    @property
+    def carries_variance(self) -> bool:
+        """Whether a variance goes through analytically: neither an activation nor unit length stands behind."""
+        return self._config.activation == "none" and not self._config.unit_length
+
+    def variance(self, pooled: Tensor) -> Tensor:
+        """Variance of the pooled vector [B, input_dim] -> that of the embedding [B, dim], its diagonal alone.
+
+        Batch-norm by its running statistics, in training too, then squared weights: v W^2 (xi+, arXiv 2509.05993).
+        Never in half precision, which has no room for small variances.
+        """
+        with torch.autocast(pooled.device.type, enabled=False):
+            if isinstance(self.norm, nn.BatchNorm1d):
+                running = self.norm.running_var
+                assert running is not None
+                pooled = pooled * self.norm.weight.square() / (running + self.norm.eps)
+            return F.linear(pooled, self.linear.weight.square().to(pooled.dtype))
+
 
 class Network(nn.Module):
     """Waveforms -> embedding -> logits. Frozen parts stay in eval mode and out of `trainable_state`.
@@ -144,17 +163,30 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
         self.dim = embedding.dim if embedding is not None else sum(branch.dim for branch in branches)
+        self._heard: list[Heard] | None = None
 
     def embed(self, waveforms: Tensor, lengths: Tensor | None = None) -> Embedding:
         """[B, N] float32 at 16 kHz, lengths [B] in samples (None: all N) -> [B, dim]. Raises `DataError` for lengths
         outside of 1..N and `AudioError` for an utterance too short for one frame."""
-        return self._project(run_by_length(self._pooled, waveforms, lengths))
+        embedding = self.project(run_by_length(self.pool, waveforms, lengths))
+        if self._heard is not None:
+            self._heard.append(Heard(waveforms, lengths, embedding.mean))
+        return embedding
+
+    @contextmanager
+    def listening(self) -> Iterator[list[Heard]]:
+        """What `embed` is given and gives within, pass by pass: for a loss on the embedding beside a task's own."""
+        before, self._heard = self._heard, []
+        try:
+            yield self._heard
+        finally:
+            self._heard = before
 
     def embed_features(self, features: Sequence[Frames]) -> Embedding:
         """The same from the front-ends' frames, one `Frames` a branch: for features computed before."""
         if len(features) != len(self.branches):
             raise ModelError(f"{len(features)} feature set(s) for {len(self.branches)} branch(es)")
-        return self._project(self._joined(features))
+        return self.project(self._joined(features))
 
     def classify(self, embedding: Embedding) -> Tensor:
         """Embedding [B, dim] -> logits [B, outputs]. Raises `ModelError` where the network has no classifier."""
@@ -171,6 +203,22 @@ class Network(nn.Module):
         if not isinstance(self.classifier, Centroids):
             raise ModelError("this network has no centroids", fix="Set `network.centroids` in its recipe.")
         return self.classifier
+
+    def fuse(self, parts: Iterable[Embedding]) -> Embedding:
+        """Pooled vectors [n, D] of parts of one recording (see `pool`) -> its own, [1, D], by the exact posterior.
+
+        Raises `ModelError` where the network is not one branch that ends in a posterior.
+        """
+        pooling = self.branches[0].pooling
+        if len(self.branches) != 1 or not isinstance(pooling, Posterior):
+            raise ModelError("only a network of one branch with `posterior` pooling adds up its parts")
+        return pooling.fuse(parts)
+
+    @property
+    def states_variance(self) -> bool:
+        """Whether embeddings come with their own variance."""
+        carried = self.embedding is None or self.embedding.carries_variance
+        return carried and all(branch.pooling.states_variance for branch in self.branches)  # type: ignore[union-attr]
 
     @property
     def scores_by_own(self) -> bool:
@@ -193,7 +241,7 @@ class Network(nn.Module):
         branch = self.branches[0]
         return BackEnd(branch.encoder, branch.pooling, self.classifier)  # type: ignore[arg-type]
 
-    def _pooled(self, waveforms: Tensor) -> Embedding:
+    def pool(self, waveforms: Tensor) -> Embedding:
         """Waveforms of equal length -> joined vectors; an encoder that branches share runs once."""
         frontends = [branch.frontend for branch in self.branches]
         return self._joined(run_together(frontends, waveforms))  # type: ignore[arg-type]
@@ -205,8 +253,13 @@ class Network(nn.Module):
         variance = torch.cat(variances, dim=1) if len(variances) == len(parts) else None
         return Embedding(torch.cat([part.mean for part in parts], dim=1), variance)
 
-    def _project(self, pooled: Embedding) -> Embedding:
-        return pooled if self.embedding is None else Embedding(self.embedding(pooled.mean))
+    def project(self, pooled: Embedding) -> Embedding:
+        """Pooled vectors -> embeddings, with their variance where the layer carries one."""
+        layer = self.embedding
+        if layer is None:
+            return pooled
+        known = pooled.variance is not None and layer.carries_variance
+        return Embedding(layer(pooled.mean), layer.variance(pooled.variance) if known else None)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> Network:
         """Frozen parts stay in eval mode."""

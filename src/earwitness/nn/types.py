@@ -21,3 +21,14 @@ class Embedding:
 
     mean: Tensor
     variance: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a network was given in one pass, `waveforms` [B, N] and `lengths` [B] or None, and the `embedding` [B, D]
+    that it made of it, with its gradient.
+    """
+
+    waveforms: Tensor
+    lengths: Tensor | None
+    embedding: Tensor

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from earwitness.core.errors import MetricError
 from earwitness.core.hashing import sha256_samples
 from earwitness.speaker.score_normalisation import SideStatistics, s_norm, side_statistics
+from earwitness.speaker.uncertainty import WORDS, Use, doubtful_norm, doubtful_statistics, doubts, factors
 
 Vectors = NDArray[np.float32]  # [n, D]
 Scores = NDArray[np.float64]  # [n]
@@ -38,13 +39,15 @@ class Cohort:
     """Embeddings of other speakers, [C, D] (by default one a speaker: their mean), and how many of the nearest count.
 
     `speakers` are the keys (`speaker.identities`) of whose voices they are; None where that is not known. `ddof` is
-    that of the standard deviation.
+    that of the standard deviation. `variances` [C, D] are the mean variances of each speaker's embeddings, where the
+    network states any.
     """
 
     vectors: Vectors
     top: int = 100
     speakers: frozenset[str] | None = None
     ddof: int = 0
+    variances: Vectors | None = None
 
     @property
     def used(self) -> int:
@@ -71,6 +74,23 @@ class Cohort:
             np.concatenate([part.deviation for part in parts] or empty),
         )
 
+    def doubtful(self, vectors: Vectors) -> SideStatistics:
+        """The same with uncertain speakers weighing less, [n] each. Raises `MetricError` without `variances`."""
+        if self.variances is None:
+            raise _unstated("the cohort's embeddings have no variance")
+        cohort, doubt = _normal(self.vectors).T, doubts(self.vectors, self.variances)
+        rows = _normal(vectors)
+        parts = [doubtful_statistics(rows[part] @ cohort, doubt, self.top) for part in _parts(len(vectors))]
+        empty = [np.empty(0)]
+        return SideStatistics(
+            np.concatenate([part.mean for part in parts] or empty),
+            np.concatenate([part.deviation for part in parts] or empty),
+        )
+
+
+def _unstated(what: str) -> MetricError:
+    return MetricError(what, fix="Use a model that states its uncertainty, or the plain cosine.")
+
 
 def _normal(vectors: Vectors) -> Scores:
     """Rows of length 1 in double precision: a deviation of 0.03 would make single precision's last digit count."""
@@ -95,55 +115,77 @@ class Comparator:
     """Scores pairs of embeddings: by the cosine, after AS-norm where there is a cohort.
 
     `mean` [D] is taken from all embeddings first, the cohort's too (the mean of in-domain embeddings, in their scale).
+    `use` is what is made of the embeddings' own variances (`speaker.uncertainty`).
     """
 
-    def __init__(self, cohort: Cohort | None = None, mean: Vectors | None = None) -> None:
+    def __init__(self, cohort: Cohort | None = None, mean: Vectors | None = None, use: Use = "none") -> None:
         self.cohort = cohort
         self.mean = mean
+        self.use = use
         self._against = cohort
         if cohort is not None and mean is not None:
             self._against = replace(cohort, vectors=self._centred(cohort.vectors))
+
+    def using(self, use: Use) -> Comparator:
+        """The same cohort and mean with another use of the variances."""
+        return Comparator(self.cohort, self.mean, use)
 
     @property
     def name(self) -> str:
         """How scores were made, in short: `cosine, AS-norm (438 speakers, top 100)`."""
         subtracted = [] if self.mean is None else ["mean subtracted"]
         normalised = [] if self.cohort is None else [self.cohort.name]
-        return ", ".join(["cosine", *subtracted, *normalised])
+        return ", ".join([WORDS[self.use], *subtracted, *normalised])
 
     @property
     def statement(self) -> str:
         """How scores were made, whole: what is not done is said too, and the cohort is named by its hash."""
         mean = "none" if self.mean is None else f"sha256 {sha256_samples(self.mean)[:12]}"
-        parts = ["cosine", f"mean subtraction: {mean}"]
+        parts = [WORDS[self.use], f"mean subtraction: {mean}"]
         if self.cohort is None:
             return "; ".join([*parts, "score normalisation: none", "cohort: none", "K: none"])
         cohort = f"cohort: {len(self.cohort.vectors)} speakers (sha256 {self.cohort.sha256[:12]})"
-        return "; ".join(
-            [*parts, f"score normalisation: AS-norm (ddof {self.cohort.ddof})", cohort, f"K: {self.cohort.used}"]
-        )
+        how = f"AS-norm (ddof {self.cohort.ddof})" if self.use == "none" else "uncertainty-aware AS-norm"
+        return "; ".join([*parts, f"score normalisation: {how}", cohort, f"K: {self.cohort.used}"])
 
-    def pairs(self, enrolment: Vectors, test: Vectors) -> Scores:
-        """Scores [n] of the pairs (enrolment[i], test[i]), symmetric in the two sides.
+    def pairs(
+        self, enrolment: Vectors, test: Vectors, variances: tuple[Vectors | None, Vectors | None] = (None, None)
+    ) -> Scores:
+        """Scores [n] of the pairs (enrolment[i], test[i]), symmetric in the two sides; `variances` are of the same
+        shapes.
 
-        Raises `MetricError` on unequal shapes.
+        Raises `MetricError` on unequal shapes, and without variances where they are used.
         """
         if enrolment.shape != test.shape:
             raise MetricError(f"pairs need equal shapes, not {enrolment.shape} and {test.shape}")
         index = np.arange(len(enrolment), dtype=np.int64)
-        return self.trials(np.concatenate([enrolment, test]), index, index + len(enrolment))
+        of_enrolment, of_test = variances
+        known = None if of_enrolment is None or of_test is None else np.concatenate([of_enrolment, of_test])
+        return self.trials(np.concatenate([enrolment, test]), index, index + len(enrolment), known)
 
-    def trials(self, vectors: Vectors, enrol_index: NDArray[np.int64], test_index: NDArray[np.int64]) -> Scores:
-        """Scores [n] of trials given as indices into `vectors` [m, D]; cohort statistics are made once a vector."""
+    def trials(
+        self,
+        vectors: Vectors,
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None = None,
+    ) -> Scores:
+        """Scores [n] of trials given as indices into `vectors` [m, D] and their `variances`; cohort statistics are made
+        once a vector. Raises `MetricError` without variances where they are used."""
         vectors = self._centred(vectors)
         cosine = _cosines(vectors, enrol_index, test_index)
+        if self.use != "none":
+            return self._with_doubt(cosine, vectors, enrol_index, test_index, variances)
         if self._against is None:
             return cosine
         sides = self._against.statistics(vectors)
         return s_norm(cosine, sides[enrol_index], sides[test_index])
 
     def side(self, vectors: Vectors) -> Side:
-        """Embeddings [n, D] made ready once, to be compared with any number of others by `every`."""
+        """Embeddings [n, D] made ready once, to be compared with any number of others by `every`. Raises `MetricError`
+        where the comparison uses variances."""
+        if self.use != "none":
+            raise MetricError("many voices at once are compared without their variances", fix="Use another model.")
         centred = self._centred(vectors)
         return Side(unit(centred), None if self._against is None else self._against.statistics(centred))
 
@@ -156,6 +198,23 @@ class Comparator:
         scores = (cosines - first.mean[:, None]) / first.deviation[:, None]
         scores += (cosines - second.mean) / second.deviation
         return np.asarray(0.5 * scores)
+
+    def _with_doubt(
+        self,
+        cosine: Scores,
+        vectors: Vectors,
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None,
+    ) -> Scores:
+        if variances is None:
+            raise _unstated("the embeddings have no variance")
+        factor = factors(self.use, vectors, variances)
+        of_enrolment, of_test = factor[enrol_index], factor[test_index]
+        if self._against is None:
+            return np.asarray(of_enrolment * of_test * cosine)
+        sides = self._against.doubtful(vectors)
+        return doubtful_norm(cosine, sides[enrol_index], sides[test_index], of_enrolment, of_test)
 
     def _centred(self, vectors: Vectors) -> Vectors:
         return vectors if self.mean is None else vectors - self.mean

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,23 +18,47 @@ from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
 from earwitness.nn.network import Network
+from earwitness.nn.types import Embedding
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol, unit
 from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in
-from earwitness.training.model_folder import ModelInfo, load_arrays, load_network, read_model_info
+from earwitness.speaker.uncertainty import harmonic_variance
+from earwitness.training.model_folder import COHORT_FILE, ModelInfo, load_arrays, load_network, read_model_info
 
 WINDOWS_AT_ONCE = 16  # fixed, so that a voice print does not depend on what else is scored
-COHORT_FILE = "cohort.safetensors"
+COMPARISON, FUSED = "comparison", "fused"  # where a model's description keeps what its recipe says of the variance
+SHORTEST_REST_S = 0.1  # of a last window that is mostly heard already
 
 
 @dataclass(frozen=True)
 class VoicePrint:
-    """`vector` [D] of unit length; `windows` [W, D] unit vectors of the windows, which lie at `spans`."""
+    """`vector` [D] of unit length; `windows` [W, D] unit vectors of the windows, which lie at `spans`.
+
+    `variance` [D], where the network states one, is of the embedding before it was made a unit vector; `norm` was its
+    length. It falls with the seconds heard, so it is told beside them.
+    """
 
     vector: Vectors
     windows: Vectors
     spans: tuple[Segment, ...]
     seconds_used: float
     seconds_total: float
+    variance: Vectors | None = None
+    norm: float = 1.0
+
+    @property
+    def mean_variance(self) -> float | None:
+        """How uncertain the print is by the network's own account; None where it gives none."""
+        return None if self.variance is None else float(self.variance.mean(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Heard:
+    """W windows: their unit vectors [W, D], the lengths before [W], and variances [W, D] where the network states
+    any."""
+
+    vectors: Vectors
+    norms: Vectors
+    variances: Vectors | None
 
 
 class Embedder:
@@ -42,7 +67,15 @@ class Embedder:
     def __init__(self, network: Network, info: ModelInfo, cohort: Cohort | None = None) -> None:
         self.network = network.eval()
         self.info = info
-        self.comparator = Comparator(cohort)
+        self.comparator = Comparator(
+            cohort, use="conservative" if info.extra.get(COMPARISON) == "conservative" else "none"
+        )
+        self._fuses = info.extra.get(FUSED) == "posterior"
+
+    @property
+    def states_variance(self) -> bool:
+        """Whether voice prints come with their own variance."""
+        return self.network.states_variance
 
     @classmethod
     def load(cls, folder: str | Path) -> Embedder:
@@ -53,9 +86,10 @@ class Embedder:
         network = load_network(folder, info)  # verifies every file of the folder
         cohort = None
         if info.cohort is not None:
-            vectors = load_arrays(Path(folder) / COHORT_FILE)["cohort"]
+            arrays = load_arrays(Path(folder) / COHORT_FILE)
             keys = keys_in(info.extra.get(COHORT_SPEAKERS))
-            cohort = Cohort(unit(vectors), info.cohort.top, keys)  # stored in half precision
+            # stored in half precision
+            cohort = Cohort(unit(arrays["cohort"]), info.cohort.top, keys, variances=arrays.get("variances"))
         return cls(network, info, cohort)
 
     def compared_by(self, comparator: Comparator) -> Embedder:
@@ -78,31 +112,111 @@ class Embedder:
         return self.embed_windows(windows, total_seconds(path, start_s, end_s))
 
     def embed_windows(self, windows: Iterable[Window], seconds_total: float | None = None) -> VoicePrint:
-        """The unit mean of the windows' unit embeddings; windows without sound are left out of it."""
-        vectors: list[Vectors] = []
+        """The unit mean of the windows' unit embeddings; windows without sound are left out of it.
+
+        The variance is the windows' harmonic mean; of a model that fuses them by the posterior, vector and variance are
+        those of the whole.
+        """
+        heard: list[Heard] = []
         spans: list[Segment] = []
+        whole = _Whole(self.network) if self._fuses else None
         end_s = 0.0
         for group in equal_groups(windows, WINDOWS_AT_ONCE):
             end_s = max(end_s, group[-1].end_s)
             audible = [window for window in group if is_audible(window.samples)]
             if audible:
-                vectors.append(self.forward(audible))
+                found, pooled = self._hear(audible)
+                heard.append(found)
                 spans.extend(Segment(window.start_s, window.end_s) for window in audible)
+                if whole is not None:
+                    whole.add(audible, pooled, self.info.rate)
         used = heard_seconds(spans)
         if used < SHORTEST_S:
             raise AudioError(f"holds {used:.2f} s of sound; a voice needs at least {SHORTEST_S} s")
-        stacked = np.concatenate(vectors)
+        stacked = np.concatenate([part.vectors for part in heard])
         total = end_s if seconds_total is None else seconds_total
-        return VoicePrint(enrol(stacked), stacked, tuple(spans), used, total)
+        print_ = VoicePrint(enrol(stacked), stacked, tuple(spans), used, total)
+        if not self.states_variance:
+            return print_
+        return replace(print_, **(_over_windows(heard, spans) if whole is None else whole.told()))
 
     def compare(self, enrolment: Iterable[VoicePrint], test: VoicePrint) -> float:
         """The score of a test print against one or more prints of the claimed speaker; higher = same speaker."""
-        model = enrol(np.stack([known.vector for known in enrolment]))
-        return float(self.comparator.pairs(model[None], test.vector[None])[0])
+        known = tuple(enrolment)
+        model = enrol(np.stack([print_.vector for print_ in known]))
+        stated = stacked_variances(known)
+        of_model = None if stated is None else stated.mean(axis=0, keepdims=True)  # as released for cohorts
+        return float(self.comparator.pairs(model[None], test.vector[None], (of_model, stacked_variances([test])))[0])
 
-    @torch.inference_mode()
     def forward(self, windows: list[Window]) -> Vectors:
         """Unit embeddings [W, D] of windows of equal length, in one batch."""
+        return self.hear(windows).vectors
+
+    def hear(self, windows: list[Window]) -> Heard:
+        """All that the network says of windows of equal length, in one batch."""
+        return self._hear(windows)[0]
+
+    @torch.inference_mode()
+    def _hear(self, windows: list[Window]) -> tuple[Heard, Embedding]:
+        """The same, with what the embedding layer was given."""
         waveforms = torch.stack([torch.from_numpy(window.samples) for window in windows])
-        vectors = torch.nn.functional.normalize(self.network.embed(waveforms, None).mean, dim=1)
-        return np.asarray(vectors.numpy(), np.float32)
+        pooled = self.network.pool(waveforms)
+        return _heard(self.network.project(pooled)), pooled
+
+
+class _Whole:
+    """The posterior of a whole recording, window after window; every frame counts once."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._pooled: Embedding | None = None
+        self._heard_to_s = 0.0
+
+    @torch.inference_mode()
+    def add(self, windows: list[Window], pooled: Embedding, rate: int) -> None:
+        """Windows in order, with what the network made of them; one that begins before the last one's end (as the last
+        of a recording may) is heard again from there on, where that is 0.1 s or more."""
+        for place, window in enumerate(windows):
+            repeated_s = self._heard_to_s - window.start_s
+            self._heard_to_s = window.end_s
+            if repeated_s <= 0:
+                variance = pooled.variance
+                assert variance is not None
+                self._take(Embedding(pooled.mean[place, None], variance[place, None]))
+            elif window.end_s - window.start_s - repeated_s >= SHORTEST_REST_S:
+                rest = torch.from_numpy(window.samples[round(repeated_s * rate) :])
+                self._take(self._network.pool(rest.unsqueeze(0)))
+
+    def _take(self, part: Embedding) -> None:
+        self._pooled = self._network.fuse([part] if self._pooled is None else [self._pooled, part])
+
+    @torch.inference_mode()
+    def told(self) -> dict[str, Any]:
+        """Vector, variance and norm of a print."""
+        assert self._pooled is not None
+        found = _heard(self._network.project(self._pooled))
+        assert found.variances is not None
+        return {"vector": found.vectors[0], "variance": found.variances[0], "norm": float(found.norms[0])}
+
+
+def _heard(embedding: Embedding) -> Heard:
+    vectors = torch.nn.functional.normalize(embedding.mean, dim=1)
+    norms = np.asarray(embedding.mean.norm(dim=1).numpy(), np.float32)
+    variance = embedding.variance
+    variances = None if variance is None else np.asarray(variance.numpy(), np.float32)
+    return Heard(np.asarray(vectors.numpy(), np.float32), norms, variances)
+
+
+def _over_windows(heard: Sequence[Heard], spans: Sequence[Segment]) -> dict[str, Any]:
+    """Variance and norm of a print whose vector is the windows' unit mean."""
+    seconds = np.array([span.end_s - span.start_s for span in spans])
+    raw = np.concatenate([part.vectors * part.norms[:, None] for part in heard])
+    variances = np.concatenate([part.variances for part in heard if part.variances is not None])
+    norm = float(np.linalg.norm((seconds[:, None] * raw).sum(axis=0) / seconds.sum()))
+    return {"variance": harmonic_variance(variances, seconds), "norm": norm}
+
+
+def stacked_variances(prints: Sequence[VoicePrint]) -> Vectors | None:
+    """The variances [n, D] of prints; None where one has none."""
+    found = [print_.variance for print_ in prints if print_.variance is not None]
+    return np.stack(found) if found and len(found) == len(prints) else None

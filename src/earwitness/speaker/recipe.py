@@ -9,8 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from earwitness.audio.windows import Sliding, WindowPolicy
 from earwitness.corpora.splits import SpeakerSplit
-from earwitness.nn.losses import MarginLossConfig
+from earwitness.nn.losses import MarginLossConfig, MarginRiseConfig, VarianceLossConfig
 from earwitness.speaker.distillation import DistillationConfig
+from earwitness.speaker.identity_expansion.learning import ExpandedTraining
 from earwitness.training.recipe import UtteranceRecipe
 
 
@@ -24,16 +25,25 @@ class SpeakerRecipe(UtteranceRecipe):
 
     `cohort_top` is how many of the nearest training speakers AS-norm uses on each side; 0 scores by the plain cosine.
     `speeds` are those at which training utterances are played, equally likely, pitch included: N speakers at 1.0, 0.9
-    and 1.1 are 3 N classes.
+    and 1.1 are 3 N classes. `expansion` adds invented speakers (INSIDE) as further classes.
+
+    Of a network that states its variance: `variance_loss` holds it to the distance from the speaker's centroid (xi+);
+    with `comparison: conservative` an uncertain print is compared to a weaker score; `fused` is how the variances of a
+    recording's windows become one: their weighted harmonic mean, as released, or the model's exact posterior.
     """
 
     task: Literal["speaker"]
     split: SpeakerSplit = SpeakerSplit()
     margin: MarginLossConfig | None = None
+    margin_rise: MarginRiseConfig | None = None  # None: the whole margin from the first step on
+    variance_loss: VarianceLossConfig | None = None
+    comparison: Literal["cosine", "conservative"] = "cosine"
+    fused: Literal["harmonic", "posterior"] = "harmonic"
     distillation: DistillationConfig | None = None
     windows: WindowPolicy = Sliding(length_s=1.6, hop_s=0.8)
     cohort_top: int = Field(100, ge=0)
     speeds: tuple[float, ...] = (1.0,)
+    expansion: ExpandedTraining | None = None
     start_from: Literal["none", "resemblyzer"] = "none"
     keep: float = Field(
         1.0, gt=0, le=1
@@ -53,6 +63,14 @@ class SpeakerRecipe(UtteranceRecipe):
     def _one_way_to_learn(self) -> SpeakerRecipe:
         if (self.margin is None) == (self.distillation is None):
             raise ValueError("give either `margin` or `distillation`")
+        if self.margin is None and (self.variance_loss is not None or self.margin_rise is not None):
+            raise ValueError("`variance_loss` and `margin_rise` go with a `margin`")
+        if self.fused == "posterior" and not _hears_once(self.windows):
+            raise ValueError("`fused: posterior` counts every frame once: windows must neither overlap nor repeat")
+        if self.expansion is not None and (self.margin is None or not self.perturbations):
+            raise ValueError(
+                "expansion needs a `margin` over classes, and `perturbations` for the synthetic utterances"
+            )
         if self.keep < 1 and self.start_from == "none":
             raise ValueError("keep draws back to published weights; give `start_from`")
         if self.distillation is not None and self.start_from == "none":
@@ -60,3 +78,10 @@ class SpeakerRecipe(UtteranceRecipe):
         if self.distillation is not None and self.audio.crop_s is None:
             raise ValueError("distillation needs crops; give `audio.crop_s`")
         return self
+
+
+def _hears_once(windows: WindowPolicy) -> bool:
+    """Whether no frame is heard twice (but for a last window that is aligned to the end)."""
+    if isinstance(windows, Sliding):
+        return windows.hop_s == windows.length_s and not windows.repeat
+    return windows.kind != "tile"

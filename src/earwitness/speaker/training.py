@@ -6,7 +6,9 @@ trials, the limit of one voice) is made by the loaded model through `Embedder`, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,13 @@ from numpy.typing import NDArray
 
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
-from earwitness.core.errors import AudioError, DataError
+from earwitness.core.errors import AudioError, DataError, RecipeError
 from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.metrics.bootstrap import Units
-from earwitness.nn.losses import MarginLoss
-from earwitness.speaker.batched import prints_of
+from earwitness.nn.losses import ClassCentroids, MarginLoss, UncertainAam
+from earwitness.nn.network import Network
+from earwitness.speaker.batched import PrintOf, prints_of, uncertain_prints_of
 from earwitness.speaker.comparison import Vectors, enrol
 from earwitness.speaker.distillation import (
     DistillationConfig,
@@ -31,18 +34,31 @@ from earwitness.speaker.distillation import (
     freeze_all_but,
     goals,
 )
-from earwitness.speaker.embedder import COHORT_FILE, Embedder, VoicePrint
+from earwitness.speaker.embedder import COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
+from earwitness.speaker.identity_expansion.learning import CLASSES, Expansion, expanded_batches
 from earwitness.speaker.published import Published, read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
+from earwitness.speaker.score_draws import VARIANCE_SCALE
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
+from earwitness.speaker.uncertain_task import UncertainSpeakerTask
+from earwitness.speaker.uncertainty import variance_scale
 from earwitness.speaker.voices import EXTRA, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
+from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.conditions import CONDITIONS, put_under
 from earwitness.training.data import SplitData, dev_batches, read_split, train_batches, whole_utterances
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
-from earwitness.training.model_folder import CohortInfo, ModelInfo, load_weights, revise_model, save_model
+from earwitness.training.model_folder import (
+    COHORT_FILE,
+    CohortInfo,
+    ModelInfo,
+    load_weights,
+    revise_model,
+    save_model,
+)
+from earwitness.training.task import TrainData
 from earwitness.training.tensors import as_half, tensor_bytes
 
 DIFFERENT_TRIALS = 20_000  # at most, drawn by seed; all same-speaker trials count
@@ -69,11 +85,13 @@ def train_embedder(
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     speakers = Vocabulary.of(data.train, "speaker")
-    trainee, task = _trainee(recipe, data, speakers, published)
-    train = train_batches(recipe, data.train, speakers, recipe.speeds)
+    train, count, data = _learnt_from(recipe, data, speakers, folder)
+    trainee, task = _trainee(recipe, data, speakers, published, train, count)
+    classes = Classes(count, task.classes)
     choosing = _without(data.dev, recipe.split.calibration_corpora)
     dev = dev_batches(recipe, choosing, Vocabulary.of(choosing, "speaker"))
-    result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
+    opposed = complemented(recipe, trainee.network, task, classes)
+    result = fit(trainee, opposed, train, dev, recipe, folder / "fit", resume=resume)
     if published is not None:
         published.draw_back(trainee.network, recipe.keep)
     info = _describe(recipe, data, result.metrics, published)
@@ -84,6 +102,22 @@ def train_embedder(
     return calibrate_embedder(model, data.dev, recipe.seed)
 
 
+def _learnt_from(
+    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, folder: Path
+) -> tuple[TrainData, int, SplitData]:
+    """The batches, the number of classes in them, and the sides with a note on invented speakers, if there are any."""
+    if recipe.expansion is None:
+        count = len(speakers) * len(recipe.speeds)
+        return train_batches(recipe, data.train, speakers, recipe.speeds), count, data
+    expansion = Expansion.read(recipe.expansion.folder, data)
+    classes = expansion.classes(speakers, recipe.speeds)
+    classes.write(folder / CLASSES)
+    print(f"{classes}: {folder / CLASSES}", file=sys.stderr)
+    train = expanded_batches(recipe, data.train, expansion, classes, recipe.expansion.share)
+    notes = (*data.notes, f"expanded by invented speakers: {classes}", expansion.note)
+    return train, len(classes), replace(data, notes=notes)
+
+
 def _without(side: Manifest, corpora: Sequence[str]) -> Manifest:
     """The rows of other corpora than these."""
     return side.filter(~pl.col("corpus").is_in(list(corpora))) if corpora else side
@@ -92,24 +126,32 @@ def _without(side: Manifest, corpora: Sequence[str]) -> Manifest:
 def add_cohort(model: Path, data: SplitData, top: int) -> None:
     """Write the cohort of AS-norm into a model folder."""
     embedder = Embedder.load(model)
-    means = cohort_means(embedder, data)
+    means = cohort_prints(embedder, data)
     if not means:
         raise DataError("no training speaker can be heard, so there is no cohort", fix="Set cohort_top: 0.")
-    vectors = torch.from_numpy(np.stack(list(means.values())))
+    arrays = {"cohort": torch.from_numpy(np.stack([mean.vector for mean in means.values()]))}
+    if embedder.states_variance:
+        variances = [mean.variance for mean in means.values() if mean.variance is not None]
+        arrays["variances"] = torch.from_numpy(np.stack(variances))
     extra = {**embedder.info.extra, COHORT_SPEAKERS: speaker_keys(means)}
     info = embedder.info.model_copy(update={"cohort": CohortInfo(speakers=len(means), top=top), "extra": extra})
-    files = {COHORT_FILE: tensor_bytes(*as_half({"cohort": vectors}))}
+    files = {COHORT_FILE: tensor_bytes(*as_half(arrays))}
     save_model(model, info, load_weights(model), half=True, files=files)
 
 
 def cohort_means(embedder: Embedder, data: SplitData) -> dict[str, Vectors]:
-    """The mean unit embedding [D] of every training speaker, over at most ten recordings.
+    """The mean unit embedding [D] of every training speaker, over at most ten recordings."""
+    return {speaker: print_.vector for speaker, print_ in cohort_prints(embedder, data).items()}
+
+
+def cohort_prints(embedder: Embedder, data: SplitData) -> dict[str, PrintOf]:
+    """The mean unit embedding of every training speaker, and mean variance, over at most ten recordings.
 
     A speaker who stands on another side too (a leak allowed by name) is left out.
     """
     others = pl.concat([data.dev.table["speaker"], data.test.table["speaker"]]).drop_nulls().unique()
     few = pl.int_range(pl.len()).over("speaker") < MOST_IN_COHORT
-    return speaker_means(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list()) & few))
+    return speaker_prints(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list()) & few))
 
 
 def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
@@ -126,24 +168,42 @@ def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
         fitted_on="trials between dev speakers of the recipe, within a corpus", conditions=tuple(fitted)
     )
     extra = {**embedder.info.extra, EXTRA: one_voice_limit(known.values())}
+    if (scale := _scale(dev, known)) is not None:
+        extra[VARIANCE_SCALE] = scale
     revise_model(model, embedder.info.model_copy(update={"calibration": calibration, "extra": extra}))
     return model
 
 
 def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
     """Each speaker's unit mean of the unit voice prints of the rows; who cannot be heard in any row is not in it."""
+    return {speaker: print_.vector for speaker, print_ in speaker_prints(embedder, manifest).items()}
+
+
+def speaker_prints(embedder: Embedder, manifest: Manifest) -> dict[str, PrintOf]:
+    """The same with the mean of the rows' variances, where the network states any."""
     rows = [row for row in manifest.rows() if row.speaker is not None]
     rate = embedder.info.rate
     samples = (load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples for row in rows)
-    found: dict[str, list[Vectors]] = {}
-    for row, print_ in zip(rows, prints_of(embedder, samples), strict=True):
+    found: dict[str, list[PrintOf]] = {}
+    for row, print_ in zip(rows, uncertain_prints_of(embedder, samples), strict=True):
         if print_ is not None:
             found.setdefault(str(row.speaker), []).append(print_)
-    return {speaker: enrol(np.stack(vectors)) for speaker, vectors in sorted(found.items())}
+    return {speaker: _speaker(prints) for speaker, prints in sorted(found.items())}
+
+
+def _speaker(prints: Sequence[PrintOf]) -> PrintOf:
+    variances = [print_.variance for print_ in prints if print_.variance is not None]
+    mean = np.stack(variances).mean(axis=0) if variances else None
+    return PrintOf(enrol(np.stack([print_.vector for print_ in prints])), mean)
 
 
 def _trainee(
-    recipe: SpeakerRecipe, data: SplitData, speakers: Vocabulary, published: Published | None
+    recipe: SpeakerRecipe,
+    data: SplitData,
+    speakers: Vocabulary,
+    published: Published | None,
+    train: TrainData,
+    count: int,
 ) -> tuple[SpeakerTrainee, SpeakerTask]:
     """Network and head; from published weights each class of a margin loss begins at its speaker's mean embedding."""
     seed_run(recipe.seed, "init")
@@ -156,11 +216,32 @@ def _trainee(
         if recipe.distillation.first_layers is not None:
             freeze_all_but(network, recipe.distillation.first_layers)
         return SpeakerTrainee(network, Imitation(recipe.distillation, aims)), DistillationTask()
-    assert recipe.margin is not None
-    margin = recipe.margin.build(network.dim, len(speakers) * len(recipe.speeds))
+    trainee, task = margin_trainee(recipe, network, count, train)
     if published is not None:
-        start_classes(margin, speakers, speaker_means(beginning, data.train))
-    return SpeakerTrainee(network, margin), SpeakerTask()
+        assert isinstance(trainee.head, MarginLoss)
+        start_classes(trainee.head, speakers, speaker_means(beginning, data.train))
+    return trainee, task
+
+
+def margin_trainee(
+    recipe: SpeakerRecipe, network: Network, classes: int, train: TrainData
+) -> tuple[SpeakerTrainee, SpeakerTask]:
+    """A network with the margin loss of a recipe over so many classes, and how it learns.
+
+    Raises `RecipeError` where the recipe uses a variance and the network states none.
+    """
+    assert recipe.margin is not None
+    margin, held = recipe.margin.build(network.dim, classes), recipe.variance_loss
+    uses = {"uncertain_aam": isinstance(margin, UncertainAam), "variance_loss": held is not None}
+    uses |= {"comparison": recipe.comparison != "cosine", "fused": recipe.fused != "harmonic"}
+    wanted = [name for name, used in uses.items() if used]
+    if wanted and not network.states_variance:
+        what = f"`{wanted[0]}` uses the embedding's variance, and this network states none"
+        raise RecipeError(what, fix="Pool by `posterior`; the embedding layer has neither activation nor unit length.")
+    if held is None and not isinstance(margin, UncertainAam):
+        return SpeakerTrainee(network, margin), SpeakerTask(recipe.margin_rise)
+    centroids = None if held is None else ClassCentroids(classes, network.dim)
+    return SpeakerTrainee(network, margin, centroids), UncertainSpeakerTask(held, train, recipe.margin_rise)
 
 
 def _goals(
@@ -190,9 +271,13 @@ def _describe(
 ) -> ModelInfo:
     info = describe(recipe, data, metrics, "higher = same speaker")
     extra: dict[str, object] = {TRAINING_SPEAKERS: speaker_keys(data.train.table["speaker"].drop_nulls())}
+    if recipe.comparison != "cosine":
+        extra[COMPARISON] = recipe.comparison
+    if recipe.fused != "harmonic":
+        extra[FUSED] = recipe.fused
     if published is not None:
         extra["started_from"] = published.plain()
-    return info.model_copy(update={"limits": LIMITS, "extra": extra})
+    return info.model_copy(update={"limits": (*info.limits, *LIMITS), "extra": extra})
 
 
 def _fit(
@@ -207,11 +292,24 @@ def _fit(
     rows = [row for row in dev.rows() if row.id in known and row.id in tests]
     speakers = np.array([row.speaker for row in rows])
     same, different = trials(speakers, seed, corpora=_corpora(rows, dev))
-    vectors = np.stack([known[row.id].vector for row in rows] + [tests[row.id].vector for row in rows])
     enrolment, test = np.concatenate([same, different]).T
-    scores = embedder.comparator.trials(vectors, enrolment, test + len(rows))
+    prints = [known[row.id] for row in rows] + [tests[row.id] for row in rows]
+    vectors = np.stack([print_.vector for print_ in prints])
+    scores = embedder.comparator.trials(vectors, enrolment, test + len(rows), stacked_variances(prints))
     units = Units.pairs(speakers[enrolment].tolist(), speakers[test].tolist(), "speaker")
     return fit_condition(condition, scores[: len(same)], scores[len(same) :], units, seed)
+
+
+def _scale(dev: Manifest, known: dict[str, VoicePrint]) -> float | None:
+    """How many times the stated variance the dev prints vary about their speakers' centroids; None without any."""
+    found = [(row.speaker, known[row.id]) for row in dev.rows() if row.id in known and row.speaker is not None]
+    stated = [(speaker, print_, print_.variance) for speaker, print_ in found if print_.variance is not None]
+    if not stated:
+        return None
+    embeddings = np.stack([print_.norm * print_.vector for _, print_, _ in stated])
+    return variance_scale(
+        embeddings, np.stack([own for _, _, own in stated]), np.array([speaker for speaker, _, _ in stated])
+    )
 
 
 def _corpora(rows: Sequence[Row], manifest: Manifest) -> NDArray[np.str_] | None:

@@ -1,8 +1,8 @@
 """Where a run stands, on disk: enough to go on after `kill -9` with the same weights as if nothing had happened.
 
-One safetensors file, replaced in one rename, holds the weights, the optimiser's tensors and, as JSON in its header,
-the rest. No generator state is needed: the randomness of a step follows from (seed, step), the data from (seed,
-epoch, place).
+One safetensors file, replaced in one rename, holds the weights, the optimiser's tensors, what the task learns itself
+and, as JSON in its header, the rest. No generator state is needed: the randomness of a step follows from (seed, step),
+the data from (seed, epoch, place).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import ModelError
 from earwitness.training.recipe import AverageConfig, SelectConfig
+from earwitness.training.task import TaskState
 from earwitness.training.tensors import load_trained_state, read_tensors, trained_state, write_tensors
 
 FORMAT = 1
@@ -130,6 +131,15 @@ def _latest_first(history: tuple[EpochResult, ...]) -> list[int]:
     return [result.epoch for result in reversed(history)]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a checkpoint has beside weights and optimiser: the progress, the loss scaler's state, and the task's."""
+
+    progress: Progress
+    scaler: Mapping[str, Any] = field(default_factory=dict)
+    task: TaskState = field(default_factory=lambda: TaskState({}))
+
+
 class CheckpointFolder:
     """`checkpoint.safetensors`, and the weights of the epochs that may become the result."""
 
@@ -137,26 +147,25 @@ class CheckpointFolder:
         self.folder = folder
         self.last = folder / "checkpoint.safetensors"
 
-    def save(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: Mapping[str, Any], progress: Progress
-    ) -> None:
+    def save(self, model: nn.Module, optimiser: torch.optim.Optimizer, rest: Kept) -> None:
         """Replace the checkpoint."""
         tensors, numbers = split_optimiser(optimiser)
         tensors |= {f"model/{name}": value for name, value in trained_state(model).items()}
-        note = {"format": FORMAT, "progress": asdict(progress), "optimiser": numbers, "scaler": dict(scaler)}
-        write_tensors(self.last, tensors, note)
+        tensors |= {f"task/{name}": value for name, value in rest.task.tensors.items()}
+        note = {"format": FORMAT, "progress": asdict(rest.progress), "optimiser": numbers, "scaler": dict(rest.scaler)}
+        write_tensors(self.last, tensors, note | ({"task": rest.task.note} if rest.task.note else {}))
 
-    def load(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[Progress, dict[str, Any]]:
-        """Put weights and optimiser back; gives the progress and the state of the loss scaler. Raises `ModelError`."""
+    def load(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Kept:
+        """Put weights and optimiser back; gives the rest. Raises `ModelError`."""
         tensors, note = read_tensors(self.last)
         if not isinstance(note, dict) or note.get("format") != FORMAT:
             raise ModelError(
                 "is not a checkpoint of this version", where=self.last, fix="Train anew in another folder."
             )
-        weights = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
-        load_trained_state(model, weights, where=self.last)
+        load_trained_state(model, _under("model/", tensors), where=self.last)
         join_optimiser(optimiser, tensors, note["optimiser"])
-        return _progress(note["progress"]), note["scaler"]
+        task = TaskState(_under("task/", tensors), note.get("task", {}))
+        return Kept(_progress(note["progress"]), note["scaler"], task)
 
     def clear_torn(self) -> None:
         """Remove what writers left that were killed."""
@@ -199,6 +208,10 @@ def join_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
             _, index, key = name.split("/", 2)
             state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _progress(data: dict[str, Any]) -> Progress:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 from torch.utils.data import DataLoader
@@ -149,10 +150,22 @@ def utterance_options(recipe: UtteranceRecipe) -> UtteranceOptions:
     )
 
 
+class EpochData(Protocol):
+    """Utterances by their places, drawn anew each epoch."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Utterance: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Random crops and perturbations are drawn anew for each epoch."""
+        ...
+
+
 class EpochBatches:
     """`TrainData` over a data set and a batch order; its workers live for the whole run."""
 
-    def __init__(self, data: UtteranceDataset, order: BatchOrder, workers: int = 0) -> None:
+    def __init__(self, data: EpochData, order: BatchOrder, workers: int = 0) -> None:
         self._data = data
         self._order = order
         self._chosen = _Chosen()
@@ -202,7 +215,7 @@ def in_order(rows: int, size: int) -> list[list[int]]:
     return [list(range(start, min(start + size, rows))) for start in range(0, rows, size)]
 
 
-def batch_loader(data: UtteranceDataset, chosen: _Chosen | list[list[int]], workers: int) -> DataLoader[Batch]:
+def batch_loader(data: EpochData, chosen: _Chosen | list[list[int]], workers: int) -> DataLoader[Batch]:
     """The batches of these rows, in this order."""
     return DataLoader(
         data,  # type: ignore[arg-type]  # collate makes batches of utterances

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 from earwitness.core.records import RunRecord
+from earwitness.training.complementary import ALONE
 from earwitness.training.data import SplitData
-from earwitness.training.model_folder import DataSource, ModelInfo
+from earwitness.training.model_folder import DataSource, ModelInfo, read_model_info
 from earwitness.training.recipe import UtteranceRecipe
+from earwitness.training.shipped import find_model
 
 Polarity = Literal["higher = bona fide", "higher = same speaker", "none"]
 
@@ -19,7 +21,7 @@ def describe(recipe: UtteranceRecipe, data: SplitData, metrics: Mapping[str, flo
         f"train {recipe.name}",
         recipe.model_dump(mode="json"),
         seed=recipe.seed,
-        inputs={"train": data.train.sha256, "dev": data.dev.sha256, "test": data.test.sha256},
+        inputs={"train": data.train.sha256, "dev": data.dev.sha256, "test": data.test.sha256, **_members(recipe)},
         definitions=dict.fromkeys(metrics, f"over dev windows, {_crop(recipe)}"),
         licences=sorted({source.licence for source in sources_of(data)}),
         seconds_heard=_seconds(data),
@@ -35,8 +37,15 @@ def describe(recipe: UtteranceRecipe, data: SplitData, metrics: Mapping[str, flo
         polarity=polarity,
         licence=recipe.licence,
         data=sources_of(data),
+        limits=() if recipe.complementary is None else (ALONE,),
         training=record.plain(),
     )
+
+
+def _members(recipe: UtteranceRecipe) -> dict[str, str]:
+    """The weights beside which a complementary model was trained."""
+    names = () if recipe.complementary is None else recipe.complementary.members
+    return {f"member {name}": read_model_info(find_model(name)).sha256 for name in names}
 
 
 def _crop(recipe: UtteranceRecipe) -> str:

@@ -32,6 +32,7 @@ from earwitness.training.averaging import average_states
 from earwitness.training.checkpoint import (
     CheckpointFolder,
     EpochResult,
+    Kept,
     Progress,
     chosen_epochs,
     epoch_shares,
@@ -41,7 +42,7 @@ from earwitness.training.recipe import LoopConfig, Recipe
 from earwitness.training.resuming import claim_folder
 from earwitness.training.runlog import Bar, Event, JsonLines, Listener, TensorBoard
 from earwitness.training.schedules import RunLength, Schedule
-from earwitness.training.task import Losses, Metrics, Noted, Paced, Parted, Task, TrainData
+from earwitness.training.task import Losses, Metrics, Noted, Paced, Parted, Stateful, Task, TaskState, TrainData
 from earwitness.training.tensors import load_trained_state, read_tensors
 
 
@@ -72,8 +73,9 @@ def fit(
     """Train `model` as the recipe says; `out_dir` gets `log.jsonl`, `recipe.json` and the checkpoints.
 
     `dev` is gone through once an epoch, so it must be iterable again and again. All parts with parameters that learn
-    belong to `model`, also those of the loss. With `resume` an interrupted run goes on where its last checkpoint was;
-    where there is none it starts; a finished one is only read again.
+    belong to `model`, also those of the loss, but for what a `Stateful` task learns by itself. With `resume` an
+    interrupted run goes on where its last checkpoint was; where there is none it starts; a finished one is only read
+    again.
 
     Raises `UsageError` where `out_dir` holds a run and `resume` is off, `RecipeError` for a recipe that does not fit
     the run that is resumed or a metric that the task does not give, or when the loss is no longer finite, and
@@ -123,9 +125,11 @@ class _Run:
             self.checkpoint()  # the weights to start from are part of what a resumed run must have
 
     def _restore(self) -> Progress:
-        progress, scaler = self.files.load(self.network, self.optimiser.optimizer)
-        self.fabric.strategy.precision.load_state_dict(scaler)
-        return progress
+        kept = self.files.load(self.network, self.optimiser.optimizer)
+        self.fabric.strategy.precision.load_state_dict(kept.scaler)
+        if isinstance(self.task, Stateful):
+            self.task.restore(kept.task, self.fabric.device)
+        return kept.progress
 
     def _listeners(self, folder: Path) -> list[Listener]:
         self.log = JsonLines(folder / "log.jsonl", self.config.log_every, keep=self.progress.log_bytes)
@@ -144,7 +148,8 @@ class _Run:
         if self.fabric.is_global_zero:
             self.progress = self.progress.logged(self.log.size())
             scaler = self.fabric.strategy.precision.state_dict()
-            self.files.save(self.network, self.optimiser.optimizer, scaler, self.progress)
+            task = self.task.state() if isinstance(self.task, Stateful) else TaskState({})
+            self.files.save(self.network, self.optimiser.optimizer, Kept(self.progress, scaler, task))
 
     def __enter__(self) -> _Run:
         return self

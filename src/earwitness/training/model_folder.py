@@ -31,6 +31,7 @@ from earwitness.training.tensors import as_half, load_trained_state, read_tensor
 
 ABSTAIN = "abstain below |llr|"  # the threshold of a model that was tested with a limit below which it gives no answer
 DESCRIPTION, WEIGHTS, CARD = "model.json", "weights.safetensors", "CARD.md"
+COHORT_FILE = "cohort.safetensors"  # unit mean voice prints of a speaker model's training speakers, `cohort` [K, D]
 
 
 class CohortInfo(Config):

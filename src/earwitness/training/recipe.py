@@ -17,6 +17,7 @@ from earwitness.core.config import Config, parse_config, read_yaml
 from earwitness.core.errors import RecipeError, UsageError
 from earwitness.corpora.splits import NON_COMMERCIAL
 from earwitness.nn.network import NetworkConfig
+from earwitness.training.complementary import ComplementaryConfig
 from earwitness.training.gradient_alignment import AlignmentConfig
 from earwitness.training.optimisers import AdamWConfig, OptimiserConfig
 from earwitness.training.schedules import ConstantConfig, ScheduleConfig
@@ -122,7 +123,8 @@ class UtteranceRecipe(Recipe):
 
     `perturbations` are applied one after the other, each with its own probability, to all classes alike. `balance`
     names the columns whose values are drawn equally often, each within the one before. With `paths: dual` every
-    utterance is heard twice in a batch, as it is and perturbed; `loop.batch_size` counts utterances.
+    utterance is heard twice in a batch, as it is and perturbed; `loop.batch_size` counts utterances. `complementary`
+    names trained models that the network shall add to (`training.complementary`).
     """
 
     task: str
@@ -134,6 +136,13 @@ class UtteranceRecipe(Recipe):
     draws: int | None = Field(None, ge=1)  # rows an epoch; None: as many as there are
     windows: WindowPolicy = Sliding(length_s=4.0, hop_s=4.0)
     licence: str = "Apache-2.0"  # SPDX, of the weights
+    complementary: ComplementaryConfig | None = None
+
+    @model_validator(mode="after")
+    def _opposed_on_purpose(self) -> UtteranceRecipe:
+        if self.complementary is not None and self.alignment is not None:
+            raise ValueError("`alignment` would repair the conflict that `complementary` is made of; give one of them")
+        return self
 
     @model_validator(mode="after")
     def _two_paths_differ(self) -> UtteranceRecipe:

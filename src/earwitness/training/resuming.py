@@ -10,16 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from earwitness.core.config import Config
 from earwitness.core.errors import RecipeError, UsageError
 from earwitness.core.writing import write_atomically
 from earwitness.training.checkpoint import CheckpointFolder
-from earwitness.training.recipe import Recipe
 
 MAY_CHANGE = {"notes", "loop.workers", "loop.log_every", "loop.checkpoint_every_steps", "loop.tensorboard"}
 """Fields of a recipe that leave the weights as they are, and so may differ when a run is resumed."""
 
 
-def claim_folder(files: CheckpointFolder, recipe: Recipe, resume: bool, first: bool) -> None:
+def claim_folder(files: CheckpointFolder, recipe: Config, resume: bool, first: bool) -> None:
     """Make the folder this run's, or check that it is. Only the first process writes.
 
     Raises `UsageError` where it holds a run and `resume` is off, `RecipeError` where that run had another recipe.
@@ -38,7 +38,7 @@ def claim_folder(files: CheckpointFolder, recipe: Recipe, resume: bool, first: b
         files.clear_torn()
 
 
-def _require_same_recipe(earlier: dict[str, Any], recipe: Recipe, folder: Path) -> None:
+def _require_same_recipe(earlier: dict[str, Any], recipe: Config, folder: Path) -> None:
     with contextlib.suppress(ValidationError):  # a field that came later has its default there
         earlier = type(recipe).model_validate(earlier).model_dump(mode="json")
     before, after = dict(_flat(earlier)), dict(_flat(recipe.model_dump(mode="json")))

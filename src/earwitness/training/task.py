@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from earwitness.corpora.batch import PATHS, Batch
@@ -86,6 +87,27 @@ class Noted(Protocol):
         A task that counts over steps begins anew here; what it counted before an interruption is lost. Where several
         processes train, the first one's are logged.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """What a task has learnt itself: `tensors` by name, and a `note` of plain data."""
+
+    tensors: dict[str, Tensor]
+    note: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A task that learns something itself beside the model; every checkpoint has it, so that a run resumes exactly."""
+
+    def state(self) -> TaskState:
+        """Copies, on the CPU, of all that changes from step to step."""
+        ...
+
+    def restore(self, kept: TaskState, device: torch.device) -> None:
+        """Put back what `state` gave. Raises `ModelError` or `RecipeError` where it does not fit."""
         ...
 
 

@@ -16,13 +16,14 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.splits.by_column import ByColumn
 from earwitness.corpora.splits.detection import DetectionSplit
 from earwitness.corpora.splits.folds import Folds, FoldSplit
+from earwitness.corpora.splits.given_folds import GivenFolds
 from earwitness.corpora.splits.grouping import NON_COMMERCIAL, exclude_licences
 from earwitness.corpora.splits.speaker import SpeakerSplit
 
-SplitConfig = Annotated[ByColumn | DetectionSplit | SpeakerSplit, Field(discriminator="kind")]
+SplitConfig = Annotated[ByColumn | DetectionSplit | GivenFolds | SpeakerSplit, Field(discriminator="kind")]
 
 
-def split(manifest: Manifest, config: ByColumn | DetectionSplit | SpeakerSplit) -> Manifest:
+def split(manifest: Manifest, config: ByColumn | DetectionSplit | GivenFolds | SpeakerSplit) -> Manifest:
     """The manifest with `split` set; rows on no side have null, and the reason in `left_out`. Raises `DataError`."""
     return config.split(manifest)
 
@@ -33,6 +34,7 @@ __all__ = [
     "DetectionSplit",
     "FoldSplit",
     "Folds",
+    "GivenFolds",
     "SpeakerSplit",
     "SplitConfig",
     "exclude_licences",

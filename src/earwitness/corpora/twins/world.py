@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import medfilt
 
 from earwitness.core.errors import MissingPartError
@@ -49,17 +50,9 @@ class World:
 
     def resynthesise(self, samples: Signal, rate: int, rng: np.random.Generator) -> Signal:
         """Analysed and synthesised at 16 kHz or above, whatever the rate. Nothing is drawn."""
-        pyworld = _pyworld()
-        inside = max(rate, _LOWEST_RATE)
-        signal = resampled(samples, rate, inside)
-        signal = np.ascontiguousarray(np.pad(signal, (0, max(0, round(_SHORTEST_S * inside) - len(signal)))))
-        if self.f0_method == "dio":
-            rough, times = pyworld.dio(signal, inside, frame_period=self.frame_ms)
-            f0 = pyworld.stonemask(signal, rough, times, inside)
-        else:
-            f0, times = pyworld.harvest(signal, inside, frame_period=self.frame_ms)
-        envelope = pyworld.cheaptrick(signal, f0, times, inside)
-        aperiodicity = np.nan_to_num(pyworld.d4c(signal, f0, times, inside), nan=1.0)  # NaN in bands without any power
+        pyworld, inside = _pyworld(), max(rate, _LOWEST_RATE)
+        heard = analyse(samples, rate, self.f0_method, self.frame_ms)
+        f0, envelope, aperiodicity = heard.f0, heard.envelope, heard.aperiodicity
         if self.smoothed_f0:
             f0 = np.where(f0 > 0, medfilt(f0, 5), 0.0)  # what was unvoiced stays so
         size = (envelope.shape[1] - 1) * 2
@@ -69,8 +62,48 @@ class World:
         if self.coded_aperiodicity:
             bands = pyworld.code_aperiodicity(aperiodicity, inside)
             aperiodicity = pyworld.decode_aperiodicity(bands, inside, size)
-        made = pyworld.synthesize(f0, envelope, aperiodicity, inside, self.frame_ms)
-        return resampled(made, inside, rate)
+        return resampled(synthesise(replace(heard, f0=f0, envelope=envelope, aperiodicity=aperiodicity)), inside, rate)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What WORLD keeps of a signal at `rate` Hz, a frame every `frame_ms`: `f0` [T] in Hz (0: unvoiced), `envelope`
+    [T, F] of power, and `aperiodicity` [T, F], 0 to 1 (empty where it was not asked for)."""
+
+    f0: Signal
+    envelope: Signal
+    aperiodicity: Signal
+    rate: int
+    frame_ms: float
+
+
+def analyse(
+    samples: NDArray[np.floating[Any]],
+    rate: int,
+    f0_method: Literal["dio", "harvest"] = "harvest",
+    frame_ms: float = 5.0,
+    aperiodicity: bool = True,
+) -> Analysis:
+    """Samples [N] at 16 kHz or above, whatever their rate. Raises `MissingPartError` where pyworld is not installed."""
+    pyworld = _pyworld()
+    inside = max(rate, _LOWEST_RATE)
+    signal = resampled(samples, rate, inside)
+    signal = np.ascontiguousarray(np.pad(signal, (0, max(0, round(_SHORTEST_S * inside) - len(signal)))))
+    if f0_method == "dio":
+        rough, times = pyworld.dio(signal, inside, frame_period=frame_ms)
+        f0 = pyworld.stonemask(signal, rough, times, inside)
+    else:
+        f0, times = pyworld.harvest(signal, inside, frame_period=frame_ms)
+    envelope = pyworld.cheaptrick(signal, f0, times, inside)
+    noise = pyworld.d4c(signal, f0, times, inside) if aperiodicity else np.empty((0, 0))
+    # NaN in bands without any power
+    return Analysis(f0, envelope, np.nan_to_num(noise, nan=1.0), inside, frame_ms)
+
+
+def synthesise(analysis: Analysis) -> Signal:
+    """Samples at the analysis' rate."""
+    parts = (np.ascontiguousarray(part) for part in (analysis.f0, analysis.envelope, analysis.aperiodicity))
+    return np.asarray(_pyworld().synthesize(*parts, analysis.rate, analysis.frame_ms))
 
 
 def _pyworld() -> Any:

@@ -73,7 +73,7 @@ def assess_embedder(model: str | Path, run: str | Path, options: JudgeOptions | 
     """
     run, embedder = Path(run), Embedder.load(model)
     results, train = results_folder(run, embedder.info), read_side(run, "train")
-    sides = {name: side for name in SIDES if (side := _usable(read_side(run, name))) is not None}
+    sides = {name: side for name in SIDES if (side := with_trials(read_side(run, name))) is not None}
     if not sides:
         reason = "It was not tested: its recipe held out no two recordings of one speaker besides another speaker."
         return Outcome(limits=(EVIDENCE,), inconclusive=(reason,))
@@ -146,7 +146,7 @@ def _parts(name: str, side: Manifest, embedder: Embedder, results: Path, options
     """Every condition on one side."""
     side.write(results / f"{name}.csv")
     trials = results / f"{name}.trials.txt"
-    _write_trials(side, trials)
+    write_trial_list(side, trials)
     heard = {condition: _Altered.of(embedder, condition) for condition in CONDITIONS}
     words = dict(CONDITIONS)
     if embedder.comparator.cohort is not None:
@@ -184,7 +184,7 @@ def _judged(words: str, condition: str, scored: Path, options: JudgeOptions) -> 
     return _Part(words, condition, scores, tuple(rows), judgement.measure("EER").interval.high, polarity)
 
 
-def _usable(side: Manifest | None) -> Manifest | None:
+def with_trials(side: Manifest | None) -> Manifest | None:
     """Real rows with a speaker, where they hold trials of both kinds."""
     if side is None:
         return None
@@ -193,7 +193,7 @@ def _usable(side: Manifest | None) -> Manifest | None:
     return real if len(counts) > 1 and int(counts.max() or 0) > 1 else None  # type: ignore[arg-type]
 
 
-def _write_trials(side: Manifest, path: Path) -> None:
+def write_trial_list(side: Manifest, path: Path) -> None:
     """All pairs of one speaker; pairs of two speakers thinned evenly by a fixed draw where there are too many."""
     rows = list(side.rows())
     pairs = [(a, b) for a, b in combinations(range(len(rows)), 2) if not _copies(rows[a], rows[b])]

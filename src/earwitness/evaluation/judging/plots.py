@@ -53,7 +53,7 @@ def write_plots(scores: LabelledScores, folder: str | Path) -> tuple[Path, ...]:
         figures |= {"tippett.svg": _tippett, "reliability.svg": _reliability}
     written = []
     for name, draw in figures.items():
-        with _picture(Path(folder) / name) as axes:
+        with picture(Path(folder) / name) as axes:
             draw(scores, axes)
         written.append(Path(folder) / name)
     return tuple(written)
@@ -64,13 +64,13 @@ def write_comparison_plot(
 ) -> Path:
     """Write `det.svg` with the curves of two score files. Returns its path, and raises as `write_plots` does."""
     path = Path(folder) / "det.svg"
-    with _picture(path) as axes:
+    with picture(path) as axes:
         _det([_rates(first), _rates(second)], names, axes)
     return path
 
 
 @contextmanager
-def _picture(path: Path) -> Iterator[Any]:
+def picture(path: Path) -> Iterator[Any]:
     """Axes to draw on; they become the file when the block ends well. The same drawing gives the same bytes."""
     try:
         from matplotlib import rc_context
@@ -84,9 +84,9 @@ def _picture(path: Path) -> Iterator[Any]:
         figure = Figure(figsize=(6, 5.5), layout="constrained")
         axes = figure.add_subplot()
         yield axes
-        picture = io.BytesIO()
-        figure.savefig(picture, format="svg", metadata={"Date": None})
-    write_atomically(path, picture.getvalue())
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    write_atomically(path, drawn.getvalue())
 
 
 def _rates(scores: LabelledScores) -> ErrorRates:
@@ -111,7 +111,7 @@ def _det(systems: Sequence[ErrorRates], names: Sequence[str], axes: Any) -> None
         at = ndtri(np.clip(eers[-1], 1e-6, 1 - 1e-6))
         axes.plot(at, at, "o", color=colour)
     if names:  # the rate first: a label that begins with an underscore would be left out
-        labels = [f"{value:.2%}   {_shown(name)}" for value, name in zip(eers, names, strict=True)]
+        labels = [f"{value:.2%}   {shown_name(name)}" for value, name in zip(eers, names, strict=True)]
         axes.figure.legend(curves, labels, title="EER (interpolated)", loc=_LEGEND)
         axes.set_title("Detection error trade-off")
     else:
@@ -136,7 +136,7 @@ def _turns(rates: ErrorRates) -> Any:
     return np.flatnonzero(np.concatenate([[True], ~straight, [True]]))
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """A name as text on one line, its end kept where it is long: there files differ."""
     text = printable(name)
     return text if len(text) <= _LONGEST_NAME else f"…{text[1 - _LONGEST_NAME :]}"

@@ -52,10 +52,12 @@ class CohortOptions:
             return None
         return f"the cohort has only {count} speakers, and all of them count on each side: such scores are rough"
 
-    def comparator(self, vectors: Vectors) -> Comparator:
-        """AS-norm against each speaker's mean; `vectors` [n, D] are the voice prints of the rows."""
+    def comparator(self, vectors: Vectors, variances: Vectors | None = None) -> Comparator:
+        """AS-norm against each speaker's mean; `vectors` [n, D] are the voice prints of the rows, `variances` theirs
+        where the model states any."""
         speaker = np.array(self.speakers)
         names = sorted(set(self.speakers))
         means = np.stack([enrol(vectors[speaker == name]) for name in names])
         mean = means.mean(axis=0) if self.subtract_mean else None
-        return Comparator(Cohort(means, self.top, frozenset(speaker_keys(names))), mean)
+        doubt = None if variances is None else np.stack([variances[speaker == n].mean(axis=0) for n in names])
+        return Comparator(Cohort(means, self.top, frozenset(speaker_keys(names)), variances=doubt), mean)

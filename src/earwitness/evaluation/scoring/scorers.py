@@ -11,6 +11,8 @@ no row is lost or doubled.
     windows                            the policy by which it was heard
     calibration                        what the llr was fitted on
     references                         which recordings it was compared with (speakers only)
+    variance                           mean variance of the voice print, where the model states one; it falls with
+                                       the seconds, so read it beside `seconds_used` (of trials: one of each side)
     model                              name, version and hash of the model
     error                              why there is no score
 
@@ -50,9 +52,11 @@ from earwitness.evaluation.scoring.voxceleb_lists import recognise
 from earwitness.nn.pretrained.mos import QualityScore
 from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.embedder import Embedder, VoicePrint
+from earwitness.speaker.phonetic_traits.comparing import TraitPrint
+from earwitness.speaker.uncertainty import Use
 from earwitness.training.model_folder import ModelInfo
 
-R = TypeVar("R", DetectionScore, VoicePrint, QualityScore)
+R = TypeVar("R", DetectionScore, VoicePrint, QualityScore, TraitPrint)
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -75,6 +79,7 @@ REFERENCE_COLUMNS: dict[str, type] = {**COLUMNS, "references": str}
 _PRINT_COLUMNS: dict[str, type] = {
     "id": str,
     "print": str,  # base64 of little-endian float32 [D]
+    "variance": str,  # the same, where the network states one
     "seconds_used": float,
     "seconds_total": float,
     "windows": str,
@@ -148,10 +153,11 @@ def score_references(
 
     def columns(heard: VoicePrint) -> dict[str, Any]:
         score = embedder.compare(enrolment, heard)
-        return {"score": score, "llr": embedder.info.llr(score)}
+        return {"score": score, "llr": embedder.info.llr(score), "variance": heard.mean_variance}
 
     hearing = Hearing(manifest, embedder.info.rate, embedder.embed, embedder.embed_file, columns, known)
-    with ResumableRows(output, "id", REFERENCE_COLUMNS, resume=resume, same=known) as table:
+    kept = {**REFERENCE_COLUMNS, "variance": float} if embedder.states_variance else REFERENCE_COLUMNS
+    with ResumableRows(output, "id", kept, resume=resume, same=known) as table:
         return hearing.fill(table, manifest.rows(), workers, progress)
 
 
@@ -162,6 +168,7 @@ def score_trials(
     output: str | Path,
     *,
     cohort: CohortOptions | None = None,
+    use: Use = "none",
     allow_leak: bool = False,
     resume: bool = False,
     workers: int = 1,
@@ -171,12 +178,16 @@ def score_trials(
 
     Each recording is heard once. Its voice print is kept beside the output until all trials are scored, so that an
     interrupted run goes on; those of a cohort stay there (`OUT.cohort.jsonl`). A trial with a side that cannot be heard
-    has an error and no score. Scores by a cohort of one's own have no `llr`: the model's calibration is of others.
+    has an error and no score. Scores by a cohort of one's own, or by another `use` of the variance than the model's,
+    have no `llr`: the model's calibration is of others.
 
     Raises `DataError` for a bad list or a cohort that cannot be heard whole, `LeakError` where the model or the cohort
-    knows the speakers of the trials (with `allow_leak` the table says so), and `UsageError` as `score_detection` does.
+    knows the speakers of the trials (with `allow_leak` the table says so), and `UsageError` as `score_detection` does,
+    and for a `use` of a variance that the model does not state.
     """
     output = Path(output)
+    if use != "none" and not embedder.states_variance:
+        raise UsageError("this model states no variance of its voice prints", fix="Compare by the plain cosine.")
     prints, cohort_prints = (output.with_name(f"{output.name}.{what}.jsonl") for what in ("prints", "cohort"))
     part_of(output)  # refuses an unknown format before the work
     if not resume:
@@ -191,7 +202,10 @@ def score_trials(
     hear = partial(_heard_prints, embedder=embedder, resume=resume, workers=workers, progress=progress)
     if cohort is not None:
         heard, _ = hear(cohort.manifest, path=cohort_prints)
-        embedder = embedder.compared_by(cohort.comparator(_cohort_vectors(cohort.manifest, heard)))
+        means = cohort.comparator(*_cohort_vectors(cohort.manifest, heard))
+        embedder = embedder.compared_by(means.using(use if use != "none" else embedder.comparator.use))
+    elif use not in ("none", embedder.comparator.use):
+        embedder = embedder.compared_by(embedder.comparator.using(use))
     if resume and (finished := _finished_trials(output, prints, trials, embedder)):
         return replace(finished, notes=notes)
     table, failures = hear(manifest, rows=trials.rows, path=prints)
@@ -219,15 +233,15 @@ def _heard_prints(
     return read_rows(path, _PRINT_COLUMNS), heard.failures
 
 
-def _cohort_vectors(manifest: Manifest, prints: pl.DataFrame) -> Vectors:
-    """The voice prints [n, D] of the rows. Raises `DataError` where one could not be heard: without it all scores would
-    be others."""
+def _cohort_vectors(manifest: Manifest, prints: pl.DataFrame) -> tuple[Vectors, Vectors | None]:
+    """The voice prints [n, D] of the rows, and their variances where there are any. Raises `DataError` where one could
+    not be heard: without it all scores would be others."""
     heard = manifest.table.select("id").join(prints, on="id", how="left", maintain_order="left")
     if missing := heard["print"].null_count():
         first = heard.row(int(heard["print"].is_null().arg_max() or 0), named=True)
         what = f"{missing} recording(s) of the cohort cannot be heard; the first {first['error']}"
         raise DataError(what, where=first["id"], fix="Take them out of the cohort, then add --resume.")
-    return _as_vectors(heard)
+    return _as_vectors(heard["print"]), _variances(heard)
 
 
 @dataclass(frozen=True)
@@ -326,12 +340,22 @@ def _enrol(references: Sequence[str | Path], embedder: Embedder) -> tuple[list[V
 
 
 def _as_text(heard: VoicePrint) -> dict[str, Any]:
-    return {"print": base64.b64encode(heard.vector.astype("<f4").tobytes()).decode("ascii")}
+    variance = {} if heard.variance is None else {"variance": _text_of(heard.variance)}
+    return {"print": _text_of(heard.vector), **variance}
 
 
-def _as_vectors(prints: pl.DataFrame) -> Vectors:
+def _text_of(values: Vectors) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def _variances(prints: pl.DataFrame) -> Vectors | None:
+    """[n, D]; None where the model states none."""
+    return None if prints["variance"].is_null().all() else _as_vectors(prints["variance"])
+
+
+def _as_vectors(texts: pl.Series) -> Vectors:
     """[n, D]; zeros where there is no print. At least one there must be."""
-    found = [None if text is None else np.frombuffer(base64.b64decode(text), "<f4") for text in prints["print"]]
+    found = [None if text is None else np.frombuffer(base64.b64decode(text), "<f4") for text in texts]
     blank = np.zeros_like(next(vector for vector in found if vector is not None))
     return np.stack([blank if vector is None else vector for vector in found])
 
@@ -350,9 +374,10 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder, told:
     sides = ids.cast(pl.String).join(prints, on="id", how="left", maintain_order="left")
     enrol, test = sides[trials.enrol], sides[trials.test]
     readable = enrol["print"].is_not_null() & test["print"].is_not_null()
-    scores = np.full(len(trials), np.nan)
+    scores, variances = np.full(len(trials), np.nan), _variances(sides)
     if (heard := readable.to_numpy()).any():
-        scores[heard] = embedder.comparator.trials(_as_vectors(sides), trials.enrol[heard], trials.test[heard])
+        vectors = _as_vectors(sides["print"])
+        scores[heard] = embedder.comparator.trials(vectors, trials.enrol[heard], trials.test[heard], variances)
     table = pl.DataFrame(
         {
             "enrol": [pair[0] for pair in trials.names],
@@ -364,6 +389,7 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder, told:
             "test_speaker": test["speaker"],
             "seconds_used_enrol": enrol["seconds_used"],
             "seconds_used_test": test["seconds_used"],
+            **_stated(sides, variances, trials),
             "seconds_total_enrol": enrol["seconds_total"],
             "seconds_total_test": test["seconds_total"],
             "error_enrol": "enrolment: " + enrol["error"],
@@ -381,6 +407,15 @@ def _trial_table(trials: Trials, prints: pl.DataFrame, embedder: Embedder, told:
         **{name: pl.lit(value) for name, value in told.items()},
         error=pl.when(~readable).then(error),
     ).drop("error_enrol", "error_test")
+
+
+def _stated(sides: pl.DataFrame, variances: Vectors | None, trials: Trials) -> dict[str, pl.Series]:
+    """The mean variance of both sides of each trial; no column where the model states none."""
+    if variances is None:
+        return {}
+    means = pl.Series(variances.mean(axis=1, dtype=np.float64))
+    told = sides.select(pl.when(pl.col("variance").is_not_null()).then(means)).to_series()
+    return {"variance_enrol": told[trials.enrol], "variance_test": told[trials.test]}
 
 
 def _finished_trials(output: Path, prints: Path, trials: Trials, embedder: Embedder) -> Tally | None:

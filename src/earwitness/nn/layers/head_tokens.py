@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earwitness.core.errors import RecipeError
+from earwitness.nn.layers.conformer import ConvolutionModule, feed_forward, normed
 
 
 class HeadTokenAttention(nn.Module):
@@ -48,33 +49,15 @@ class HeadTokenAttention(nn.Module):
         return torch.cat([utterance, frames], dim=1)
 
 
-class ConvolutionModule(nn.Module):
-    """1x1 convolution, gated linear unit, depthwise convolution, batch-norm, Swish, 1x1 convolution."""
-
-    def __init__(self, dim: int, expansion: int, kernel: int) -> None:
-        super().__init__()
-        wide = expansion * dim
-        self.enter = nn.Conv1d(dim, 2 * wide, 1)
-        self.depthwise = nn.Conv1d(wide, wide, kernel, padding=kernel // 2, groups=wide)
-        self.norm = nn.BatchNorm1d(wide)
-        self.leave = nn.Conv1d(wide, dim, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, N, D] -> [B, N, D]."""
-        gated = F.glu(self.enter(x.transpose(1, 2)), dim=1)
-        mixed: Tensor = self.leave(F.silu(self.norm(self.depthwise(gated))))
-        return mixed.transpose(1, 2)
-
-
 class HeadTokenConformerBlock(nn.Module):
     """Half feed-forward, attention, convolution, half feed-forward, each added to its input; layer norm."""
 
     def __init__(self, dim: int, heads: int, kernel: int) -> None:
         super().__init__()
-        self.before = _normed(dim, feed_forward(dim, 4 * dim))
-        self.attention = _normed(dim, HeadTokenAttention(dim, heads))
-        self.convolution = _normed(dim, ConvolutionModule(dim, 2, kernel))
-        self.behind = _normed(dim, feed_forward(dim, 4 * dim))
+        self.before = normed(dim, feed_forward(dim, 4 * dim))
+        self.attention = normed(dim, HeadTokenAttention(dim, heads))
+        self.convolution = normed(dim, ConvolutionModule(dim, 2, kernel))
+        self.behind = normed(dim, feed_forward(dim, 4 * dim))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,19 +67,3 @@ class HeadTokenConformerBlock(nn.Module):
         x = x + self.convolution(x)
         x = x + self.behind(x) / 2
         return self.norm(x)  # type: ignore[no-any-return]
-
-
-def feed_forward(dim: int, hidden: int) -> nn.Sequential:
-    """Linear, Swish, linear."""
-    return nn.Sequential(nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, dim))
-
-
-def _normed(dim: int, module: nn.Module) -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(dim), module)
-
-
-def sinusoids(positions: int, dim: int) -> Tensor:
-    """Fixed positions [1, positions, dim]: sine in even, cosine in odd channels, wavelengths up to 10000 (2 pi)."""
-    channel = torch.arange(dim, dtype=torch.float64)
-    angles = torch.arange(positions, dtype=torch.float64)[:, None] / 10_000 ** (2 * (channel // 2) / dim)
-    return torch.where(channel % 2 == 0, angles.sin(), angles.cos()).float().unsqueeze(0)

@@ -12,9 +12,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from earwitness.core.config import Config
 from earwitness.nn.losses.base import Loss, LossConfigBase, require_classes
 
 COSINE_LIMIT = 1 - 1e-7  # beyond it the gradient of the sine is not finite
@@ -54,7 +55,7 @@ class MarginLoss(Loss):
 
     def __init__(self, config: AamConfig | AmConfig, input_dim: int, n_classes: int) -> None:
         super().__init__()
-        self.margin = config.margin
+        self.margin = self.full_margin = config.margin
         self.scale = config.scale
         self.n_classes = n_classes
         self._subcentres = config.subcentres
@@ -114,3 +115,22 @@ def scheduled_margin(progress: float, start: float = 0.0, end: float = 0.2) -> f
     if progress > 1:
         return end
     return start + (end - start) * (1 - math.pow(0.001, max(0.0, progress)))
+
+
+class MarginRiseConfig(Config):
+    """The margin grows from `start` to that of its loss between two moments, in epochs that have passed; WeSpeaker
+    (arXiv 2210.17016) has 20 and 40 of 150."""
+
+    start: float = Field(default=0.0, ge=0)
+    begins: float = Field(default=20.0, ge=0)
+    fixed: float = Field(default=40.0, gt=0)
+
+    @model_validator(mode="after")
+    def _takes_time(self) -> MarginRiseConfig:
+        if self.fixed <= self.begins:
+            raise ValueError("the margin is fixed after it begins to grow")
+        return self
+
+    def at(self, epochs: float, margin: float) -> float:
+        """The margin when so many epochs have passed; `margin` is what it grows to."""
+        return scheduled_margin((epochs - self.begins) / (self.fixed - self.begins), self.start, margin)

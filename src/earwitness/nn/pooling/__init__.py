@@ -15,6 +15,7 @@ from earwitness.nn.pooling.dynamics import DynamicsConfig
 from earwitness.nn.pooling.lcnn import LcnnConfig
 from earwitness.nn.pooling.mfa import MfaConfig
 from earwitness.nn.pooling.oc_resnet18 import OcResNet18Config
+from earwitness.nn.pooling.posterior import Posterior, PosteriorConfig
 from earwitness.nn.pooling.rawnet_lite import RawNetLiteConfig
 from earwitness.nn.pooling.simple import LastConfig, MeanConfig, StatisticsConfig
 
@@ -31,7 +32,8 @@ PoolingConfig = Annotated[
     | OcResNet18Config
     | LcnnConfig
     | RawNetLiteConfig
-    | MfaConfig,
+    | MfaConfig
+    | PosteriorConfig,
     Field(discriminator="kind"),
 ]
 
@@ -49,6 +51,8 @@ __all__ = [
     "OcResNet18Config",
     "Pooling",
     "PoolingConfig",
+    "Posterior",
+    "PosteriorConfig",
     "RawNetLiteConfig",
     "StatisticsConfig",
 ]

@@ -92,7 +92,7 @@ class AttentiveStatistics(Pooling):
     ) -> None:
         super().__init__()
         self.dim = 2 * input_dim
-        self._floor = variance_floor
+        self.variance_floor = variance_floor
         self.context = context
         self.reduce = nn.Conv1d(input_dim if context is None else 3 * input_dim, bottleneck, 1)
         self.norm = norm
@@ -119,4 +119,4 @@ class AttentiveStatistics(Pooling):
         """[B, T, F] -> [B, 2F]."""
         require_frames(frames)
         mean, variance = moments(frames.values.transpose(1, 2), self.attention(frames))
-        return Embedding(torch.cat([mean, standard_deviation(variance, self._floor)], dim=1).squeeze(-1))
+        return Embedding(torch.cat([mean, standard_deviation(variance, self.variance_floor)], dim=1).squeeze(-1))

@@ -17,6 +17,7 @@ class Pooling(nn.Module):
     """Maps `Frames` [B, T, F] to an `Embedding` [B, dim]. Raises `AudioError` for an utterance without a frame."""
 
     dim: int
+    states_variance: bool = False  # whether the embedding comes with its own variance
 
     def forward(self, frames: Frames) -> Embedding:
         """[B, T, F] -> [B, dim]."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earwitness.core.errors import AudioError
-from earwitness.nn.layers.head_tokens import HeadTokenConformerBlock, sinusoids
+from earwitness.nn.layers.conformer import sinusoids
+from earwitness.nn.layers.head_tokens import HeadTokenConformerBlock
 from earwitness.nn.pooling.base import Pooling, PoolingConfigBase, run_unpadded
 from earwitness.nn.types import Embedding, Frames
 

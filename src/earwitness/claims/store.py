@@ -1,0 +1,64 @@
+"""Arrays with one row a recording, kept in a folder: what is computed once is not computed again.
+
+Rows are marked as done once their arrays are on disk, so that an interrupted computation goes on.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from earwitness.core.writing import write_atomically
+
+Halves = NDArray[np.float16]
+KEEP_EVERY = 20  # parts
+Compute = Callable[[Sequence[Sequence[int]]], Iterator[tuple[Halves, ...]]]
+"""From lists of rows to the values of each list, one array [n, ...] an array of the store."""
+
+
+class Store:
+    """A folder with memory-mapped float16 arrays [R, ...], named with the shape of a row, and which rows are done."""
+
+    def __init__(self, folder: Path, rows: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self._done_path = folder, folder / "done.npy"
+        new = not self._done_path.is_file()
+        self.arrays = tuple(
+            np.lib.format.open_memmap(
+                folder / f"{name}.npy", "w+" if new else "r+", np.float16, (rows, *shape) if new else None
+            )
+            for name, shape in shapes.items()
+        )
+        self.done = np.zeros(rows, bool) if new else np.load(self._done_path, allow_pickle=False)
+        if new:
+            self._keep_done()
+
+    def fill(self, compute: Compute, at_once: int, what: str) -> None:
+        """Compute the rows that are not done, `at_once` a part; `what` is said beside the progress bar."""
+        missing = np.flatnonzero(~self.done)
+        if not len(missing):
+            return
+        parts = [missing[start : start + at_once].tolist() for start in range(0, len(missing), at_once)]
+        console = Console(stderr=True)
+        shown = track(compute(parts), what, len(parts), console=console, disable=not console.is_terminal)
+        for number, (places, values) in enumerate(zip(parts, shown, strict=True), start=1):
+            for array, value in zip(self.arrays, values, strict=True):
+                array[places] = value
+            self.done[places] = True
+            if number % KEEP_EVERY == 0:
+                self._keep_done()
+        self._keep_done()
+
+    def _keep_done(self) -> None:
+        """Only what is on disk counts as done."""
+        for array in self.arrays:
+            array.flush()
+        written = io.BytesIO()
+        np.save(written, self.done, allow_pickle=False)
+        write_atomically(self._done_path, written.getvalue())
