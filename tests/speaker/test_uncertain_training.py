@@ -20,7 +20,8 @@ from earwitness.core.errors import ModelError, RecipeError, UsageError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.evaluation.scoring.cohorts import CohortOptions
 from earwitness.evaluation.scoring.inputs import read_input
-from earwitness.evaluation.scoring.scorers import score_references, score_trials
+from earwitness.evaluation.scoring.scorers import score_references
+from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.examine.enrolment import enrol_references
 from earwitness.examine.finding import ModelCredit
 from earwitness.examine.questions import Channel

@@ -100,9 +100,10 @@ def score(
     from earwitness.evaluation.scoring.cohorts import CohortOptions
     from earwitness.evaluation.scoring.inputs import read_input
     from earwitness.evaluation.scoring.quality import score_quality
-    from earwitness.evaluation.scoring.scorers import score_detection, score_references, score_trials
+    from earwitness.evaluation.scoring.scorers import score_detection, score_references
     from earwitness.evaluation.scoring.segments import SegmentOptions, score_segments
     from earwitness.evaluation.scoring.traits import score_traits
+    from earwitness.evaluation.scoring.trial_scores import score_trials
     from earwitness.speaker.phonetic_traits.verifier import TraitVerifier
 
     _check(task, trials, reference, engine)

@@ -92,7 +92,8 @@ def diarisation_errors(
 def _edges(reference: Sequence[Turn], hypothesis: Sequence[Turn], collar_s: float) -> Floats:
     """All moments at which anything changes, in order."""
     moments = [moment for turn in (*reference, *hypothesis) for moment in (turn.start_s, turn.end_s)]
-    moments += [edge + side for turn in reference for edge in (turn.start_s, turn.end_s) for side in (-collar_s, collar_s)]
+    given = [edge for turn in reference for edge in (turn.start_s, turn.end_s)]
+    moments += [edge + side for edge in given for side in (-collar_s, collar_s)]
     return np.unique(np.array(moments, np.float64))
 
 

@@ -6,8 +6,9 @@ cohort speakers that are most like it, so that a voice that resembles everybody 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,26 @@ class Side:
     statistics: SideStatistics | None
 
 
+class TrialComparator(Protocol):
+    """What scores trials, named for their records."""
+
+    @property
+    def statement(self) -> str:
+        """How scores are made, whole."""
+        ...
+
+    def enrolled(
+        self,
+        vectors: Vectors,
+        members: Sequence[Sequence[int]],
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None = None,
+    ) -> Scores:
+        """Scores [n] of trials between enrolments, each of several of the `vectors` [m, D], and one of them."""
+        ...
+
+
 class Comparator:
     """Scores pairs of embeddings: by the cosine, after AS-norm where there is a cohort.
 
@@ -180,6 +201,23 @@ class Comparator:
             return cosine
         sides = self._against.statistics(vectors)
         return s_norm(cosine, sides[enrol_index], sides[test_index])
+
+    def enrolled(
+        self,
+        vectors: Vectors,
+        members: Sequence[Sequence[int]],
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None = None,
+    ) -> Scores:
+        """Scores [n] of trials between enrolments, members[enrol_index[i]], and vectors[test_index[i]]. An enrolment is
+        the unit mean of the unit vectors of its members, its variance the mean of theirs."""
+        if all(len(places) == 1 for places in members):
+            return self.trials(vectors, np.array([places[0] for places in members])[enrol_index], test_index, variances)
+        models = np.stack([enrol(vectors[list(places)]) for places in members])
+        doubt = None if variances is None else np.stack([variances[list(places)].mean(axis=0) for places in members])
+        joined = None if variances is None or doubt is None else np.concatenate([variances, doubt])
+        return self.trials(np.concatenate([vectors, models]), enrol_index + len(vectors), test_index, joined)
 
     def side(self, vectors: Vectors) -> Side:
         """Embeddings [n, D] made ready once, to be compared with any number of others by `every`. Raises `MetricError`

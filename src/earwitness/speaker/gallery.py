@@ -5,8 +5,8 @@ of one name gives what a reference gives.
 
 **The best of many.** The best of N candidates scores high by chance the more often the larger N is. A calibrated ratio
 of t or more befalls a stranger in at most 1 of t cases (E[LR] = 1 for strangers, Markov's inequality), so the best of N
-strangers reaches it in up to N of t. What is weighed here is therefore "it is one of these N" against "it is none": with
-every name as likely as the others beforehand its ratio is the mean of the N ratios,
+strangers reaches it in up to N of t. What is weighed here is therefore "it is one of these N" against "it is none":
+with every name as likely as the others beforehand its ratio is the mean of the N ratios,
 
     LR(one of N) = 1/N sum_i LR_i >= max_i LR_i / N
 
@@ -105,7 +105,8 @@ class Gallery:
         columns = [np.empty(len(scores)) for _ in range(5)]
         for own, places in self._in_conditions.items():
             found = calibration.ratios(scores[places], tuple({*own, *conditions}))
-            for column, values in zip(columns, (found.llr, found.low, found.high, found.least, found.most), strict=True):
+            parts = (found.llr, found.low, found.high, found.least, found.most)
+            for column, values in zip(columns, parts, strict=True):
                 column[places] = values
         ratios = Ratios(*columns)
         order = np.lexsort((-scores, -ratios.llr))
