@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from earwitness.corpora.manifest import Manifest
     from earwitness.evaluation.judging.tasks import Task
+    from earwitness.evaluation.scoring.cohorts import BackEnd
     from earwitness.evaluation.scoring.scorers import Tally
+    from earwitness.speaker.embedder import Embedder
     from earwitness.speaker.uncertainty import Use
 
 
@@ -33,10 +36,33 @@ def score(
     reference: Annotated[
         list[str] | None, typer.Option(help="Recordings of the claimed speaker; all values up to the next option.")
     ] = None,
+    enrolment: Annotated[
+        Path | None, typer.Option(help="Several recordings a name for --trials: lines of a name and its recordings.")
+    ] = None,
+    known: Annotated[
+        str | None,
+        typer.Option(help="Known voices to rank: a folder of sub-folders or NAME-1.wav, NAME-2.wav, or a manifest."),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="Rows a recording with --known, the best first; 10.")
+    ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Tell the voices of INPUT apart, whoever they are.")
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="LLR", help="Join voices of --cluster down to this mean log ratio; -1.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="A picture of --cluster as one page.")] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(metavar="OUT.npz|OUT.parquet", help="Write the voice prints of INPUT.")
+    ] = None,
     cohort: Annotated[
         str | None,
         typer.Option(help="Recordings of other speakers to normalise trials by, instead of the model's own."),
     ] = None,
+    back_end: Annotated[
+        str, typer.Option("--back-end", help="How --trials compare: cosine, or plda, which learns from the --cohort.")
+    ] = "cosine",
     top: Annotated[
         int | None, typer.Option(min=1, help="How many of the nearest --cohort speakers count on each side; 300.")
     ] = None,
@@ -88,7 +114,8 @@ def score(
     row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused. A
     --submission holds every trial of the finished table exactly once, or is not written. With --segments the score
     runs over the time of each recording, for `earwitness evaluate localisation`. With a model of speaker-traits each
-    trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`).
+    trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`). Speakers are scored by one of
+    --trials, --reference, --known, --cluster or --embeddings.
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
@@ -99,6 +126,7 @@ def score(
     from earwitness.evaluation.results.calibrated import with_calibration
     from earwitness.evaluation.scoring.cohorts import CohortOptions
     from earwitness.evaluation.scoring.inputs import read_input
+    from earwitness.evaluation.scoring.print_export import export_prints
     from earwitness.evaluation.scoring.quality import score_quality
     from earwitness.evaluation.scoring.scorers import score_detection, score_references
     from earwitness.evaluation.scoring.segments import SegmentOptions, score_segments
@@ -106,7 +134,17 @@ def score(
     from earwitness.evaluation.scoring.trial_scores import score_trials
     from earwitness.speaker.phonetic_traits.verifier import TraitVerifier
 
-    _check(task, trials, reference, engine)
+    ways = {
+        **{"--trials": trials, "--reference": reference, "--known": known},
+        **{"--cluster": cluster, "--embeddings": embeddings},
+    }
+    _check(task, ways, engine)
+    of_ways: dict[str, dict[str, object]] = {
+        "--known": {"--candidates": candidates},
+        "--cluster": {"--threshold": threshold is not None, "--html": html},
+        "--trials": {"--enrolment": enrolment, "--back-end": back_end != "cosine"},
+    }
+    _check_of_ways(ways, of_ways)
     _check_of_uncertainty(trials, uncertainty, calibration)
     if phones and task != "speaker":
         raise UsageError("belongs to --task speaker", where="--phones")
@@ -118,9 +156,11 @@ def score(
     if calibration and cohort:
         what = "a calibration is of the model's own comparison"
         raise UsageError(what, where="--calibration", fix="Leave --cohort out.")
-    _check_of_trials(trials, cohort, {"--top": top, "--subtract-mean": subtract_mean}, allow_leak)
+    of_cohort = {"--top": top, "--subtract-mean": subtract_mean}
+    _check_of_trials(trials, cohort, of_cohort, allow_leak)
+    way = _back_end(back_end, cohort, of_cohort)
     manifest = read_input(given, data_root)
-    others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean)
+    others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean, way)
     judge: Callable[..., Tally]
     if task == "quality":
         judge = partial(score_quality, manifest, model or "dnsmos")
@@ -133,12 +173,20 @@ def score(
         elif isinstance(heard_by, Detector):
             judge = partial(score_detection, manifest, heard_by)
         elif isinstance(heard_by, TraitVerifier):
-            if trials is None or others is not None:
-                raise UsageError("a model of speaker-traits scores --trials, without --cohort", where="--model")
+            if trials is None or others is not None or enrolment is not None:
+                what = "a model of speaker-traits scores --trials, without --cohort or --enrolment"
+                raise UsageError(what, where="--model")
             judge = partial(score_traits, manifest, trials, heard_by, allow_leak=allow_leak)
         elif trials:
             use = cast("Use", uncertainty or "none")
             judge = partial(score_trials, manifest, trials, heard_by, cohort=others, use=use, allow_leak=allow_leak)
+            judge = partial(judge, enrolments=enrolment)
+        elif known is not None:
+            judge = partial(_known, manifest, heard_by, known, candidates or 10, data_root)
+        elif cluster:
+            judge = partial(_clusters, manifest, heard_by, threshold, html)
+        elif embeddings is not None:
+            judge = partial(export_prints, manifest, heard_by, embeddings=embeddings)
         else:
             judge = partial(score_references, manifest, reference or [], heard_by)
     with progress_bar("scoring", len(manifest) + (len(others.manifest) if others else 0)) as step:
@@ -157,7 +205,69 @@ def score(
         typer.echo(printable(f"{path}: {form} submission, sha256 {_submit(form, task, output, path)}"))
 
 
-def _check(task: str, trials: Path | None, reference: list[str] | None, engine: str) -> None:
+def _known(
+    manifest: Manifest,
+    embedder: Embedder,
+    known: str,
+    candidates: int,
+    data_root: Path | None,
+    output: Path,
+    **how: Any,
+) -> Tally:
+    """Rank the known voices; they are heard first, each once a model."""
+    from earwitness.cli.progress import progress_bar
+    from earwitness.evaluation.scoring.galleries import read_known
+    from earwitness.evaluation.scoring.inputs import read_input
+    from earwitness.evaluation.scoring.known_scores import score_known
+
+    with progress_bar("hearing known voices", len(read_input(known, data_root))) as step:
+        voices = read_known(known, embedder, data_root, step)
+    return score_known(manifest, voices, output, candidates=candidates, **how)
+
+
+def _clusters(
+    manifest: Manifest, embedder: Embedder, threshold: float | None, html: Path | None, output: Path, **how: Any
+) -> Tally:
+    """Tell voices apart, and draw them where a picture is asked for."""
+    from earwitness.core.writing import write_atomically
+    from earwitness.evaluation.scoring.cluster_scores import score_clusters
+    from earwitness.examine.cluster_page import render_clusters
+    from earwitness.speaker.clustering import THRESHOLD_LLR
+
+    level = THRESHOLD_LLR if threshold is None else threshold
+    tally, clustered = score_clusters(manifest, embedder, output, threshold=level, **how)
+    if html is not None and clustered is not None:
+        write_atomically(html, render_clusters(clustered, tally.notes))
+    return tally
+
+
+def _check_of_ways(ways: dict[str, Any], of_ways: dict[str, dict[str, object]]) -> None:
+    """Raises `UsageError` for options of a way of scoring that was not chosen."""
+    from earwitness.core.errors import UsageError
+
+    for way, options in of_ways.items():
+        if not ways[way] and (given := [name for name, value in options.items() if value]):
+            raise UsageError(f"{given[0]} belongs to {way}", fix=f"Add {way}, or leave {given[0]} out.")
+
+
+def _back_end(name: str, cohort: str | None, of_cosine: dict[str, object]) -> BackEnd:
+    """Raises `UsageError` for an unknown one, for a PLDA without recordings to learn from, and for options of another."""
+    from earwitness.core.errors import UsageError
+
+    if name == "cosine":
+        return "cosine"
+    if name != "plda":
+        raise UsageError(f"unknown back end '{name}'", where="--back-end", fix="Use cosine or plda.")
+    if cohort is None:
+        fix = "Name recordings of other speakers, several of each, as --cohort."
+        raise UsageError("a PLDA needs recordings to learn from", where="--back-end", fix=fix)
+    if given := [option for option, value in of_cosine.items() if value]:
+        what = "belongs to the cosine; a PLDA subtracts its own mean and normalises no scores"
+        raise UsageError(what, where=given[0], fix="Leave it out.")
+    return "plda"
+
+
+def _check(task: str, ways: dict[str, Any], engine: str) -> None:
     """Raises `UsageError` for options that this version does not have, or that don't fit together."""
     from earwitness.core.errors import UsageError
 
@@ -166,10 +276,12 @@ def _check(task: str, trials: Path | None, reference: list[str] | None, engine: 
         raise UsageError(f"unknown task '{task}'", where="--task", fix=fix)
     if engine != "local":
         raise UsageError(f"unknown engine '{engine}'", where="--engine", fix="This version runs: local.")
-    if task != "speaker" and (trials or reference):
-        raise UsageError("trials and references belong to --task speaker")
-    if task == "speaker" and bool(trials) == bool(reference):
-        raise UsageError("scoring speakers needs either --trials or --reference", fix="Name one of them.")
+    given = [name for name, value in ways.items() if value]
+    if task != "speaker" and given:
+        raise UsageError(f"{given[0]} belongs to --task speaker", fix="Choose that task, or leave the option out.")
+    if task == "speaker" and len(given) != 1:
+        what = "scoring speakers needs either --trials or --reference (or --known, --cluster, --embeddings)"
+        raise UsageError(what, fix="Name one of them.")
 
 
 def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[str, object], allow_leak: bool) -> None:
