@@ -156,7 +156,7 @@ def score(
     if calibration and cohort:
         what = "a calibration is of the model's own comparison"
         raise UsageError(what, where="--calibration", fix="Leave --cohort out.")
-    of_cohort = {"--top": top, "--subtract-mean": subtract_mean}
+    of_cohort: dict[str, object] = {"--top": top, "--subtract-mean": subtract_mean}
     _check_of_trials(trials, cohort, of_cohort, allow_leak)
     way = _back_end(back_end, cohort, of_cohort)
     manifest = read_input(given, data_root)
@@ -251,7 +251,7 @@ def _check_of_ways(ways: dict[str, Any], of_ways: dict[str, dict[str, object]]) 
 
 
 def _back_end(name: str, cohort: str | None, of_cosine: dict[str, object]) -> BackEnd:
-    """Raises `UsageError` for an unknown one, for a PLDA without recordings to learn from, and for options of another."""
+    """Raises `UsageError` for an unknown one, a PLDA without recordings to learn from, and options of the other."""
     from earwitness.core.errors import UsageError
 
     if name == "cosine":

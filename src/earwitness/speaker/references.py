@@ -16,6 +16,8 @@ from earwitness.training.model_folder import ModelInfo
 
 LEAST_SPEECH_S = 0.2  # below it there is no speech to speak of
 NO_SPEECH = "no speech is found in it, by silero-vad"
+TOO_LITTLE = "it holds too little speech"
+UNFIT = (NO_SPEECH, TOO_LITTLE)  # how doubts begin after which nothing can be settled
 
 
 def speech_seconds(
@@ -42,7 +44,7 @@ def reference_doubts(print_: VoicePrint, speech_s: float, facts: SignalFacts, in
         return [*said, NO_SPEECH]
     least, found = info.tested.min_speech_s or 0.0, min(facts.speech_s, print_.seconds_used)
     if found < least:
-        said.append(f"it holds only {found:.1f} s of speech, and the model's tests begin at {least:g} s")
+        said.append(f"{TOO_LITTLE} ({found:.1f} s; the model's tests begin at {least:g} s)")
     elif found < SHORT_S:
         said.append(f"it holds only {found:.1f} s of speech")
     return said

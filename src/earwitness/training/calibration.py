@@ -89,6 +89,12 @@ class Ratios:
     least: Floats
     most: Floats
 
+    @classmethod
+    def of(cls, ratios: Sequence[Ratio]) -> Ratios:
+        """Ratios that were found one by one, possibly under different conditions."""
+        rows = np.array([(ratio.llr, ratio.low, ratio.high, *ratio.bounds) for ratio in ratios])
+        return cls(*rows.T)
+
     def at(self, place: int, conditions: tuple[ConditionName, ...] = ()) -> Ratio:
         """One of them."""
         llr, low, high, *bounds = (float(v[place]) for v in (self.llr, self.low, self.high, self.least, self.most))
