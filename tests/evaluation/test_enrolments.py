@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import soundfile
 
+from earwitness.cli.main import exit_code
 from earwitness.core.errors import DataError, LeakError
 from earwitness.corpora.manifest import Manifest
 from earwitness.evaluation.scoring.cohorts import CohortOptions
@@ -19,6 +20,7 @@ from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.evaluation.scoring.trials import read_enrolments, read_trials
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.plda import PldaBackEnd
+from tiny_models import make_embedder
 
 
 @pytest.fixture
@@ -108,6 +110,27 @@ class TestSeveralReferences:
         ):
             with pytest.raises(DataError, match=said):
                 read_trials(trials, people, known)
+
+
+def test_the_whole_way_from_the_command_line(
+    people: Manifest, others: CohortOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Score by a PLDA with enrolments of several recordings, then judge by condition."""
+    home = people.root
+    model = make_embedder(home / "model")
+    words = f"score {home}/person.csv --task speaker --model {model} --trials {home}/trials --enrolment {home}/spk2utt"
+    words += f" --back-end plda --cohort {home}/other.csv -o {home}/o.csv"
+    assert exit_code(words.split()) == 0
+    assert "the PLDA learns from only 12 speakers" in capsys.readouterr().err
+    conditions = ("duration", "snr", "sex", "channel")
+    by = [word for name in conditions for word in ("--by", name)]
+    assert exit_code(["evaluate", "speaker", f"{home}/o.csv", "--resamples", "20", *by]) == 0
+    shown = capsys.readouterr().out
+    for name in conditions:
+        assert f"by {name}" in shown
+    assert "both m" in shown
+    assert "1: under 2 s" in shown
+    assert "PLDA (10 iterations; learnt from 12 speakers" in shown
 
 
 class TestPlda:

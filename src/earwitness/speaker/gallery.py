@@ -30,6 +30,7 @@ from earwitness.training.calibration import Calibration, ConditionName, Ratio, R
 
 APART_LLR = -math.log(100)  # between two recordings of one name: clearly two voices
 ALIKE_LLR = math.log(10)  # between two names: probably one voice
+MOST_RANKED = 1_000  # names that are put in order
 MOST_PAIRED = 5_000  # names that are compared with each other; all pairs of more would take minutes
 
 Conditions = tuple[ConditionName, ...]
@@ -48,8 +49,8 @@ class KnownVoice:
 class Candidates:
     """What a gallery says of one voice.
 
-    `scores` and `ratios` of every name in the gallery's order, `order` their places from the best on (by ratio, then
-    score). `one_of` weighs "it is one of them" against "it is none"; see the module's text.
+    `scores` and `ratios` of every name in the gallery's order; `order`: places of the best 1,000 from the best on (by
+    ratio, then score). `one_of` weighs "it is one of them" against "it is none"; see the module's text.
     """
 
     scores: Scores
@@ -109,8 +110,7 @@ class Gallery:
             for column, values in zip(columns, parts, strict=True):
                 column[places] = values
         ratios = Ratios(*columns)
-        order = np.lexsort((-scores, -ratios.llr))
-        return Candidates(scores, ratios, order, one_of(ratios, conditions))
+        return Candidates(scores, ratios, _best(ratios.llr, scores), one_of(ratios, conditions))
 
     def doubts(self, calibration: Calibration) -> Doubts:
         """Names that seem to hold two voices, and voices that seem to have two names."""
@@ -144,6 +144,14 @@ def one_of(ratios: Ratios, conditions: Conditions = ()) -> Ratio:
     bounds = (math.log(float(least.mean())), most)
     llr, low, high = (math.log(float(np.exp(values).mean())) for values in (ratios.llr, ratios.low, ratios.high))
     return Ratio(float(np.clip(llr, *bounds)), max(low, bounds[0]), min(high, bounds[1]), bounds, conditions)
+
+
+def _best(llrs: Floats, scores: Scores) -> NDArray[np.int64]:
+    """The places of the `MOST_RANKED` best by ratio, then score; ties at the last one are by score too."""
+    places = np.arange(len(llrs))
+    if len(llrs) > MOST_RANKED:
+        places = np.flatnonzero(llrs >= np.partition(llrs, -MOST_RANKED)[-MOST_RANKED])
+    return places[np.lexsort((-scores[places], -llrs[places]))][:MOST_RANKED].astype(np.int64)
 
 
 def largest_gallery(calibration: Calibration, least_llr: float) -> int:

@@ -25,7 +25,7 @@ from earwitness.metrics.scores import Floats
 
 ConditionName = Literal["clean", "short", "narrow_band", "noisy"]
 RESAMPLES = 200
-MOST_INTERVALS = 512  # scores whose intervals are found one by one
+MOST_INTERVALS = 128  # scores whose intervals are found one by one
 LEAST_LLR = math.log(2)  # below a ratio of 2 the verbal scale knows no support
 
 

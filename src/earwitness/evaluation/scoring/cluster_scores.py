@@ -10,6 +10,7 @@ seconds_used, seconds_total, threshold, windows, calibration, comparison, model,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from earwitness.evaluation.scoring.trials import speaker_of
 from earwitness.metrics.clustering import ClusterFigures, cluster_figures
 from earwitness.speaker.clustering import THRESHOLD_LLR, Clusters, cluster_voices
 from earwitness.speaker.embedder import Embedder
+from earwitness.training.conditions import NARROW_HZ
 
 SEVERAL = "more than one voice is probably heard in it"
 COLUMNS: dict[str, type[pl.DataType]] = {
@@ -67,6 +69,8 @@ def score_clusters(
     part_of(output)  # refuses an unknown format before the work
     prints = output.with_name(f"{output.name}.prints.jsonl")
     calibration = embedder.info.calibration
+    if not math.isfinite(threshold):
+        raise UsageError(f"a log ratio of {threshold}", where="--threshold", fix="Give a number, e.g. -1.")
     if calibration is None:
         raise UsageError("voices are told apart by calibrated ratios, and this model has no calibration")
     if not resume:
@@ -86,7 +90,8 @@ def score_clusters(
     table = _table(rows, heard, clustered).with_columns(**{name: pl.lit(value) for name, value in told.items()})
     write_table(table.select(list(COLUMNS)), output)
     prints.unlink()
-    return Tally(len(manifest), rows["error"].count(), 0, kept.failures, tuple(_notes(clustered))), clustered
+    notes = (*_notes(clustered), *_cautions(heard))
+    return Tally(len(manifest), rows["error"].count(), 0, kept.failures, notes), clustered
 
 
 def _figures(clusters: Clusters, speakers: tuple[str | None, ...]) -> ClusterFigures | None:
@@ -107,6 +112,14 @@ def _notes(clustered: Clustered | None) -> list[str]:
             f"purity {figures.purity:.3f}, coverage {figures.coverage:.3f}, adjusted Rand {figures.adjusted_rand:.3f}"
         )
     return said
+
+
+def _cautions(heard: pl.DataFrame) -> list[str]:
+    """What makes clusters rough: recordings in which voices are hard to tell apart."""
+    narrow = heard.filter(pl.col("bandwidth_hz") < NARROW_HZ).height
+    if not narrow:
+        return []
+    return [f"{narrow} of {heard.height} recordings are narrow-band: voices are told apart badly there"]
 
 
 def _table(rows: pl.DataFrame, heard: pl.DataFrame, clustered: Clustered | None) -> pl.DataFrame:

@@ -146,7 +146,8 @@ def name_of(path: str) -> str:
     ['anna', 'anna', 'anna', 'p225', '7']
     """
     parts = PurePosixPath(path).parts
-    return parts[0] if len(parts) > 1 else _NUMBER.sub("", PurePosixPath(path).stem)
+    stem = PurePosixPath(path).stem
+    return parts[0] if len(parts) > 1 else _NUMBER.sub("", stem) or stem
 
 
 def _heard(manifest: Manifest, row: Row, embedder: Embedder) -> KeptPrint:
