@@ -95,7 +95,8 @@ def through_channel(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def expansion_config(control: str, sizes: Sizes, seed: int) -> ExpansionConfig:
-    """The sheet's settings but for lengths: the toy's utterances are short."""
+    """The default settings but for lengths, since the toy's utterances are short, and for the two rules that need an
+    exact encoder: the toy's would drop half of the identities, and not as many in every arm."""
     return ExpansionConfig.model_validate(
         {
             "synthesiser": {"kind": "toy"},
@@ -103,7 +104,12 @@ def expansion_config(control: str, sizes: Sizes, seed: int) -> ExpansionConfig:
             "utterances": sizes.utterances,
             "control": control,
             "averaging": {"seconds": [0.5, 10.0]},
-            "filters": {"seconds": [0.5, 15.0], "few": min(8, sizes.utterances // 2)},
+            "filters": {
+                "seconds": [0.5, 15.0],
+                "likeness": None,
+                "nearest": False,
+                "few": min(8, sizes.utterances // 2),
+            },
             "seed": seed,
         }
     )

@@ -58,13 +58,13 @@ def on_noise(seed: int, plan: InversionRecipe, steps: int = 480) -> float:
 @pytest.mark.shows("frami:6.5")
 def test_the_toy_in_small(tmp_path: Path) -> None:
     """Noise teaches nothing; all terms together bring the student near its teacher, L_oh alone does not."""
-    quick = recipe(rounds=4, **QUICK)
     assert accuracy(teacher().tapped.network) > 0.99  # type: ignore[arg-type]
-    assert on_noise(0, recipe(**{**QUICK, "distillation": NO_HIDDEN}), steps=150) < 0.3
-    full = accuracy(distil(teacher(), quick, tmp_path / "full").student)
-    alone = accuracy(distil(teacher(), recipe(rounds=4, **QUICK, **ARMS["L_oh only"]), tmp_path / "oh").student)
-    print(f"full {full:.3f}, L_oh only {alone:.3f}")
-    assert full > 0.8
+    noise = on_noise(0, recipe(**{**QUICK, "distillation": NO_HIDDEN}), steps=100)
+    assert noise < 1 / CLASSES + 0.15  # as in the whole table
+    full = accuracy(distil(teacher(), recipe(rounds=3, **QUICK), tmp_path / "full").student)
+    alone = accuracy(distil(teacher(), recipe(rounds=3, **QUICK, **ARMS["L_oh only"]), tmp_path / "oh").student)
+    print(f"full {full:.3f}, L_oh only {alone:.3f}, noise {noise:.3f}")
+    assert full > max(0.8, noise + 0.4)
     assert alone < full - 0.15
 
 
