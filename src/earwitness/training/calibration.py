@@ -55,7 +55,10 @@ class ConditionCalibration(Config):
         if len(scores) > MOST_INTERVALS:
             places = np.linspace(scores.min(), scores.max(), MOST_INTERVALS)
             low, high = self.intervals(places)
-            return np.interp(scores, places, low), np.interp(scores, places, high)
+            at = (scores - places[0]) / max(places[1] - places[0], 1e-12)
+            before = np.minimum(at.astype(np.int64), MOST_INTERVALS - 2)
+            beyond = at - before  # as np.interp, several times faster where places are evenly spaced
+            return low[before] + beyond * np.diff(low)[before], high[before] + beyond * np.diff(high)[before]
         pairs = np.array(self.spread or [(self.scale, self.offset)])
         found = np.percentile(pairs[:, :1] * scores + pairs[:, 1:], [2.5, 97.5], axis=0)
         low, high = np.clip(found, self.low, self.high)
