@@ -20,13 +20,11 @@ SHORT = 100  # frames
 
 def conservative(first: Embedding, second: Embedding) -> NDArray[np.float64]:
     """The cosine, less for prints that are uncertain (ours); the released correction goes the other way."""
-    plain = cosines(first, second)
-    assert first.variance is not None
-    assert second.variance is not None
-    sides = ((one.mean.numpy(), one.variance.numpy()) for one in (first, second) if one.variance is not None)
-    for vectors, variances in sides:
-        plain = plain * factors("conservative", vectors, variances)
-    return plain
+    scores = cosines(first, second)
+    for side in (first, second):
+        assert side.variance is not None
+        scores = scores * factors("conservative", side.mean.numpy(), side.variance.numpy())
+    return scores
 
 
 def told_of_variance(learnt: LearntVoices, material: SpeakerMaterial) -> tuple[Figure, ...]:

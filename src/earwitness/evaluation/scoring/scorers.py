@@ -155,13 +155,14 @@ def score_references(
 @dataclass(frozen=True)
 class Hearing(Generic[R]):
     """A model hears the rows of a manifest: short recordings decoded ahead, long ones streamed; both give the same.
+    Without `hear` all are heard from their files.
 
     `columns` are what a row says of what was heard, `known` what every row says.
     """
 
     manifest: Manifest
     rate: int
-    hear: Callable[[Any, int], R]
+    hear: Callable[[Any, int], R] | None
     hear_file: Callable[[Path, int | None, float, float | None], R]
     columns: Callable[[R], dict[str, Any]]
     known: dict[str, str]
@@ -192,12 +193,14 @@ class Hearing(Generic[R]):
         return told | seconds | self.columns(heard)
 
     def _heard(self, row: Row, recording: Recording | None) -> R:
-        if recording is None:
+        if recording is None or self.hear is None:
             return self.hear_file(self.manifest.resolve(row), row.channel, row.start or 0.0, row.end)
         return self.hear(recording.samples, recording.rate)
 
     def _decode(self, row: Row) -> Recording | None:
-        """The recording where it is short enough to lie in memory, else None: it will be streamed."""
+        """The recording where it is short enough to lie in memory, else None: it will be heard from its file."""
+        if self.hear is None:
+            return None
         path, start_s = self.manifest.resolve(row), row.start or 0.0
         end_s = probe(path).duration_s if row.end is None else row.end
         if end_s is None or end_s - start_s > HELD_IN_MEMORY_S:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import polars as pl
 
 from earwitness.core.errors import DataError, MetricError
 from earwitness.core.writing import ResumableRows, part_of, read_rows, refuse_unfinished
-from earwitness.corpora.manifest import Manifest, Row
+from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.tables import read_table, write_table
 from earwitness.evaluation.judging.speaker_statement import training_statement
 from earwitness.evaluation.scoring.scorers import Hearing, Tally
@@ -96,7 +95,8 @@ def score_traits(
     notes = (recognised.statement, f"leak check: {leak_check}", f"labels: {known['phones']}")
     if resume and (finished := _finished(output, prints, trials, known)) is not None:
         return Tally(0, finished["error"].count(), len(trials), (), (*notes, *summary(finished)))
-    hearing = _Streaming(manifest, verifier.info.rate, _unused, verifier.hear_file, _as_row, known)
+    # from files, since a phone track may lie beside one
+    hearing: Hearing[TraitPrint] = Hearing(manifest, verifier.info.rate, None, verifier.hear_file, _as_row, known)
     with ResumableRows(prints, "id", _PRINT_COLUMNS, resume=resume, same=known) as table:
         heard = hearing.fill(table, trials.rows, workers, progress)
     scored = _table(trials, read_rows(prints, _PRINT_COLUMNS), verifier, told)
@@ -168,18 +168,6 @@ def _told(text: str, path: str | Path) -> dict[str, float]:
         return {str(phone): float(value) for phone, value in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
         raise DataError("has similarities that are not JSON", where=path) from None
-
-
-@dataclass(frozen=True)
-class _Streaming(Hearing[TraitPrint]):
-    """Hears files, not samples: a track may lie beside its file."""
-
-    def _decode(self, row: Row) -> None:
-        return None
-
-
-def _unused(samples: Any, rate: int) -> TraitPrint:
-    raise NotImplementedError
 
 
 def _text(values: np.ndarray[Any, Any], kind: str) -> str:
