@@ -171,11 +171,11 @@ def _table(
     trials: Trials, sides: _Sides, comparator: TrialComparator, info: ModelInfo, told: Mapping[str, str]
 ) -> pl.DataFrame:
     """One row a trial; `told` is the same in every row."""
-    enrol, test = sides.models[trials.enrol], sides.rows[trials.test]
+    enrol, test = sides.models[trials.enrolment], sides.rows[trials.test]
     readable = enrol["print"].is_not_null() & test["print"].is_not_null()
     scores = np.full(len(trials), np.nan)
     if (heard := readable.to_numpy()).any():
-        scores[heard] = sides.scores(comparator, trials.enrol[heard], trials.test[heard])
+        scores[heard] = sides.scores(comparator, trials.enrolment[heard], trials.test[heard])
     variance = {"mean_variance": "variance"} if "mean_variance" in sides.rows.columns else {}
     kept = {"seconds_used": "seconds_used", **variance, "seconds_total": "seconds_total"}
     kept |= {name: name for name in (*FACTS, *_OF_ROWS)}
@@ -194,7 +194,7 @@ def _table(
             "label": trials.labels,
             "enrol_speaker": enrol["speaker"],
             "test_speaker": test["speaker"],
-            "enrol_recordings": [len(trials.members[place]) for place in trials.enrol],
+            "enrol_recordings": [len(trials.members[place]) for place in trials.enrolment],
             **of_sides,
             "error_enrol": "enrolment: " + enrol["error"],
             "error_test": "test: " + test["error"],
@@ -229,7 +229,7 @@ def _finished(output: Path, prints: Path, trials: Trials, comparator: TrialCompa
     how = set(zip(there["model"], there["comparison"], there["calibration"], strict=True))
     if told != (list(trials.names), list(trials.labels)):
         return None
-    if there["enrol_recordings"].to_list() != [len(trials.members[place]) for place in trials.enrol]:
+    if there["enrol_recordings"].to_list() != [len(trials.members[place]) for place in trials.enrolment]:
         return None
     if how != {(info.reference, comparator.statement, known_of(info)["calibration"])}:
         return None

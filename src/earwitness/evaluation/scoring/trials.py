@@ -71,13 +71,21 @@ class Trials(TrialList):
     """A list over the recordings of a manifest.
 
     `rows` are the distinct recordings, `members` the places in it of each enrolment's recordings (one, where the list
-    names a recording); trial i compares enrolment members[enrol[i]] with rows[test[i]] (both int64 [n]).
+    names a recording); trial i compares members[enrolment[i]] with rows[test[i]] (both int64 [n]).
     """
 
     rows: tuple[Row, ...]
     members: tuple[tuple[int, ...], ...]
-    enrol: NDArray[np.int64]
+    enrolment: NDArray[np.int64]
     test: NDArray[np.int64]
+
+    @property
+    def enrol(self) -> NDArray[np.int64]:
+        """Where every enrolment is one recording: the place of each trial's in `rows`. Raises `DataError` where an
+        enrolment is of several."""
+        if any(len(places) > 1 for places in self.members):
+            raise DataError("an enrolment is of several recordings", fix="Name one recording on each side.")
+        return np.array([places[0] for places in self.members], np.int64)[self.enrolment]
 
     @property
     def speakers(self) -> frozenset[str] | None:
