@@ -31,6 +31,7 @@ PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re
 SPEEDS = (  # benchmark, what is timed, parts with a target
     ("metrics_speed", "a resample of EER, minDCF and Cllr", {"speaker x system": ">= 10", "utterance": ">= 10"}),
     ("speaker_speed", "a million cosine trials with AS-norm", {"loop over trials": ">= 50"}),
+    ("gallery_speed", "one voice against 1e5 known ones", {}),
     ("rawboost_speed", "RawBoost", {"LnL": ">= 3"}),
     (
         "retrieval_speed",

@@ -6,8 +6,9 @@ cohort speakers that are most like it, so that a voice that resembles everybody 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,34 @@ def _parts(count: int) -> Iterator[slice]:
     return (slice(start, start + ROWS_AT_ONCE) for start in range(0, count, ROWS_AT_ONCE))
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of many trials, ready to be compared: unit vectors [n, D] and what each scores with the cohort."""
+
+    vectors: Vectors
+    statistics: SideStatistics | None
+
+
+class TrialComparator(Protocol):
+    """What scores trials, named for their records."""
+
+    @property
+    def statement(self) -> str:
+        """How scores are made, whole."""
+        ...
+
+    def enrolled(
+        self,
+        vectors: Vectors,
+        members: Sequence[Sequence[int]],
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None = None,
+    ) -> Scores:
+        """Scores [n] of trials between enrolments, each of several of the `vectors` [m, D], and one of them."""
+        ...
+
+
 class Comparator:
     """Scores pairs of embeddings: by the cosine, after AS-norm where there is a cohort.
 
@@ -172,6 +201,41 @@ class Comparator:
             return cosine
         sides = self._against.statistics(vectors)
         return s_norm(cosine, sides[enrol_index], sides[test_index])
+
+    def enrolled(
+        self,
+        vectors: Vectors,
+        members: Sequence[Sequence[int]],
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None = None,
+    ) -> Scores:
+        """Scores [n] of trials between enrolments, members[enrol_index[i]], and vectors[test_index[i]]. An enrolment is
+        the unit mean of the unit vectors of its members, its variance the mean of theirs."""
+        if all(len(places) == 1 for places in members):
+            return self.trials(vectors, np.array([places[0] for places in members])[enrol_index], test_index, variances)
+        models = np.stack([enrol(vectors[list(places)]) for places in members])
+        doubt = None if variances is None else np.stack([variances[list(places)].mean(axis=0) for places in members])
+        joined = None if variances is None or doubt is None else np.concatenate([variances, doubt])
+        return self.trials(np.concatenate([vectors, models]), enrol_index + len(vectors), test_index, joined)
+
+    def side(self, vectors: Vectors) -> Side:
+        """Embeddings [n, D] made ready once, to be compared with any number of others by `every`. Raises `MetricError`
+        where the comparison uses variances."""
+        if self.use != "none":
+            raise MetricError("many voices at once are compared without their variances", fix="Use another model.")
+        centred = self._centred(vectors)
+        return Side(unit(centred), None if self._against is None else self._against.statistics(centred))
+
+    def every(self, one: Side, other: Side) -> Scores:
+        """Scores [n, m] of each of `one` with each of `other`, by one matrix product in single precision."""
+        cosines = np.asarray(one.vectors @ other.vectors.T, np.float64)
+        if one.statistics is None or other.statistics is None:
+            return cosines
+        first, second = one.statistics, other.statistics
+        scores = (cosines - first.mean[:, None]) / first.deviation[:, None]
+        scores += (cosines - second.mean) / second.deviation
+        return np.asarray(0.5 * scores)
 
     def _with_doubt(
         self,

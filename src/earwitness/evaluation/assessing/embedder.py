@@ -44,7 +44,7 @@ from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.results.evaluating import evaluate
 from earwitness.evaluation.results.files import write_result_file
 from earwitness.evaluation.results.requests import EvaluateRequest
-from earwitness.evaluation.scoring.scorers import score_trials
+from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.metrics.detection import eer
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.training.card import ResultRow
