@@ -78,7 +78,7 @@ def tiny() -> ExpoClaim:
         "embedding": {"dim": 12},
     }
     loop = {**CLAIM.recipe["loop"], "epochs": 2, "batch_size": 16}
-    return replace(CLAIM, recipe={**CLAIM.recipe, "network": network, "loop": loop, "draws": 256}, _held={})
+    return replace(CLAIM, recipe={**CLAIM.recipe, "network": network, "loop": loop, "draws": 256})
 
 
 def test_every_network_and_arm_is_named(phoned: PhonedMaterial) -> None:

@@ -46,12 +46,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> DigitMaterial:
 
 
 def tiny() -> FramiClaim:
-    teacher = _over(CLAIM.teacher, {"loop": {"epochs": 8, "batch_size": 12}})
+    teacher = _over(CLAIM.teacher, {"loop": {"epochs": 8, "batch_size": 12}, "perturbations": []})
     student = _over(
         CLAIM.student, {"loop": {"rounds": 2, "steps": 6}, "contrast": {"bank": 24, "negatives": 6, "head": 8}}
     )
     student["synthesis"] = {**student["synthesis"], "batch_size": 12, "steps": 4, "width": 8}
-    return replace(CLAIM, teacher=teacher, student=student, _held={})
+    return replace(CLAIM, teacher=teacher, student=student)
 
 
 def test_speakers_are_tested_by_one_seed_and_taught_by_the_others(digits: DigitMaterial) -> None:

@@ -115,7 +115,7 @@ class ExpoClaim:
 
     plan: Plan
     recipe: dict[str, Any]
-    _held: dict[tuple[str, int, str], Judged] = field(default_factory=dict, compare=False, repr=False)
+    _held: dict[tuple[str, int, str], Judged] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     read = PhonedMaterial.read
 

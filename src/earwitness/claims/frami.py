@@ -133,7 +133,7 @@ class FramiClaim:
     plan: Plan
     teacher: dict[str, Any]
     student: dict[str, Any]
-    _held: dict[tuple[int, str], Teacher] = field(default_factory=dict, compare=False, repr=False)
+    _held: dict[tuple[int, str], Teacher] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     read = DigitMaterial.read
 
