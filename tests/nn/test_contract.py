@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that 
     "ecapa": {"channels": 16, "outputs": 24, "se_hidden": 4},
     "resnet": {"widths": (4, 8), "blocks": (1, 1), "strides": (1, 2)},
     "lstm": {"hidden": 8, "layers": 2},
+    "camplus": {"head": 4, "channels": 8, "growth": 4, "bottleneck": 8, "layers": (2, 2), "dilations": (1, 2), "segment": 5},
     "latent_entropy": {"latent": 4, "hidden": 8, "outputs": 8},
     "aasist": {"projection": 12, "widths": (4, 4, 6), "dims": (6, 4)},
     "aasist_raw": {"widths": (4, 6), "dims": (6, 4)},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ from earwitness.speaker.distillation import (
 from earwitness.speaker.embedder import COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
 from earwitness.speaker.identity_expansion.learning import CLASSES, Expansion, expanded_batches
-from earwitness.speaker.published import Published, read_resemblyzer
+from earwitness.speaker.published import Published, read_published
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.score_draws import VARIANCE_SCALE
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
@@ -53,6 +53,7 @@ from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import (
     COHORT_FILE,
     CohortInfo,
+    DataSource,
     ModelInfo,
     load_weights,
     revise_model,
@@ -64,6 +65,7 @@ from earwitness.training.tensors import as_half, tensor_bytes
 DIFFERENT_TRIALS = 20_000  # at most, drawn by seed; all same-speaker trials count
 MOST_IN_COHORT = 10  # recordings a speaker whose mean stands in the cohort; more hardly move it
 CLASS_WEIGHT_LENGTH = 0.1  # a cosine does not see it, but so short a vector turns ten times as fast as one of length 1
+COHORT_USE = "cohort"  # of a corpus that no weight was learnt from
 LIMITS = (
     "proof of identity: a score says how much better two recordings fit one voice than two",
     "picking an unknown person out of a crowd of voices",
@@ -74,16 +76,44 @@ LIMITS = (
 def train_embedder(
     recipe: SpeakerRecipe, folder: str | Path, *, resume: bool = False, allow_leak: bool = False
 ) -> Path:
-    """Train, make cohort and calibration, and write `folder/model`; beside it the manifests of the sides.
+    """Train what the recipe trains, make cohort and calibration, and write `folder/model`; beside it the manifests of the sides.
 
     Gives the model's folder. Raises `DataError`, `LeakError`, `RecipeError`, `UsageError` and, where the recipe starts
     from published weights that are not here, `MissingPartError`.
     """
     folder = Path(folder)
-    published = read_resemblyzer(recipe.start_file) if recipe.start_from == "resemblyzer" else None
+    published = None if recipe.start_from == "none" else read_published(recipe.start_from, recipe.start_file)
     data = read_split(recipe.data, recipe.split, "speaker", allow_leak=allow_leak)
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
+    learnt = _trained(recipe, data, published, folder, resume) if recipe.learns else _taken(recipe, data, published)
+    model = folder / "model"
+    save_model(model, learnt.info, learnt.network.trainable_state(), half=True)
+    if recipe.cohort_top:
+        add_cohort(model, data, recipe.cohort_top)
+    return calibrate_embedder(model, data.dev, recipe.seed)
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """A network with its weights, and what its folder says of it."""
+
+    network: Network
+    info: ModelInfo
+
+
+def _taken(recipe: SpeakerRecipe, data: SplitData, published: Published | None) -> _Learnt:
+    """The published network as it is."""
+    assert published is not None
+    network = recipe.network.build()
+    published.start(recipe.network, network)
+    return _Learnt(network, _describe(recipe, data, {}, published))
+
+
+def _trained(
+    recipe: SpeakerRecipe, data: SplitData, published: Published | None, folder: Path, resume: bool
+) -> _Learnt:
+    """What the recipe's loop made of the network, drawn back as the recipe says."""
     speakers = Vocabulary.of(data.train, "speaker")
     train, count, data = _learnt_from(recipe, data, speakers, folder)
     trainee, task = _trainee(recipe, data, speakers, published, train, count)
@@ -94,12 +124,7 @@ def train_embedder(
     result = fit(trainee, opposed, train, dev, recipe, folder / "fit", resume=resume)
     if published is not None:
         published.draw_back(trainee.network, recipe.keep)
-    info = _describe(recipe, data, result.metrics, published)
-    model = folder / "model"
-    save_model(model, info, trainee.network.trainable_state(), half=True)
-    if recipe.cohort_top:
-        add_cohort(model, data, recipe.cohort_top)
-    return calibrate_embedder(model, data.dev, recipe.seed)
+    return _Learnt(trainee.network, _describe(recipe, data, result.metrics, published))
 
 
 def _learnt_from(
@@ -270,14 +295,24 @@ def _describe(
     recipe: SpeakerRecipe, data: SplitData, metrics: dict[str, float], published: Published | None
 ) -> ModelInfo:
     info = describe(recipe, data, metrics, "higher = same speaker")
-    extra: dict[str, object] = {TRAINING_SPEAKERS: speaker_keys(data.train.table["speaker"].drop_nulls())}
+    extra: dict[str, object] = {}
+    if recipe.learns:
+        extra[TRAINING_SPEAKERS] = speaker_keys(data.train.table["speaker"].drop_nulls())
+    else:  # whom the published weights know, nobody says
+        info = info.model_copy(update={"data": _untrained(info.data)})
     if recipe.comparison != "cosine":
         extra[COMPARISON] = recipe.comparison
     if recipe.fused != "harmonic":
         extra[FUSED] = recipe.fused
     if published is not None:
         extra["started_from"] = published.plain()
+        info = info.model_copy(update={"data": (published.data, *info.data)})
     return info.model_copy(update={"limits": (*info.limits, *LIMITS), "extra": extra})
+
+
+def _untrained(sources: Sequence[DataSource]) -> tuple[DataSource, ...]:
+    """What was heard where nothing was learnt: the training side makes the cohort alone."""
+    return tuple(source.model_copy(update={"use": source.use.replace("training", COHORT_USE)}) for source in sources)
 
 
 def _fit(
