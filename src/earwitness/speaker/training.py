@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
+from earwitness.audio.recording import Samples
 from earwitness.core.errors import AudioError, DataError, RecipeError
 from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest, Row
@@ -90,7 +91,7 @@ def train_embedder(
     model = folder / "model"
     save_model(model, learnt.info, learnt.network.trainable_state(), half=True)
     if recipe.cohort_top:
-        add_cohort(model, data, recipe.cohort_top)
+        add_cohort(model, data, recipe.cohort_top, recipe.cohort_conditions)
     return calibrate_embedder(model, data.dev, recipe.seed)
 
 
@@ -148,35 +149,33 @@ def _without(side: Manifest, corpora: Sequence[str]) -> Manifest:
     return side.filter(~pl.col("corpus").is_in(list(corpora))) if corpora else side
 
 
-def add_cohort(model: Path, data: SplitData, top: int) -> None:
-    """Write the cohort of AS-norm into a model folder."""
+def add_cohort(model: Path, data: SplitData, top: int, conditions: Sequence[ConditionName] = ("clean",)) -> None:
+    """Write the cohort of AS-norm into a model folder: every training speaker once under each condition."""
     embedder = Embedder.load(model)
-    means = cohort_prints(embedder, data)
+    heard = [cohort_prints(embedder, data, condition) for condition in conditions]
+    means = [mean for found in heard for mean in found.values()]
     if not means:
         raise DataError("no training speaker can be heard, so there is no cohort", fix="Set cohort_top: 0.")
-    arrays = {"cohort": torch.from_numpy(np.stack([mean.vector for mean in means.values()]))}
+    arrays = {"cohort": torch.from_numpy(np.stack([mean.vector for mean in means]))}
     if embedder.states_variance:
-        variances = [mean.variance for mean in means.values() if mean.variance is not None]
+        variances = [mean.variance for mean in means if mean.variance is not None]
         arrays["variances"] = torch.from_numpy(np.stack(variances))
-    extra = {**embedder.info.extra, COHORT_SPEAKERS: speaker_keys(means)}
-    info = embedder.info.model_copy(update={"cohort": CohortInfo(speakers=len(means), top=top), "extra": extra})
+    speakers = {speaker for found in heard for speaker in found}
+    extra = {**embedder.info.extra, COHORT_SPEAKERS: speaker_keys(speakers)}
+    cohort = CohortInfo(speakers=len(speakers), top=top, conditions=tuple(conditions))
+    info = embedder.info.model_copy(update={"cohort": cohort, "extra": extra})
     files = {COHORT_FILE: tensor_bytes(*as_half(arrays))}
     save_model(model, info, load_weights(model), half=True, files=files)
 
 
-def cohort_means(embedder: Embedder, data: SplitData) -> dict[str, Vectors]:
-    """The mean unit embedding [D] of every training speaker, over at most ten recordings."""
-    return {speaker: print_.vector for speaker, print_ in cohort_prints(embedder, data).items()}
-
-
-def cohort_prints(embedder: Embedder, data: SplitData) -> dict[str, PrintOf]:
+def cohort_prints(embedder: Embedder, data: SplitData, condition: ConditionName = "clean") -> dict[str, PrintOf]:
     """The mean unit embedding of every training speaker, and mean variance, over at most ten recordings.
 
     A speaker who stands on another side too (a leak allowed by name) is left out.
     """
     others = pl.concat([data.dev.table["speaker"], data.test.table["speaker"]]).drop_nulls().unique()
     few = pl.int_range(pl.len()).over("speaker") < MOST_IN_COHORT
-    return speaker_prints(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list()) & few))
+    return speaker_prints(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list()) & few), condition)
 
 
 def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
@@ -204,11 +203,10 @@ def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
     return {speaker: print_.vector for speaker, print_ in speaker_prints(embedder, manifest).items()}
 
 
-def speaker_prints(embedder: Embedder, manifest: Manifest) -> dict[str, PrintOf]:
-    """The same with the mean of the rows' variances, where the network states any."""
+def speaker_prints(embedder: Embedder, manifest: Manifest, condition: ConditionName = "clean") -> dict[str, PrintOf]:
+    """The same with the mean of the rows' variances, where the network states any; the rows heard under a condition."""
     rows = [row for row in manifest.rows() if row.speaker is not None]
-    rate = embedder.info.rate
-    samples = (load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples for row in rows)
+    samples = (_under(condition, manifest, row, embedder.info.rate) for row in rows)
     found: dict[str, list[PrintOf]] = {}
     for row, print_ in zip(rows, uncertain_prints_of(embedder, samples), strict=True):
         if print_ is not None:
@@ -388,8 +386,13 @@ def _heard(embedder: Embedder, manifest: Manifest, condition: ConditionName) -> 
     """The voice prints of rows under a condition, but for rows in which nothing can be judged (too short, silent)."""
     rate = embedder.info.rate
     for row in manifest.rows():
-        samples = load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples
         try:
-            yield row, embedder.embed(put_under(condition, samples, rate, item_rng(0, 0, row.id)), rate)
+            yield row, embedder.embed(_under(condition, manifest, row, rate), rate)
         except AudioError:
             continue
+
+
+def _under(condition: ConditionName, manifest: Manifest, row: Row, rate: int) -> Samples:
+    """A row's samples [N] at a rate under a condition, the same at every call."""
+    samples = load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples
+    return put_under(condition, samples, rate, item_rng(0, 0, row.id))
