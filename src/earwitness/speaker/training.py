@@ -77,7 +77,7 @@ LIMITS = (
 def train_embedder(
     recipe: SpeakerRecipe, folder: str | Path, *, resume: bool = False, allow_leak: bool = False
 ) -> Path:
-    """Train what the recipe trains, make cohort and calibration, and write `folder/model`; beside it the manifests of the sides.
+    """Train what the recipe trains, make cohort and calibration, and write `folder/model`; beside it the sides' tables.
 
     Gives the model's folder. Raises `DataError`, `LeakError`, `RecipeError`, `UsageError` and, where the recipe starts
     from published weights that are not here, `MissingPartError`.

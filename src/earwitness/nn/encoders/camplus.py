@@ -21,9 +21,9 @@ from earwitness.nn.types import Frames
 class CamPlusConfig(EncoderConfigBase):
     """Sizes; the defaults are the published ones.
 
-    `head` channels of the 2-D convolutions, `channels` after the first TDNN, `growth` more with every dense layer, whose
-    own width is `bottleneck`; `layers` and `dilations` of each dense block; `segment` frames (of two hops each) share a
-    context.
+    `head` channels of the 2-D convolutions, `channels` after the first TDNN, `growth` more with every dense layer,
+    whose own width is `bottleneck`; `layers` and `dilations` of each dense block; `segment` frames (of two hops each)
+    share a context.
     """
 
     kind: Literal["camplus"] = "camplus"
@@ -120,7 +120,7 @@ class DenseBlock(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """[B, input_dim, T] -> [B, growth, T]: a bottleneck, then a dilated TDNN (kernel 3) under the context-aware mask."""
+    """[B, input_dim, T] -> [B, growth, T]: a bottleneck, then a dilated convolution under the context-aware mask."""
 
     def __init__(self, input_dim: int, dilation: int, config: CamPlusConfig) -> None:
         super().__init__()
