@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from earwitness.core.errors import DataError, RecipeError
+from earwitness.core.errors import DataError, RecipeError, UsageError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.nn.network import Network
 from earwitness.speaker.comparison import Vectors
@@ -137,6 +137,8 @@ def test_published_weights_as_they_are_make_a_model(recipe: SpeakerRecipe, tmp_p
     assert TRAINING_SPEAKERS not in info.extra
     assert [source.use for source in info.data] == ["training of the published weights", "cohort and calibration"]
     assert not (tmp_path / "run" / "fit").exists()
+    with pytest.raises(UsageError, match="holds a run already"):
+        train_embedder(SpeakerRecipe.model_validate(plain), tmp_path / "run")
 
 
 def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
 from earwitness.audio.recording import Samples
-from earwitness.core.errors import AudioError, DataError, RecipeError
+from earwitness.core.errors import AudioError, DataError, RecipeError, UsageError
 from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.metrics.bootstrap import Units
@@ -85,6 +85,8 @@ def train_embedder(
     folder = Path(folder)
     published = None if recipe.start_from == "none" else read_published(recipe.start_from, recipe.start_file)
     data = read_split(recipe.data, recipe.split, "speaker", allow_leak=allow_leak)
+    if not recipe.learns and (folder / "model").exists() and not resume:
+        raise UsageError("holds a run already", where=folder, fix="Add --resume, or choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     learnt = _trained(recipe, data, published, folder, resume) if recipe.learns else _taken(recipe, data, published)
