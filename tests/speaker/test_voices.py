@@ -11,7 +11,7 @@ from earwitness.audio.windows import Sliding
 from earwitness.core.errors import MissingPartError
 from earwitness.speaker.comparison import enrol, unit
 from earwitness.speaker.embedder import Embedder, VoicePrint
-from earwitness.speaker.published import NETWORK, read_resemblyzer
+from earwitness.speaker.published import DVECTOR, read_published
 from earwitness.speaker.voices import least_likeness, one_voice_limit, several_voices
 from earwitness.training.model_folder import ModelInfo
 
@@ -20,7 +20,7 @@ def info(limit: float | None = None) -> ModelInfo:
     return ModelInfo(
         name="d-vector",
         task="speaker",
-        network=NETWORK.model_dump(mode="json"),
+        network=DVECTOR.model_dump(mode="json"),
         windows=Sliding(length_s=1.6, hop_s=0.8),
         polarity="higher = same speaker",
         licence="Apache-2.0",
@@ -68,11 +68,11 @@ def test_what_cannot_be_known_is_no_warning() -> None:
 def test_real_speakers_joined_are_noticed(shared_data) -> None:
     """With the published weights: the share of warnings for one speaker, and for two recordings joined."""
     try:
-        published = read_resemblyzer()
+        published = read_published("resemblyzer")
     except MissingPartError:
         pytest.skip("resemblyzer is not installed (make peers)")
-    network = NETWORK.build()
-    published.start(NETWORK, network)
+    network = DVECTOR.build()
+    published.start(DVECTOR, network)
     embedder = Embedder(network, info())
     table = pl.read_csv(shared_data / "speechocean762" / "manifest.csv", infer_schema_length=0)
     table = table.filter(pl.col("duration_s").cast(pl.Float64) >= 3.4).unique("speaker", maintain_order=True)[:50]

@@ -37,7 +37,8 @@ def enrol(vectors: Vectors) -> Vectors:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Embeddings of other speakers, [C, D] (by default one a speaker: their mean), and how many of the nearest count.
+    """Embeddings of other speakers, [C, D] (one a speaker, their mean; or one a speaker and condition), and how many of
+    the nearest count.
 
     `speakers` are the keys (`speaker.identities`) of whose voices they are; None where that is not known. `ddof` is
     that of the standard deviation. `variances` [C, D] are the mean variances of each speaker's embeddings, where the
@@ -56,9 +57,16 @@ class Cohort:
         return min(self.top, len(self.vectors))
 
     @property
+    def size(self) -> str:
+        """For records: `438 speakers`, or `438 speakers, 876 embeddings` where some are heard more than once."""
+        count = len(self.vectors if self.speakers is None else self.speakers)
+        more = f", {len(self.vectors)} embeddings" if len(self.vectors) > count else ""
+        return f"{count} speakers{more}"
+
+    @property
     def name(self) -> str:
         """For records: `AS-norm (438 speakers, top 100)`."""
-        return f"AS-norm ({len(self.vectors)} speakers, top {self.used})"
+        return f"AS-norm ({self.size}, top {self.used})"
 
     @property
     def sha256(self) -> str:
@@ -165,7 +173,7 @@ class Comparator:
         parts = [WORDS[self.use], f"mean subtraction: {mean}"]
         if self.cohort is None:
             return "; ".join([*parts, "score normalisation: none", "cohort: none", "K: none"])
-        cohort = f"cohort: {len(self.cohort.vectors)} speakers (sha256 {self.cohort.sha256[:12]})"
+        cohort = f"cohort: {self.cohort.size} (sha256 {self.cohort.sha256[:12]})"
         how = f"AS-norm (ddof {self.cohort.ddof})" if self.use == "none" else "uncertainty-aware AS-norm"
         return "; ".join([*parts, f"score normalisation: {how}", cohort, f"K: {self.cohort.used}"])
 
