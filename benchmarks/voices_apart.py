@@ -33,7 +33,7 @@ from earwitness.metrics.diarisation import Turn, diarisation_errors
 from earwitness.speaker.clustering import cluster_voices
 from earwitness.speaker.diarisation import diarise
 from earwitness.speaker.embedder import Embedder
-from earwitness.speaker.identities import TRAINING_SPEAKERS, keys_in, speaker_key
+from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in, speaker_key
 
 RATE, MOST, TAKES = 16_000, 15, 3
 CORPORA = ("speechocean762", "game_dialogue", "telephone_prompts", "emodb")
@@ -43,7 +43,7 @@ Voices = dict[str, list[Path]]
 
 def unheard_speakers(data: Path, corpus: str, embedder: Embedder) -> Voices:
     """The recordings of speakers whom the model has not trained on."""
-    known = keys_in(embedder.info.extra[TRAINING_SPEAKERS]) or frozenset()
+    known = keys_in(embedder.info.extra[COHORT_SPEAKERS]) or frozenset()
     found: Voices = {}
     for folder in (corpus, f"{corpus}_more"):
         if not (data / folder / "manifest.csv").is_file():

@@ -72,10 +72,10 @@ def test_real_speakers(shared_data: Path) -> None:
     import polars as pl
 
     from earwitness.evaluation.loading import load_embedder
-    from earwitness.speaker.identities import TRAINING_SPEAKERS, keys_in, speaker_key
+    from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in, speaker_key
 
     embedder = load_embedder("speaker")
-    known = keys_in(embedder.info.extra[TRAINING_SPEAKERS]) or frozenset()
+    known = keys_in(embedder.info.extra[COHORT_SPEAKERS]) or frozenset()
     vectors, names = [], []
     for corpus in ("speechocean762", "speechocean762_more"):
         table = pl.read_csv(shared_data / corpus / "manifest.csv", infer_schema=False)

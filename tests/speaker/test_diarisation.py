@@ -73,7 +73,7 @@ def test_a_moment_is_no_voice() -> None:
 def test_where_it_cannot_be_known(tmp_path: Path, tone) -> None:
     unmeasured = Embedder.load(make_embedder(tmp_path / "model"))
     soundfile.write(tmp_path / "x.wav", tone(4.0), RATE)
-    assert limit_of(unmeasured.info) is None
+    assert limit_of(unmeasured) is None
     assert diarise(tmp_path / "x.wav", unmeasured) is None
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, np.zeros(4 * RATE, np.float32), RATE)
@@ -81,11 +81,11 @@ def test_where_it_cannot_be_known(tmp_path: Path, tone) -> None:
 
 
 def joined(shared_data: Path, home: Path, counts: list[int], seed: int = 5) -> list[tuple[Path, list[Turn]]]:
-    """Recordings of speechocean762's speakers whom the model has not trained on, one after the other; where speech lies
+    """Recordings of speechocean762's speakers who are not in the cohort, one after the other; where speech lies
     in each is found by the voice activity detector before they are joined."""
-    from earwitness.speaker.identities import TRAINING_SPEAKERS, keys_in, speaker_key
+    from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in, speaker_key
 
-    known = keys_in(load_embedder("speaker").info.extra[TRAINING_SPEAKERS]) or frozenset()
+    known = keys_in(load_embedder("speaker").info.extra[COHORT_SPEAKERS]) or frozenset()
     folder = shared_data / "speechocean762"
     table = pl.read_csv(folder / "manifest.csv", infer_schema=False)
     of_speakers: dict[str, list[str]] = {}

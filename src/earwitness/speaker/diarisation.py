@@ -1,11 +1,11 @@
 """Who speaks when: a recording's windows told apart by voice.
 
-Windows of the model's own length are heard four times as closely as they are long, and only where somebody speaks. They
-are grouped by average linkage of their cosines; two groups are two voices where their mean cosine lies below the
-model's limit of one voice, which 99 % of recordings of one speaker reach (`speaker.voices`). So nothing here is tuned:
-the limit stands in the model's description. A group with less than a second of speech is given to its nearest
-neighbour. Each tenth of a second of speech then belongs to the voice that the windows over it are most like, windows
-whose middle is near counting most.
+Windows of 1.6 s (or the model's own length, where that is shorter) are heard every quarter of it, and only where
+somebody speaks. They are grouped by average linkage of their cosines down to a limit. Two groups are two voices where
+their mean cosine lies below what 99 % of recordings of one speaker reach (`speaker.voices`), and also below what only
+one pair in a hundred of different speakers of the model's cohort reaches. So nothing here is tuned: both stand in the
+model. A group with less than a second of speech is given to its nearest neighbour. Each tenth of a second of speech
+then belongs to the voice that the windows over it are most like, windows whose middle is near counting most.
 
 One voice a moment: people who speak at once are heard as one of them, or as a voice of their own. Changes are found to
 within about half a window; turns shorter than that are mostly lost.
@@ -33,9 +33,10 @@ from earwitness.metrics.scores import Floats
 from earwitness.speaker.comparison import Vectors, enrol, unit
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.voices import EXTRA
-from earwitness.training.model_folder import ModelInfo
 
 STEP_S = 0.1  # of the answer
+LONGEST_S = 1.6  # a window: a longer one blurs turns
+MOST_STRANGERS = 2_000  # cohort speakers that the limit is taken from
 SPOKEN = 0.6  # of a window, so that it is heard
 LEAST_VOICE_S = 1.0  # of speech that is a voice of its own
 MOST_WINDOWS = 6_000  # all pairs of more would take a gigabyte; half an hour at 0.4 s
@@ -62,10 +63,20 @@ class Diarised:
         return sum(turn.end_s - turn.start_s for turn in self.turns if turn.speaker == str(voice))
 
 
-def limit_of(info: ModelInfo) -> float | None:
+def limit_of(embedder: Embedder) -> float | None:
     """The mean cosine below which two groups of windows are two voices; None for a model that was never measured."""
-    found = info.extra.get(EXTRA)
-    return float(found) if isinstance(found, float) else None
+    found, cohort, told = embedder.info.extra.get(EXTRA), embedder.comparator.cohort, embedder.info.cohort
+    if not isinstance(found, float):
+        return None
+    if cohort is None or told is None:
+        return found
+    return min(found, _strangers(cohort.vectors[: told.speakers]))  # each once, under the first condition
+
+
+def _strangers(vectors: Vectors) -> float:
+    """The cosine that one pair in a hundred of these voices reaches."""
+    voices = unit(vectors[:MOST_STRANGERS])
+    return float(np.quantile((voices @ voices.T)[np.triu_indices(len(voices), 1)], 0.99))
 
 
 def diarise(path: str | Path, embedder: Embedder, channel: int | None = None) -> Diarised | None:
@@ -74,7 +85,7 @@ def diarise(path: str | Path, embedder: Embedder, channel: int | None = None) ->
 
     Raises `AudioError` where it cannot be read.
     """
-    limit, windows = limit_of(embedder.info), embedder.info.windows
+    limit, windows = limit_of(embedder), embedder.info.windows
     if limit is None or not isinstance(windows, Sliding) or embedder.comparator.use != "none":
         return None
     speech = _speech(path, channel)
@@ -90,9 +101,9 @@ def diarise(path: str | Path, embedder: Embedder, channel: int | None = None) ->
 
 
 def closely(embedder: Embedder, windows: Sliding) -> Embedder:
-    """The same embedder with windows four times as close as they are long."""
-    other = copy(embedder)
-    close = Sliding(length_s=windows.length_s, hop_s=windows.length_s / 4, repeat=windows.repeat)
+    """The same embedder with windows of at most `LONGEST_S`, four times as close as they are long."""
+    other, length_s = copy(embedder), min(windows.length_s, LONGEST_S)
+    close = Sliding(length_s=length_s, hop_s=length_s / 4, repeat=windows.repeat)
     other.info = embedder.info.model_copy(update={"windows": close})
     return other
 
