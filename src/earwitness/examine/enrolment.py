@@ -9,6 +9,7 @@ from pathlib import Path
 from earwitness.audio.facts import file_facts
 from earwitness.core.errors import AudioError
 from earwitness.core.hashing import sha256_file
+from earwitness.speaker.diarisation import diarise
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.references import UNFIT, reference_doubts, speech_seconds
 from earwitness.training.calibration import ConditionName
@@ -59,7 +60,8 @@ def enrol_references(paths: Iterable[Path], embedder: Embedder) -> Enrolment | N
         prints.append(known)
         sources.append((str(path), sha256_file(path)))
         conditions.update(conditions_of(facts))
-        doubts += [(str(path), doubt) for doubt in reference_doubts(known, speech_s, facts, embedder.info)]
+        said = reference_doubts(known, speech_s, facts, embedder.info, diarise(path, embedder))
+        doubts += [(str(path), doubt) for doubt in said]
     if not prints:
         return None
     return Enrolment(tuple(prints), tuple(sources), tuple(sorted(conditions)), tuple(doubts))

@@ -79,18 +79,26 @@ def _strangers(vectors: Vectors) -> float:
     return float(np.quantile((voices @ voices.T)[np.triu_indices(len(voices), 1)], 0.99))
 
 
-def diarise(path: str | Path, embedder: Embedder, channel: int | None = None) -> Diarised | None:
-    """The voices of a file. None where it cannot be known: for a model without a limit, without windows of a fixed
-    length or with its own variances, and for a recording that is too long or holds too little speech.
+def diarise(
+    path: str | Path,
+    embedder: Embedder,
+    channel: int | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> Diarised | None:
+    """The voices of a file, or of a stretch of it.
+
+    None where it cannot be known: for a model without a limit, without windows of a fixed length or with its own
+    variances, and for a recording that is too long or holds too little speech.
 
     Raises `AudioError` where it cannot be read.
     """
     limit, windows = limit_of(embedder), embedder.info.windows
     if limit is None or not isinstance(windows, Sliding) or embedder.comparator.use != "none":
         return None
-    speech = _speech(path, channel)
+    speech = _speech(path, channel, start_s, end_s)
     try:
-        heard = closely(embedder, windows).embed_file(path, channel)
+        heard = closely(embedder, windows).embed_file(path, channel, start_s, end_s)
     except AudioError:
         return None
     spoken = _spoken(heard.spans, speech)
@@ -131,14 +139,14 @@ def told_apart(
     return Diarised(tuple(_turns(moments, names[found], speech)), prints)
 
 
-def _speech(path: str | Path, channel: int | None) -> list[Segment]:
+def _speech(path: str | Path, channel: int | None, start_s: float, end_s: float | None) -> list[Segment]:
     """By the Silero network, or the energy rule where it is not installed."""
     rate = 16_000
     try:
         tracker = SpeechTracker(rate, SileroRule())
     except MissingPartError:
         tracker = SpeechTracker(rate, EnergyRule())
-    for block in stream(path, rate, channel):
+    for block in stream(path, rate, channel, start_s, end_s):
         tracker.push(block)
     return tracker.finish()
 

@@ -9,6 +9,7 @@ from earwitness.audio.reading import stream
 from earwitness.audio.silero import SILERO_RATE
 from earwitness.audio.speech import SileroRule, SpeechTracker
 from earwitness.core.errors import MissingPartError
+from earwitness.speaker.diarisation import Diarised
 from earwitness.speaker.embedder import VoicePrint
 from earwitness.speaker.voices import several_voices
 from earwitness.training.conditions import SHORT_S
@@ -34,12 +35,16 @@ def speech_seconds(
     return sum(segment.duration_s for segment in tracker.finish())
 
 
-def reference_doubts(print_: VoicePrint, speech_s: float, facts: SignalFacts, info: ModelInfo) -> list[str]:
+def reference_doubts(
+    print_: VoicePrint, speech_s: float, facts: SignalFacts, info: ModelInfo, voices: Diarised | None = None
+) -> list[str]:
     """In words, why a reference may mislead: no speech or little of it, or several voices.
 
-    `speech_s` is what `speech_seconds` finds, `facts` what was measured.
+    `speech_s` is what `speech_seconds` finds, `facts` what was measured; `voices`, where they were told apart, show
+    what the windows of the print are too long for.
     """
-    said = ["more than one voice is probably heard in it"] if several_voices(print_, info) else []
+    several = several_voices(print_, info) or (voices is not None and voices.count > 1)
+    said = ["more than one voice is probably heard in it"] if several else []
     if speech_s < LEAST_SPEECH_S:
         return [*said, NO_SPEECH]
     least, found = info.tested.min_speech_s or 0.0, min(facts.speech_s, print_.seconds_used)

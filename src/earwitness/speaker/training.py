@@ -44,7 +44,7 @@ from earwitness.speaker.score_draws import VARIANCE_SCALE
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
 from earwitness.speaker.uncertain_task import UncertainSpeakerTask
 from earwitness.speaker.uncertainty import variance_scale
-from earwitness.speaker.voices import EXTRA, one_voice_limit
+from earwitness.speaker.voices import EXTRA, in_a_row, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
 from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.conditions import CONDITIONS, put_under
@@ -193,7 +193,7 @@ def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
     calibration = Calibration(
         fitted_on="trials between dev speakers of the recipe, within a corpus", conditions=tuple(fitted)
     )
-    extra = {**embedder.info.extra, EXTRA: one_voice_limit(known.values())}
+    extra = {**embedder.info.extra, EXTRA: one_voice_limit(_of_one_voice(dev, known))}
     if (scale := _scale(dev, known)) is not None:
         extra[VARIANCE_SCALE] = scale
     revise_model(model, embedder.info.model_copy(update={"calibration": calibration, "extra": extra}))
@@ -333,6 +333,16 @@ def _fit(
     scores = embedder.comparator.trials(vectors, enrolment, test + len(rows), stacked_variances(prints))
     units = Units.pairs(speakers[enrolment].tolist(), speakers[test].tolist(), "speaker")
     return fit_condition(condition, scores[: len(same)], scores[len(same) :], units, seed)
+
+
+def _of_one_voice(dev: Manifest, known: dict[str, VoicePrint]) -> Iterator[Vectors]:
+    """Windows of each dev speaker's recordings in a row: most recordings are too short to have four of their own."""
+    of_speakers: dict[str, list[Vectors]] = {}
+    for row in dev.rows():
+        if row.speaker is not None and row.id in known:
+            of_speakers.setdefault(row.speaker, []).append(known[row.id].windows)
+    for recordings in of_speakers.values():
+        yield from in_a_row(recordings)
 
 
 def _scale(dev: Manifest, known: dict[str, VoicePrint]) -> float | None:

@@ -34,6 +34,7 @@ from earwitness.core.writing import ResumableRows
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.deepfake.detector import DetectionScore, Detector
 from earwitness.evaluation.scoring.inputs import read_input
+from earwitness.speaker.diarisation import diarise
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.references import reference_doubts, speech_seconds
 from earwitness.training.model_folder import ModelInfo
@@ -269,7 +270,8 @@ def _enrol(references: Sequence[str | Path], embedder: Embedder) -> _Enrolled:
                 what = f"cannot serve as a reference: {error.what}"
                 raise AudioError(what, where=path, fix=error.fix) from None
             heard.append([sha256_file(path), row.channel, row.start, row.end])
-            doubts = reference_doubts(prints[-1], speech_s, facts, embedder.info)
+            voices = diarise(path, embedder, *stretch)
+            doubts = reference_doubts(prints[-1], speech_s, facts, embedder.info, voices)
             notes += [f"reference {path}: {doubt}" for doubt in doubts]
     if not prints:
         raise UsageError("there are no references", fix="Name at least one recording of the claimed speaker.")
