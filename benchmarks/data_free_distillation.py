@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,9 @@ from earwitness.evaluation.assessing.runs import read_any_recipe
 from earwitness.evaluation.assessing.sounds import answers
 from earwitness.metrics.bootstrap import Units, bootstrap
 from earwitness.training.inversion import InversionRecipe, Teacher, distil, open_teacher
-from earwitness.training.inversion.distilling import Distiller
-from earwitness.training.inversion.rounds import teach_step
+from earwitness.training.inversion.given import Draw, teach_given
+from earwitness.training.inversion.rounds import Distilled, Round
 from earwitness.training.inversion.student import save_student
-from earwitness.training.inversion.views import global_view
-from earwitness.training.loop import seed_run
-from earwitness.training.schedules import RunLength
 from earwitness.training.sound_classes import SoundClassifier, SoundClassRecipe, train_sound_classes
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes" / "published"
@@ -155,11 +152,12 @@ def student_of(bench: Bench, run: Path, seed: int, arm: str, place: Path) -> Pat
         done = distil(teacher, recipe, place / "fit", resume=True)
         save_student(place / "model", teacher, recipe, done)
         return place / "model"
-    draw = given(bench, teacher, run, arm)
-    return taught(teacher, recipe, draw, place / "model")
+    student = teach_given(teacher, recipe, given(bench, teacher, run, arm))
+    save_student(place / "model", teacher, recipe, Distilled(student, (Round(0, {}, {}, {}),)))
+    return place / "model"
 
 
-def given(bench: Bench, teacher: Teacher, run: Path, arm: str) -> Callable[[int, int], Tensor]:
+def given(bench: Bench, teacher: Teacher, run: Path, arm: str) -> Draw:
     """What the student of a control arm learns from: (batch size, frames) -> spectrograms [B, 1, F, N]."""
     if arm == "noise":
         return teacher.space.noise
@@ -187,28 +185,6 @@ def given(bench: Bench, teacher: Teacher, run: Path, arm: str) -> Callable[[int,
 def music_of(bench: Bench) -> Manifest:
     """Music, noise and room responses: audio of another domain."""
     return Manifest.read(bench.music)
-
-
-def taught(teacher: Teacher, recipe: InversionRecipe, draw: Callable[[int, int], Tensor], model: Path) -> Path:
-    """A student of a control arm: as many steps, views and loss terms as `full`, other spectrograms."""
-    from earwitness.training.inversion.rounds import Distilled, Round
-
-    seed_run(recipe.seed, "init")
-    distiller = Distiller(teacher, teacher.student(recipe.student), recipe.distillation)
-    optimiser = recipe.optimiser.build(distiller.named_parameters())
-    loop, size = recipe.loop, recipe.distillation.batch_size
-    schedule = recipe.schedule.build(RunLength(recipe.optimiser.lr, loop.rounds, loop.steps, size))
-    for step in range(loop.rounds * loop.steps):
-        seed_run(recipe.seed, "student", step)
-        frames = recipe.lengths()[int(torch.randint(len(recipe.lengths()), ()))]
-        x = draw(size, frames)
-        if step % loop.steps == 0:
-            distiller.eval()
-            distiller.measure(x)
-        view = global_view(x, teacher.space, recipe.views)
-        teach_step(distiller.train(), optimiser, view, schedule(step, step // loop.steps))
-    save_student(model, teacher, recipe, Distilled(distiller.finished(), (Round(0, {}, {}, {}),)))
-    return model
 
 
 def table_of(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -16,8 +16,11 @@ Maker = Callable[..., NDArray[np.float32]]
 
 def pytest_configure(config: pytest.Config) -> None:
     import torch
+    from hypothesis import settings
 
     torch.set_num_threads(1)  # xdist already uses the cores
+    settings.register_profile("earwitness", deadline=None)  # no test is a stopwatch
+    settings.load_profile("earwitness")
 
 
 @pytest.fixture(scope="session")

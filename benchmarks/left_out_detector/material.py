@@ -17,7 +17,7 @@ from earwitness.deepfake.committee import Prepared, drawn, prepare, votes_of
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.nn.network import BranchConfig, Network, NetworkConfig
 from earwitness.nn.pooling import StatisticsConfig
-from earwitness.speaker.published import NETWORK, read_resemblyzer
+from earwitness.speaker.published import DVECTOR, read_published
 from earwitness.training.conditions import CONDITIONS, TESTED
 from earwitness.training.pooled import Vectors, pooled_vectors
 from earwitness.training.recipe import read_recipe
@@ -26,7 +26,7 @@ from earwitness.training.tensors import load_trained_state
 TELEPHONE_ROWS = 1200  # drawn, to be heard in a telephone band
 PERTURBATIONS = (*CONDITIONS, *TESTED)
 VOICE = BranchConfig(
-    frontend=NETWORK.branches[0].frontend, encoder=NETWORK.branches[0].encoder, pooling=StatisticsConfig()
+    frontend=DVECTOR.branches[0].frontend, encoder=DVECTOR.branches[0].encoder, pooling=StatisticsConfig()
 )
 
 
@@ -147,6 +147,6 @@ def recipe_of(candidate: Candidate, plan: dict[str, Any]) -> DetectionRecipe:
 def _published_voice(config: NetworkConfig) -> Network:
     """The voice network's branch with its published weights, frozen."""
     network = config.build()
-    state = read_resemblyzer().state
+    state = read_published("resemblyzer").state
     load_trained_state(network, {name: state[name] for name in network.state_dict()}, where="published voice network")
     return network.requires_grad_(False).eval()

@@ -1,10 +1,10 @@
-"""Speaker models on speakers and corpora that they did not learn from, beside the published network they start from.
+"""Speaker models on speakers and corpora that they did not learn from here, beside a published one that is well known.
 
     python benchmarks/left_out_speaker --data ../shared/data [--runs runs/left-out-speaker] [--candidates NAME ...]
 
-Each candidate of candidates.yaml is trained by the product's own code, once a fold and seed, and compared with the
-published weights: same recordings, same trials, AS-norm against a cohort of the same training speakers, windows of the
-same kind. What was trained or scored before in `--runs` is read again. Writes benchmarks/results/left_out_speaker.json.
+Each candidate of candidates.yaml is made by the product's own code, once a fold and seed, and compared with
+Resemblyzer: same recordings, same trials, AS-norm against a cohort of the same training speakers. What was made or
+scored before in `--runs` is read again. Writes benchmarks/results/left_out_speaker.json.
 """
 
 from __future__ import annotations
@@ -29,19 +29,17 @@ from earwitness.core.records import RunRecord
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest
 from earwitness.speaker.batched import prints_of
-from earwitness.speaker.comparison import Cohort, Vectors
+from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.embedder import Embedder
-from earwitness.speaker.published import read_resemblyzer
 from earwitness.speaker.recipe import SpeakerRecipe
-from earwitness.speaker.training import cohort_means, train_embedder
+from earwitness.speaker.training import train_embedder
 from earwitness.training.data import read_split
-from earwitness.training.describing import describe
 from earwitness.training.recipe import read_recipe
 
 HERE = Path(__file__).resolve().parent
 RECIPE = HERE.parent.parent / "recipes" / "default" / "speaker.yaml"
 RESULT = HERE.parent / "results" / "left_out_speaker.json"
-PEER = "published weights"
+PEER = "Resemblyzer"
 DEV_SPEAKERS = 6  # of the training side, since a recipe needs a dev side; nothing is chosen on them
 FOLDS = ("without speechocean762", "without the others", "the recipe's own sides")
 MOST_OF_FEW = 5  # recordings a speaker where few speakers are held out
@@ -56,16 +54,14 @@ class Candidate:
     changes: tuple[str, ...]
     seeds: tuple[int, ...]
     folds: tuple[str, ...]
-    learns: bool  # or is the published network, heard as the recipe has it
     recipe: Path
 
     @classmethod
     def of(cls, name: str, given: dict[str, Any]) -> Candidate:
         """From its entry in candidates.yaml."""
         seeds, folds = tuple(given.get("seeds", (1,))), tuple(given.get("folds", FOLDS))
-        learns = bool(given.get("learns", True))
         recipe = HERE / given["recipe"] if "recipe" in given else RECIPE
-        return cls(name, given["says"], tuple(given.get("changes", ())), seeds, folds, learns, recipe)
+        return cls(name, given["says"], tuple(given.get("changes", ())), seeds, folds, recipe)
 
 
 @dataclass(frozen=True)
@@ -125,8 +121,7 @@ class Fold:
         name = f"{candidate.name.replace(' ', '-')}-{seed}"
         kept = self._folder / f"{name}.npz"
         if not kept.exists():
-            recipe = self._recipe(candidate, seed)
-            embedder = self._trained(recipe, name) if candidate.learns else self._published(recipe)
+            embedder = self._made(self._recipe(candidate, seed), name)
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(kept, **scored(self._heard(embedder), self.pairs, embedder.comparator))  # type: ignore[arg-type]
             print(f"{self.test.name}: {name}", file=sys.stderr, flush=True)
@@ -143,21 +138,12 @@ class Fold:
         recipe: SpeakerRecipe = read_recipe(candidate.recipe, SpeakerRecipe, (*own, *candidate.changes))
         return recipe
 
-    def _trained(self, recipe: SpeakerRecipe, name: str) -> Embedder:
+    def _made(self, recipe: SpeakerRecipe, name: str) -> Embedder:
         """The candidate's model; a finished one is loaded."""
         if not (self._folder / name / "done").exists():
             train_embedder(recipe, self._folder / name, resume=True)
             (self._folder / name / "done").touch()
         return Embedder.load(self._folder / name / "model")
-
-    def _published(self, recipe: SpeakerRecipe) -> Embedder:
-        """The published network as the recipe hears recordings, with a cohort of the same training speakers."""
-        data = read_split(recipe.data, recipe.split, "speaker")
-        network, published = recipe.network.build(), read_resemblyzer()
-        published.start(recipe.network, network)
-        info = describe(recipe, data, {}, "higher = same speaker")
-        means = cohort_means(Embedder(network, info), data)
-        return Embedder(network, info, Cohort(np.stack(list(means.values())), recipe.cohort_top))
 
     def _heard(self, embedder: Embedder) -> dict[str, Vectors]:
         """Voice prints of all clips under all conditions."""

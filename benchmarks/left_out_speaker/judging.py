@@ -72,15 +72,19 @@ def scored(prints: Prints, pairs: Pairs, comparator: Comparator) -> Scores:
 
 
 def groups_of(clips: Sequence[Clip], pairs: Pairs) -> dict[str, NDArray[np.bool_]]:
-    """Which pairs are of each group: all, adults, children, and each corpus where there are several."""
+    """Which pairs are of each group: all, adults, children, two emotions, and each corpus where there are several."""
     child = np.array([clip.child for clip in clips])
     aged = np.array([clip.age is not None for clip in clips])
     corpus = np.array([corpus_of(clip) for clip in clips])
+    emotion = np.array([clip.emotion or "" for clip in clips])
     both_aged = aged[pairs.first] & aged[pairs.second]
     groups = {
         "all": np.ones(len(pairs.same), np.bool_),
         "adults": both_aged & ~child[pairs.first] & ~child[pairs.second],
         "children": child[pairs.first] & child[pairs.second],
+        "across emotions": (emotion[pairs.first] != emotion[pairs.second])
+        & (emotion[pairs.first] != "")
+        & (emotion[pairs.second] != ""),
     }
     names = sorted(set(corpus))
     groups |= {name: corpus[pairs.first] == name for name in names if len(names) > 1}

@@ -46,6 +46,7 @@ class Clip:
     age: float | None
     source: str | None
     samples: Samples
+    emotion: str | None = None
 
     @property
     def child(self) -> bool:
@@ -69,7 +70,7 @@ def read_clips(manifest: Manifest) -> list[Clip]:
 def _clip(manifest: Manifest, row: Row, corpus: str) -> Clip:
     heard = load(manifest.resolve(row), RATE, row.channel, row.start or 0.0, row.end).samples
     samples = trim_silence(heard, RATE, SileroRule())
-    return Clip(row.id, str(row.speaker), corpus, row.sex, row.age, row.source_recording, samples)
+    return Clip(row.id, str(row.speaker), corpus, row.sex, row.age, row.source_recording, samples, row.emotion)
 
 
 def tested(clips: Sequence[Clip], most: int) -> list[Clip]:

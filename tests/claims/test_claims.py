@@ -113,6 +113,23 @@ def test_runs_that_were_done_are_not_done_again(material: DetectionMaterial, tmp
     assert len(other.runs) == 2 * ROTATIONS
 
 
+def test_arms_with_a_dot_in_their_name_are_kept_apart(material: DetectionMaterial, tmp_path: Path) -> None:
+    class Dotted(Knowing):
+        plan = replace(
+            PLAN,
+            arms=(Arm("lambda-0.3", "knows"), Arm("lambda-0.5", "guesses")),
+            expected=(Expected("lambda-0.3", "lambda-0.5", "knowing beats guessing"),),
+        )
+
+        def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:
+            return super().run("good" if arm == "lambda-0.3" else "bad", seed, material, folder)
+
+    claim = Dotted()
+    result = run_claim(claim, SEEDS, material, tmp_path)
+    assert len(claim.runs) == 2 * ROTATIONS
+    assert result.judgement.differences[0].verdict == "seen"
+
+
 def test_scores_that_are_missing_or_no_numbers_are_refused(material: DetectionMaterial, tmp_path: Path) -> None:
     class Broken(Knowing):
         def run(self, arm: str, seed: int, material: DetectionMaterial, folder: Path) -> ArmRun:

@@ -30,7 +30,7 @@ SPEAKERS, TAKES = 60, 3
 class Spoken(SpeakerMaterial):
     """Spectra are drawn: every speaker has a spectrum of its own that comes and goes."""
 
-    def spectra(self, view: View = "clean") -> Halves:
+    def spectra(self, view: View = "clean", speed: float = 1.0) -> Halves:
         rng = np.random.default_rng([0 if view == "clean" else int(view)])
         frames = rng.normal(size=(len(self.rows), 240, 80))
         for row, name in enumerate(self.speakers):

@@ -59,10 +59,11 @@ def test_bad_files_are_listed_and_give_exit_code_1(home: Path, capsys: pytest.Ca
 def test_speakers_by_trials_and_by_references(home: Path) -> None:
     assert score("calls --task speaker --model embedder --trials trials.txt -o trials.csv") == 0
     assert pl.read_csv("trials.csv")["label"].to_list() == ["target", "nontarget"]
-    assert score("calls --task speaker --model embedder -o refs.csv --reference calls/0.wav calls/1.wav") == 0
+    assert score("calls --task speaker --model embedder -o refs.csv --reference calls/0.wav calls/1.wav") == 1
     rows = pl.read_csv("refs.csv")
+    assert rows["score"].is_null().to_list() == [True, True, False]  # a reference is not compared with itself
     assert rows["references"][0].startswith("2 recording(s)")
-    assert score("calls --task speaker --model embedder -o again.csv --reference calls/[01].wav") == 0
+    assert score("calls --task speaker --model embedder -o again.csv --reference calls/[01].wav") == 1
     assert pl.read_csv("again.csv").equals(rows)
 
 
@@ -72,7 +73,7 @@ def test_speakers_by_trials_and_by_references(home: Path) -> None:
         ("calls --task age -o out.csv", "unknown task 'age'. This version scores: deepfake, speaker, quality."),
         ("calls --task speaker -o out.csv", "needs either --trials or --reference"),
         ("calls --task speaker --trials trials.txt --reference calls/0.wav -o out.csv", "needs either"),
-        ("calls --task deepfake --trials trials.txt -o out.csv", "belong to --task speaker"),
+        ("calls --task deepfake --trials trials.txt -o out.csv", "--trials belongs to --task speaker"),
         ("calls --task deepfake --engine ray -o out.csv", "unknown engine 'ray'. This version runs: local."),
         ("missing.wav --task deepfake --model detector -o out.csv", "missing.wav: there is no such file"),
         ("missing/*.wav --task deepfake --model detector -o out.csv", "holds no recording"),

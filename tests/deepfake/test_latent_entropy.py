@@ -213,14 +213,6 @@ def test_detached_entropy_tells_rank_from_rank() -> None:
     require_the_richer_class_is_told(toy(1, entropy_grad=False, beta=0.1))
 
 
-@pytest.mark.shows("f-infoed:6.6")
-def test_with_its_gradient_a_collapsed_latent_still_tells_the_classes() -> None:
-    """Nothing is left of the frames, and the classifier reads deviations that cost next to no nats."""
-    found = toy(1, entropy_grad=True, beta=10.0)
-    require_collapsed(found)
-    assert found.dev["eer"] == 0.0
-
-
 def require_collapsed(found: Toy) -> None:
     for label in ("bonafide", "spoof"):
         assert found.dev[f"kl {label}"] < 0.005
@@ -243,7 +235,7 @@ def test_soak_with_the_gradient_beta_bottlenecks_nothing(seed: int, beta: float)
     found = toy(seed, entropy_grad=True, beta=beta)
     print(f"gradient, beta {beta:g}, seed {seed}: {told(found)}")
     assert found.dev["eer"] == 0.0
-    if beta == 10.0:
+    if beta == 10.0:  # nothing is left of the frames, and deviations that cost next to no nats are read
         require_collapsed(found)
 
 

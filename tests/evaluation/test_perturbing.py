@@ -20,7 +20,8 @@ from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.perturbation_suite import parse_names
 from earwitness.evaluation.perturbing import model_of, perturbation_report, recordings_of
-from earwitness.evaluation.scoring.scorers import score_detection, score_trials
+from earwitness.evaluation.scoring.scorers import score_detection
+from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.speaker.embedder import Embedder
 from tiny_models import make_detector
 

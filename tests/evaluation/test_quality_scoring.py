@@ -105,7 +105,7 @@ def test_the_mos_alone_is_a_control(heard: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (("--task", "quality", "--reference", "a.wav"), "belong to --task speaker"),
+        (("--task", "quality", "--reference", "a.wav"), "--reference belongs to --task speaker"),
         (("--task", "quality", "--calibration", "c.json"), "a MOS has no log-likelihood ratio"),
         (("--task", "qualty"), "deepfake, speaker, quality"),
     ],

@@ -16,11 +16,14 @@ import pytest
 import soundfile
 
 from earwitness.core.errors import AudioError, DataError, UsageError
+from earwitness.core.writing import read_rows
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.judging.labelled import read_labelled
 from earwitness.evaluation.scoring import scorers as scoring
+from earwitness.evaluation.scoring import trial_scores
 from earwitness.evaluation.scoring.inputs import read_input
-from earwitness.evaluation.scoring.scorers import COLUMNS, ahead_of, score_detection, score_references, score_trials
+from earwitness.evaluation.scoring.scorers import COLUMNS, ahead_of, score_detection, score_references
+from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.speaker.embedder import Embedder
 
 ORDER = ["0.wav", "1.wav", "2.wav", "4.mp3", "deep/3.flac"]
@@ -28,7 +31,7 @@ TRIALS = "1 0.wav 1.wav\n0 0.wav 4.mp3\n0 2.wav deep/3.flac\n1 deep/3.flac 0.wav
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    return scoring.read_rows(path, COLUMNS).to_dicts()
+    return read_rows(path, COLUMNS).to_dicts()
 
 
 class Interruption:
@@ -176,7 +179,7 @@ class TestTrials:
         assert (tally.done, tally.failed) == (4, 1)
         assert tally.failures[0].startswith("4.mp3: ")
         columns: dict[str, type] = {"enrol": str, "test": str, "score": float, "llr": float, "label": str, "error": str}
-        rows = scoring.read_rows(output, columns).to_dicts()
+        rows = read_rows(output, columns).to_dicts()
         assert [(row["enrol"], row["test"], row["label"]) for row in rows] == [
             ("0.wav", "1.wav", "target"),
             ("0.wav", "4.mp3", "nontarget"),
@@ -220,7 +223,7 @@ class TestTrials:
             score_trials(manifest, trials, embedder, output, progress=Interruption(2))
         with pytest.raises(UsageError, match="an unfinished run"):
             score_trials(manifest, trials, embedder, output)
-        monkeypatch.setattr(scoring, "write_table", killed)  # all prints are there, the table is not
+        monkeypatch.setattr(trial_scores, "write_table", killed)  # all prints are there, the table is not
         with pytest.raises(KeyboardInterrupt):
             score_trials(manifest, trials, embedder, output, resume=True)
         monkeypatch.undo()
@@ -282,14 +285,16 @@ class TestReferences:
         output = tmp_path / "out.csv"
         references = [str(calls / "0.wav"), str(calls / "deep")]
         tally = score_references(read_input(calls), references, embedder, output)
-        assert (tally.done, tally.failed) == (5, 1)
-        rows = scoring.read_rows(output, scoring.REFERENCE_COLUMNS).to_dicts()
+        assert (tally.done, tally.failed) == (5, 3)
+        rows = read_rows(output, scoring.REFERENCE_COLUMNS).to_dicts()
         assert [row["id"] for row in rows] == ORDER
         enrolment = [embedder.embed_file(calls / name) for name in ("0.wav", "deep/3.flac")]
         for row in rows:
             assert row["references"].startswith("2 recording(s) (sha256 ")
             if row["error"]:
                 assert row["score"] is None
+                itself = row["path"] in ("0.wav", "deep/3.flac")
+                assert row["error"].startswith("is itself one of the references") is itself
                 continue
             score = embedder.compare(enrolment, embedder.embed_file(calls / row["path"]))
             assert row["score"] == pytest.approx(score, abs=1e-6)

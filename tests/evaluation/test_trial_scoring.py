@@ -17,9 +17,10 @@ from earwitness.evaluation.judging.judge import judge
 from earwitness.evaluation.judging.labelled import read_labelled
 from earwitness.evaluation.judging.speaker_statement import STATED, describe_trials_scores, training_statement
 from earwitness.evaluation.scoring import scorers as scoring
+from earwitness.evaluation.scoring import trial_scores
 from earwitness.evaluation.scoring.cohorts import CohortOptions
 from earwitness.evaluation.scoring.inputs import read_input
-from earwitness.evaluation.scoring.scorers import score_trials
+from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.speaker.comparison import enrol
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.identities import TRAINING_SPEAKERS, speaker_keys
@@ -170,7 +171,7 @@ def test_ratios_of_a_table_are_those_of_the_model(voices: Path, people: Manifest
     for row in table_of(voices / "out.csv").to_dicts():
         assert float(row["llr"]) == pytest.approx(embedder.info.llr(float(row["score"])), abs=1e-9)
     scores = np.linspace(-9, 9, 50)
-    found = scoring._ratios(embedder.info, scores)
+    found = trial_scores._ratios(embedder.info, scores)
     assert found.to_list() == pytest.approx([embedder.info.llr(score) for score in scores])  # bounds too
 
 

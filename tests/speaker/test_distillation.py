@@ -9,11 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from earwitness.core.errors import DataError, RecipeError
+from earwitness.core.errors import DataError, RecipeError, UsageError
 from earwitness.corpora.batch import Batch, Targets
+from earwitness.nn.network import Network
 from earwitness.speaker.comparison import Vectors
 from earwitness.speaker.distillation import DistillationConfig, DistillationTask, Imitation, goals
-from earwitness.speaker.published import LOSS_PARAMETERS, NETWORK, Published
+from earwitness.speaker.identities import TRAINING_SPEAKERS
+from earwitness.speaker.published import DVECTOR, LOSS_PARAMETERS, ORIGINS, Published
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
 from earwitness.training.model_folder import load_weights, read_model_info
@@ -85,12 +87,12 @@ class _Length(torch.nn.Module):
 
 
 def test_weights_are_drawn_back_to_where_they_began() -> None:
-    network = NETWORK.build()
+    network = DVECTOR.build()
     start = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     with torch.no_grad():
         for weight in network.parameters():
             weight += 1
-    Published(start, "a test", "0" * 64).draw_back(network, keep=0.25)
+    Published(ORIGINS["resemblyzer"], start, "a test", "0" * 64).draw_back(network, keep=0.25)
     for name, weight in network.named_parameters():
         assert torch.allclose(weight, start[name] + 0.25, atol=1e-6)
 
@@ -99,7 +101,8 @@ def test_weights_are_drawn_back_to_where_they_began() -> None:
     ("changes", "says"),
     [
         ({"distillation": {}}, "either `margin` or `distillation`"),
-        ({"margin": None}, "either `margin` or `distillation`"),
+        ({"margin": None}, "nothing to learn and nothing to start from"),
+        ({"margin": None, "start_from": "camplus", "keep": 0.5}, "keep weighs what was learnt"),
         ({"margin": None, "distillation": {}}, "needs a teacher"),
         ({"keep": 0.5}, "draws back to published weights"),
     ],
@@ -109,17 +112,39 @@ def test_a_recipe_says_one_way_to_learn(recipe: SpeakerRecipe, changes: dict[str
         SpeakerRecipe.model_validate({**recipe.model_dump(), **changes})
 
 
-def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_path: Path) -> None:
+def published_dvector(path: Path) -> Network:
+    """A d-vector network of random weights, and its file as published."""
     torch.manual_seed(0)
-    network = NETWORK.build()
+    network = DVECTOR.build()
     theirs = {
         name.replace("branches.0.encoder.", "").replace("embedding.", ""): weight
         for name, weight in network.state_dict().items()
     }
     left_behind = {name: torch.zeros(1) for name in LOSS_PARAMETERS}
-    torch.save({"model_state": {**theirs, **left_behind}}, tmp_path / "published.pt")
+    torch.save({"model_state": {**theirs, **left_behind}}, path)
+    return network
+
+
+def test_published_weights_as_they_are_make_a_model(recipe: SpeakerRecipe, tmp_path: Path) -> None:
+    network = published_dvector(tmp_path / "published.pt")
+    plain = {**recipe.model_dump(), "margin": None, "network": DVECTOR.model_dump()}
+    plain |= {"start_from": "resemblyzer", "start_file": tmp_path / "published.pt"}
+    model = train_embedder(SpeakerRecipe.model_validate(plain), tmp_path / "run")
+    weights, info = load_weights(model), read_model_info(model)
+    assert all(torch.equal(weights[name], weight.half().float()) for name, weight in network.state_dict().items())
+    assert info.cohort is not None
+    assert info.calibration is not None
+    assert TRAINING_SPEAKERS not in info.extra
+    assert [source.use for source in info.data] == ["training of the published weights", "cohort and calibration"]
+    assert not (tmp_path / "run" / "fit").exists()
+    with pytest.raises(UsageError, match="holds a run already"):
+        train_embedder(SpeakerRecipe.model_validate(plain), tmp_path / "run")
+
+
+def test_a_model_is_distilled_from_published_weights(recipe: SpeakerRecipe, tmp_path: Path) -> None:
+    network = published_dvector(tmp_path / "published.pt")
     plain = {**recipe.model_dump(), "margin": None, "distillation": {"shortest_s": 0.4, "first_layers": 1}}
-    plain |= {"network": NETWORK.model_dump(), "speeds": (1.0, 0.9), "keep": 0.5}
+    plain |= {"network": DVECTOR.model_dump(), "speeds": (1.0, 0.9), "keep": 0.5}
     plain |= {"start_from": "resemblyzer", "start_file": tmp_path / "published.pt"}
     model = train_embedder(SpeakerRecipe.model_validate(plain), tmp_path / "run")
     weights = load_weights(model)

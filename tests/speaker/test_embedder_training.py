@@ -17,7 +17,8 @@ from earwitness.nn.losses import AamConfig
 from earwitness.speaker.embedder import COHORT_FILE, Embedder
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.task import SpeakerTask
-from earwitness.speaker.training import speaker_means, start_classes, train_embedder, trials
+from earwitness.speaker.training import add_cohort, speaker_means, start_classes, train_embedder, trials
+from earwitness.training.data import read_split
 from earwitness.training.model_folder import load_arrays, load_weights, verify_model
 
 
@@ -55,6 +56,19 @@ def test_the_cohort_is_the_training_speakers_and_no_other(run: Path) -> None:
     cohort = load_arrays(run / "model" / COHORT_FILE)["cohort"]
     assert cohort == pytest.approx(np.stack(list(means.values())), abs=1e-3)  # stored in half precision
     assert np.linalg.norm(embedder.comparator.cohort.vectors, axis=1) == pytest.approx(1, abs=1e-6)  # type: ignore[union-attr]
+
+
+def test_a_cohort_is_heard_under_every_condition(run: Path, recipe: SpeakerRecipe, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(run / "model", model)
+    add_cohort(model, read_split(recipe.data, recipe.split, "speaker"), 5, ("clean", "narrow_band"))
+    embedder = Embedder.load(model)
+    assert "AS-norm (4 speakers, 8 embeddings, top 5)" in embedder.comparator.name
+    cohort = load_arrays(model / COHORT_FILE)["cohort"]
+    assert np.array_equal(cohort[:4], load_arrays(run / "model" / COHORT_FILE)["cohort"])
+    assert np.abs(cohort[4:] - cohort[:4]).max() > 1e-3
+    assert embedder.info.cohort is not None
+    assert embedder.info.cohort.conditions == ("clean", "narrow_band")
 
 
 def test_a_finished_run_is_resumed_to_the_same_weights(run: Path, recipe: SpeakerRecipe, tmp_path: Path) -> None:

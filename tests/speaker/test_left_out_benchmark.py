@@ -37,6 +37,7 @@ def clips(material: ModuleType, speakers: int = 8, each: int = 3) -> list[Any]:
             age=8.0 if speaker % 2 == 0 else 30.0,
             source=None,
             samples=np.zeros(32_000, np.float32),
+            emotion=("anger", "fear", None)[part],
         )
         for speaker in range(speakers)
         for part in range(each)
@@ -53,7 +54,13 @@ def test_trials_stay_within_corpus_and_sex(modules: tuple[ModuleType, ModuleType
         assert (one.speaker == two.speaker) == same
         assert (one.corpus, one.sex) == (two.corpus, two.sex)
     groups = judging.groups_of(heard, pairs)
-    assert set(groups) == {"all", "adults", "children", "one", "two"}
+    assert set(groups) == {"all", "adults", "children", "across emotions", "one", "two"}
+    differ = groups["across emotions"]
+    assert int((differ & pairs.same).sum()) == 8  # of each speaker's three pairs the one of two known emotions
+    assert all(
+        {heard[a].emotion, heard[b].emotion} == {"anger", "fear"}
+        for a, b in zip(pairs.first[differ], pairs.second[differ], strict=True)
+    )
     assert all(heard[a].child for a in pairs.first[groups["children"]])
 
 

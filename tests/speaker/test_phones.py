@@ -205,6 +205,11 @@ def test_a_grid_without_a_tier_of_phones_is_refused(recording: Path) -> None:
 # --- recognisers
 
 
+def test_a_recording_in_which_nothing_is_recognised_has_no_segments() -> None:
+    assert list(emissions(["-"] * 5, 0.02, "-")) == []
+    assert list(emissions([], 0.02, "-")) == list(stretches([], 0.02)) == []
+
+
 def test_ctc_emissions_end_at_the_next_one_or_after_a_fifth_of_a_second() -> None:
     frames = [*"--aa-b", "|", "-", *"c" + "-" * 20]
     found = list(emissions(frames, 0.02, "-", {"|"}))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-import earwitness.speaker.published as published
 from earwitness.audio.reading import load
 from earwitness.core.errors import MissingPartError, ModelError, RecipeError
 from earwitness.core.hashing import sha256_file
-from earwitness.speaker.published import NETWORK, Published, read_resemblyzer
+from earwitness.nn.encoders.camplus_keys import camplus_to_official
+from earwitness.speaker.published import CAMPLUS, DVECTOR, ORIGINS, Published, Start, read_published
 
 
 class Reference(torch.nn.Module):
@@ -45,14 +46,14 @@ def saved(content: object, folder: Path) -> Path:
 
 def test_every_tensor_finds_its_place(checkpoint: dict[str, Any], tmp_path: Path) -> None:
     file = saved(checkpoint, tmp_path)
-    found = read_resemblyzer(file)
-    network = NETWORK.build()
-    found.start(NETWORK, network)
+    found = read_published("resemblyzer", file)
+    network = DVECTOR.build()
+    found.start(DVECTOR, network)
     assert found.state.keys() == network.trainable_state().keys()
     assert sum(p.numel() for p in network.parameters()) == 1_423_616
     assert found.plain()["sha256"] == sha256_file(file)
     assert found.plain()["licence"] == "Apache-2.0"
-    assert "were changed" in found.notice
+    assert "were changed" in found.origin.notice
     reference = Reference()
     reference.load_state_dict({k: v for k, v in checkpoint["model_state"].items() if not k.startswith("similarity")})
     sound = 0.1 * torch.randn(3, 25_600)
@@ -76,42 +77,59 @@ def test_every_tensor_finds_its_place(checkpoint: dict[str, Any], tmp_path: Path
 def test_anything_else_is_refused(change: Any, message: str, checkpoint: dict[str, Any], tmp_path: Path) -> None:
     change(checkpoint)
     with pytest.raises(ModelError, match=message):
-        read_resemblyzer(saved(checkpoint, tmp_path)).start(NETWORK, NETWORK.build())
+        read_published("resemblyzer", saved(checkpoint, tmp_path)).start(DVECTOR, DVECTOR.build())
 
 
 def test_pickled_objects_and_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="more than tensors"):
-        read_resemblyzer(saved({"model_state": {"linear.bias": tmp_path}}, tmp_path))
+        read_published("resemblyzer", saved({"model_state": {"linear.bias": tmp_path}}, tmp_path))
     (tmp_path / "text.pt").write_text("not a checkpoint")
     with pytest.raises(ModelError, match="no checkpoint"):
-        read_resemblyzer(tmp_path / "text.pt")
+        read_published("resemblyzer", tmp_path / "text.pt")
     with pytest.raises(ModelError, match="no such file"):
-        read_resemblyzer(tmp_path / "absent.pt")
+        read_published("resemblyzer", tmp_path / "absent.pt")
 
 
 def test_another_network_is_refused_even_where_the_shapes_fit(checkpoint: dict[str, Any], tmp_path: Path) -> None:
-    branch = NETWORK.branches[0]
+    branch = DVECTOR.branches[0]
     frontend = branch.frontend.model_copy(update={"log": True})
-    other = NETWORK.model_copy(update={"branches": [branch.model_copy(update={"frontend": frontend})]})
+    other = DVECTOR.model_copy(update={"branches": [branch.model_copy(update={"frontend": frontend})]})
     with pytest.raises(RecipeError, match="published network only"):
-        read_resemblyzer(saved(checkpoint, tmp_path)).start(other, other.build())
+        read_published("resemblyzer", saved(checkpoint, tmp_path)).start(other, other.build())
 
 
-def test_the_default_recipe_is_the_published_network(checkpoint: dict[str, Any], tmp_path: Path) -> None:
+def test_the_default_recipe_is_a_published_network() -> None:
     from earwitness.speaker.recipe import SpeakerRecipe
     from earwitness.training.recipe import read_recipe
 
     recipes = Path(__file__).resolve().parents[2] / "recipes" / "default"
     recipe = read_recipe(recipes / "speaker.yaml", SpeakerRecipe)
-    read_resemblyzer(saved(checkpoint, tmp_path)).start(recipe.network, recipe.network.build())
-    assert recipe.start_from == "resemblyzer"
+    assert recipe.start_from == "camplus"
+    assert recipe.network == CAMPLUS
     assert read_recipe(recipes / "speaker-small.yaml", SpeakerRecipe).network.build().dim == 192
 
 
-def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "PACKAGE", "a_package_that_is_not_there")
+@pytest.mark.parametrize("start", get_args(Start))
+def test_a_missing_package_says_how_to_get_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ORIGINS, start, replace(ORIGINS[start], package="a_package_that_is_not_there"))
     with pytest.raises(MissingPartError, match="make peers"):
-        read_resemblyzer()
+        read_published(start)
+
+
+def test_camplus_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = camplus_to_official(CAMPLUS.build().state_dict())
+    network = CAMPLUS.build()
+    file = saved(theirs, tmp_path)
+    read_published("camplus", file).start(CAMPLUS, network)
+    assert all(torch.equal(value, theirs[name]) for name, value in camplus_to_official(network.state_dict()).items())
+    with pytest.raises(RecipeError, match="published network only"):
+        read_published("camplus", file).start(DVECTOR, DVECTOR.build())
+    theirs.pop("head.bn1.bias")
+    with pytest.raises(ModelError, match=r"weights\.pt: 1 tensor.* missing"):
+        read_published("camplus", saved(theirs, tmp_path))
+    with pytest.raises(ModelError, match="no such file"):
+        read_published("camplus", tmp_path / "absent.pt")
 
 
 @pytest.mark.peer
@@ -119,12 +137,12 @@ def test_the_published_network_on_a_real_recording(shared_data: Path) -> None:
     """Our embeddings of 1.6 s, from the waveform on, against librosa's mels and torch's own LSTM."""
     librosa = pytest.importorskip("librosa")
     try:
-        ours: Published = read_resemblyzer()
+        ours: Published = read_published("resemblyzer")
     except MissingPartError:
         pytest.skip("resemblyzer is not installed (make peers)")
-    network, reference = NETWORK.build().eval(), Reference()
-    ours.start(NETWORK, network)
-    content = torch.load(published.find_weights(), map_location="cpu", weights_only=True)["model_state"]
+    network, reference = DVECTOR.build().eval(), Reference()
+    ours.start(DVECTOR, network)
+    content = torch.load(ORIGINS["resemblyzer"].find(), map_location="cpu", weights_only=True)["model_state"]
     reference.load_state_dict({k: v for k, v in content.items() if not k.startswith("similarity")})
     folder = shared_data / "librispeech_excerpt"
     path = pl.read_csv(folder / "manifest.csv", infer_schema_length=0)["path"][0]

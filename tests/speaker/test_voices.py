@@ -11,8 +11,8 @@ from earwitness.audio.windows import Sliding
 from earwitness.core.errors import MissingPartError
 from earwitness.speaker.comparison import enrol, unit
 from earwitness.speaker.embedder import Embedder, VoicePrint
-from earwitness.speaker.published import NETWORK, read_resemblyzer
-from earwitness.speaker.voices import least_likeness, one_voice_limit, several_voices
+from earwitness.speaker.published import DVECTOR, read_published
+from earwitness.speaker.voices import in_a_row, least_likeness, one_voice_limit, several_voices
 from earwitness.training.model_folder import ModelInfo
 
 
@@ -20,7 +20,7 @@ def info(limit: float | None = None) -> ModelInfo:
     return ModelInfo(
         name="d-vector",
         task="speaker",
-        network=NETWORK.model_dump(mode="json"),
+        network=DVECTOR.model_dump(mode="json"),
         windows=Sliding(length_s=1.6, hop_s=0.8),
         polarity="higher = same speaker",
         licence="Apache-2.0",
@@ -48,7 +48,7 @@ def test_least_likeness_equals_its_definition() -> None:
 def test_two_voices_are_told_from_one() -> None:
     rng = np.random.default_rng(1)
     one = [print_of(voice(rng, int(rng.integers(3, 12)))) for _ in range(200)]
-    limit = one_voice_limit(one)
+    limit = one_voice_limit(p.windows for p in one)
     assert limit is not None
     assert np.mean([several_voices(p, info(limit)) for p in one]) <= 0.01
     two = [print_of(np.concatenate([voice(rng, 4), voice(rng, 6)])) for _ in range(50)]
@@ -61,25 +61,36 @@ def test_what_cannot_be_known_is_no_warning() -> None:
     assert several_voices(mixed, info(0.9))
     assert not several_voices(mixed, info())
     assert not several_voices(print_of(mixed.windows[2:5]), info(0.9))
-    assert one_voice_limit([print_of(mixed.windows[:3])]) is None
+    assert one_voice_limit([mixed.windows[:3]]) is None
+
+
+def test_short_recordings_of_a_speaker_stand_in_a_row() -> None:
+    rng = np.random.default_rng(3)
+    short = [voice(rng, count) for count in (1, 3, 2, 1, 2)]
+    rows = list(in_a_row(short))
+    assert [len(row) for row in rows] == [4, 4]  # the ninth window makes no row of its own
+    assert np.array_equal(np.concatenate(rows), np.concatenate(short)[:8])
+    assert list(in_a_row([])) == []
+    assert one_voice_limit(short) is None
+    assert one_voice_limit(rows) is not None
 
 
 @pytest.mark.peer
 def test_real_speakers_joined_are_noticed(shared_data) -> None:
     """With the published weights: the share of warnings for one speaker, and for two recordings joined."""
     try:
-        published = read_resemblyzer()
+        published = read_published("resemblyzer")
     except MissingPartError:
         pytest.skip("resemblyzer is not installed (make peers)")
-    network = NETWORK.build()
-    published.start(NETWORK, network)
+    network = DVECTOR.build()
+    published.start(DVECTOR, network)
     embedder = Embedder(network, info())
     table = pl.read_csv(shared_data / "speechocean762" / "manifest.csv", infer_schema_length=0)
     table = table.filter(pl.col("duration_s").cast(pl.Float64) >= 3.4).unique("speaker", maintain_order=True)[:50]
     sounds = [load(shared_data / "speechocean762" / path, 16_000).samples for path in table["path"]]
     alone = [embedder.embed(sound, 16_000) for sound in sounds]
     joined = [embedder.embed(np.concatenate([sounds[i], sounds[i + 1]]), 16_000) for i in range(0, len(sounds) - 1, 2)]
-    limit = one_voice_limit(alone[::2])
+    limit = one_voice_limit(p.windows for p in alone[::2])
     assert limit is not None
     false = np.mean([several_voices(p, info(limit)) for p in alone[1::2]])
     found = np.mean([several_voices(p, info(limit)) for p in joined])

@@ -12,7 +12,10 @@ from earwitness.core.errors import UsageError
 CLAIMS = {
     "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
+    "expo": "earwitness.claims.expo",
     "f-infoed": "earwitness.claims.f_infoed",
+    "frami": "earwitness.claims.frami",
+    "inside": "earwitness.claims.inside",
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",

@@ -88,7 +88,7 @@ def run_claim(claim: Claim[M], seeds: Sequence[int], material: M, folder: Path, 
 def _kept(run: Callable[[], ArmRun], place: Path, count: int) -> tuple[ArmRun, float]:
     """What a run gives and the seconds it took; read where it was done before. Raises `DataError` where it does not
     give `count` finite scores."""
-    done = place.with_suffix(".json")
+    done = place.parent / f"{place.name}.json"  # an arm's name may hold a dot
     if done.is_file():
         return _read(done)
     started = time.monotonic()

@@ -34,7 +34,7 @@ from earwitness.speaker.training import margin_trainee
 from earwitness.training.complementary_task import Classes
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.recipe import assign
-from earwitness.training.task import Task
+from earwitness.training.task import Task, TrainData
 
 CROP = 200
 """Frames (2 s) that a training step hears of a recording."""
@@ -103,16 +103,28 @@ def learn_voices(
     recipe: SpeakerRecipe, material: SpeakerMaterial, folder: Path, opposed: Opposed = lambda task, *_: task
 ) -> LearntVoices:
     """Train on the sides of the recipe's seed; epochs are chosen on dev as the recipe says."""
-    sides = material.sides(recipe.seed)
     views = tuple(material.spectra(view) for view in VIEWS)
-    train = SpectrumBatches.of(recipe, views, material, sides.train)
-    dev = WholeSpectra(views[0], material, sides.dev)
+    train = SpectrumBatches.of(recipe, views, material, material.sides(recipe.seed).train)
+    return learn_from(train, len(train.speakers), recipe, material, folder, opposed)
+
+
+def learn_from(
+    train: TrainData,
+    classes: int,
+    recipe: SpeakerRecipe,
+    material: SpeakerMaterial,
+    folder: Path,
+    opposed: Opposed = lambda task, *_: task,
+) -> LearntVoices:
+    """The same from other batches than those of the training side, with so many classes in them."""
+    sides, clean = material.sides(recipe.seed), material.spectra()
+    dev = WholeSpectra(clean, material, sides.dev)
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
-    trainee, task = margin_trainee(recipe, network, len(train.speakers), train)
-    whole = opposed(task, network, Classes(len(train.speakers), task.classes))
+    trainee, task = margin_trainee(recipe, network, classes, train)
+    whole = opposed(task, network, Classes(classes, task.classes))
     fit(trainee, whole, train, dev, recipe, folder, resume=folder.exists())
-    return LearntVoices(network.eval(), sides.test, embedded(network, views[0], sides.test))
+    return LearntVoices(network.eval(), sides.test, embedded(network, clean, sides.test))
 
 
 @torch.inference_mode()
@@ -177,7 +189,7 @@ class SpectrumBatches:
             drawn = rng.integers(0, len(self.views), len(rows))
             chosen = zip(drawn, rows, starts, strict=True)
             crops = np.stack([self.views[view][row, start : start + CROP] for view, row, start in chosen])
-            yield _batch(crops, self.classes[rows], tuple(self.ids[row] for row in rows))
+            yield spectrum_batch(crops, self.classes[rows], tuple(self.ids[row] for row in rows))
 
 
 @dataclass(frozen=True)
@@ -193,10 +205,11 @@ class WholeSpectra:
         for start in range(0, len(self.rows), AT_ONCE):
             rows = self.rows[start : start + AT_ONCE]
             classes = np.array([names.index(name) for name in self.material.speakers[rows]])
-            yield _batch(self.energies[rows], classes, tuple(str(row) for row in rows))
+            yield spectrum_batch(self.energies[rows], classes, tuple(str(row) for row in rows))
 
 
-def _batch(energies: Halves, classes: NDArray[np.int64], ids: tuple[str, ...]) -> Batch:
+def spectrum_batch(energies: Halves, classes: NDArray[np.int64], ids: tuple[str, ...]) -> Batch:
+    """Energies [B, T, F] with the class of each speaker, as a speaker network is trained on them."""
     values = normal(energies)
     lengths = torch.full((len(values),), values.shape[1])
     return Batch(values, lengths, Targets(speaker=torch.from_numpy(classes)), ids)

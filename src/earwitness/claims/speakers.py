@@ -127,9 +127,9 @@ class SpeakerMaterial:
         """The trials of these seeds."""
         return TestedTrials.of(self, [self.trials(seed) for seed in seeds])
 
-    def spectra(self, view: View = "clean") -> Halves:
+    def spectra(self, view: View = "clean", speed: float = 1.0) -> Halves:
         """Filterbank energies of all rows as one view hears them, [R, T, 80]; computed where they are not there yet."""
-        return spectra(self.rows, self.hashes, view, self.folder)
+        return spectra(self.rows, self.hashes, view, self.folder, speed)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from earwitness.audio.perturb.simple import LowPassConfig, TelephoneBandConfig
 from earwitness.claims.store import Halves, Store
 from earwitness.claims.views import SECONDS, View, heard
 from earwitness.core.hashing import sha256_data
+from earwitness.corpora.batches import UtteranceDataset
 from earwitness.corpora.manifest import Manifest
 from earwitness.nn.frontends.fbank import FbankConfig
 from earwitness.training.data import batch_loader
@@ -34,24 +35,32 @@ AUGMENTATION = SeriesConfig(
 AT_ONCE = 16
 
 
-def spectra(rows: Manifest, hashes: Sequence[str], view: View, folder: Path) -> Halves:
+def spectra(
+    rows: Manifest,
+    hashes: Sequence[str],
+    view: View,
+    folder: Path,
+    speed: float = 1.0,
+    augmentation: SeriesConfig = AUGMENTATION,
+) -> Halves:
     """Energies [R, T, 80] of the rows in a view, 100 frames a second, memory-mapped; what is not there is computed.
 
     Raises `AudioError` naming a file that cannot be read.
     """
     part = [[row.channel, row.start, row.end] for row in rows.rows()]
-    perturbed = None if view == "clean" else AUGMENTATION.model_dump(mode="json")
-    told = [SECONDS, FRONTEND.model_dump(mode="json"), perturbed]
+    perturbed = None if view == "clean" else augmentation.model_dump(mode="json")
+    told = [SECONDS, FRONTEND.model_dump(mode="json"), perturbed, *([] if speed == 1 else [speed])]
     key = sha256_data([rows.table["id"].to_list(), list(hashes), part, told])
     frontend = FRONTEND.build()
     frames = (round(SECONDS * FRONTEND.rate) - FRONTEND.window) // FRONTEND.hop + 1
     store = Store(Path(folder) / f"spectra-{key[:16]}-{view}", len(rows), {"energies": (frames, frontend.dim)})
-    store.fill(partial(_energies, rows, view), AT_ONCE, f"hearing ({view})")
+    utterances = heard(rows, view, augmentation.build(), speed)
+    store.fill(partial(_energies, utterances), AT_ONCE, f"hearing ({view})")
     return store.arrays[0]
 
 
 @torch.inference_mode()
-def _energies(rows: Manifest, view: View, parts: Sequence[Sequence[int]]) -> Iterator[tuple[Halves, ...]]:
+def _energies(utterances: UtteranceDataset, parts: Sequence[Sequence[int]]) -> Iterator[tuple[Halves, ...]]:
     frontend = FRONTEND.build()
-    for batch in batch_loader(heard(rows, view, AUGMENTATION.build()), [list(part) for part in parts], 1):
+    for batch in batch_loader(utterances, [list(part) for part in parts], 1):
         yield (frontend.features(batch.waveforms).half().numpy(),)

@@ -6,8 +6,9 @@ Rows are marked as done once their arrays are on disk, so that an interrupted co
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from rich.progress import track
 
 from earwitness.core.writing import write_atomically
 
+T = TypeVar("T")
 Halves = NDArray[np.float16]
 KEEP_EVERY = 20  # parts
 Compute = Callable[[Sequence[Sequence[int]]], Iterator[tuple[Halves, ...]]]
@@ -45,9 +47,7 @@ class Store:
         if not len(missing):
             return
         parts = [missing[start : start + at_once].tolist() for start in range(0, len(missing), at_once)]
-        console = Console(stderr=True)
-        shown = track(compute(parts), what, len(parts), console=console, disable=not console.is_terminal)
-        for number, (places, values) in enumerate(zip(parts, shown, strict=True), start=1):
+        for number, (places, values) in enumerate(zip(parts, shown(compute(parts), len(parts), what), strict=True), 1):
             for array, value in zip(self.arrays, values, strict=True):
                 array[places] = value
             self.done[places] = True
@@ -62,3 +62,9 @@ class Store:
         written = io.BytesIO()
         np.save(written, self.done, allow_pickle=False)
         write_atomically(self._done_path, written.getvalue())
+
+
+def shown(found: Iterable[T], count: int, what: str) -> Iterable[T]:
+    """The same, with a progress bar on a terminal; `what` is said beside it."""
+    console = Console(stderr=True)
+    return track(found, what, count, console=console, disable=not console.is_terminal)

@@ -14,10 +14,15 @@ View = Literal["clean"] | int
 SECONDS = 4.0
 
 
-def heard(rows: Manifest, view: View, augmentation: Perturbation) -> UtteranceDataset:
-    """Rows in a view."""
-    perturbation = None if view == "clean" else augmentation
-    options = UtteranceOptions(crop_s=SECONDS, crop_from="start", trim=SileroRule(), perturbation=perturbation)
+def heard(rows: Manifest, view: View, augmentation: Perturbation, speed: float = 1.0) -> UtteranceDataset:
+    """Rows in a view, played at a speed."""
+    options = UtteranceOptions(
+        crop_s=SECONDS,
+        crop_from="start",
+        trim=SileroRule(),
+        perturbation=None if view == "clean" else augmentation,
+        speeds=(speed,),
+    )
     data = UtteranceDataset(rows, options)
     data.set_epoch(0 if view == "clean" else view)
     return data

@@ -46,7 +46,13 @@ def evaluate(
     asv_key: Annotated[Path | None, typer.Option(help="Key of the verifier's scores (ASVspoof 2021).")] = None,
     calibration: Annotated[Path | None, typer.Option(help="What `earwitness calibrate` wrote: gives llr.")] = None,
     negate: Negate = False,
-    by: Annotated[list[str] | None, typer.Option(help="A table for each value of these columns.")] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A table for each value of these columns; of speaker trials also duration, snr, sex and channel, made "
+            "of what the table tells of both sides."
+        ),
+    ] = None,
     eer: Eer = "interpolated",
     cost: Cost = None,
     unit: UnitName = "auto",

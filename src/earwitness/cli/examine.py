@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 RECORDINGS = typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too.")
 REFERENCE = typer.Option(help="Recordings of the claimed speaker: all values up to the next option.")
+KNOWN = typer.Option(help="Known voices: a folder of sub-folders or NAME-1.wav, NAME-2.wav, or a manifest.")
 HTML = typer.Option(help="Write one self-contained page.")
 JSON = typer.Option("--json", help="Write the reports as data ('-' for standard output).")
 INDEX = typer.Option(help="Show the recordings of this index of genuine speech that sound most alike.")
@@ -23,6 +25,7 @@ MODEL = typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=dee
 def examine(
     recordings: Annotated[list[str], RECORDINGS],
     reference: Annotated[list[str] | None, REFERENCE] = None,
+    known: Annotated[str | None, KNOWN] = None,
     html: Annotated[Path | None, HTML] = None,
     json_output: Annotated[Path | None, JSON] = None,
     model: Annotated[list[str] | None, MODEL] = None,
@@ -31,18 +34,26 @@ def examine(
 ) -> None:
     """Say what a recording can testify to: genuine or synthetic, and with `--reference`, the same voice or not.
 
+    With `--known`, whose of several known voices it is, or none of theirs.
+
     Each answer comes with its evidence, its strength and its limits; "inconclusive" is an answer. A stereo call is
     examined per channel. Exit code 1: some recordings could not be read (they are listed).
 
     Example: `earwitness examine call.m4a --reference claimed-1.wav claimed-2.wav --html report.html`
     """
     from earwitness.cli.progress import progress_bar
+    from earwitness.evaluation.scoring.inputs import read_input
     from earwitness.examine.examiner import Examiner, expand
 
-    paths, known = expand(recordings), expand(reference or [])
+    paths, references = expand(recordings), expand(reference or [])
     genuine_speech = None if index is None else _opened(index)
-    examiner = Examiner.load(_chosen(model or []), stretches=stretches, genuine_speech=genuine_speech)
-    enrolment = examiner.enrol(known)
+    load = partial(Examiner.load, _chosen(model or []), stretches=stretches, genuine_speech=genuine_speech)
+    if known is None:
+        examiner = load()
+    else:
+        with progress_bar("hearing known voices", len(read_input(known))) as step:
+            examiner = load(known=known, progress=step)
+    enrolment = examiner.enrol(references)
     outcomes = []
     with progress_bar("examining", len(paths)) as step:
         for path in paths:

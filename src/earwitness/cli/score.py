@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -12,7 +10,6 @@ import typer
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.scoring.scorers import Tally
-    from earwitness.speaker.uncertainty import Use
 
 
 def score(
@@ -33,10 +30,33 @@ def score(
     reference: Annotated[
         list[str] | None, typer.Option(help="Recordings of the claimed speaker; all values up to the next option.")
     ] = None,
+    enrolment: Annotated[
+        Path | None, typer.Option(help="Several recordings a name for --trials: lines of a name and its recordings.")
+    ] = None,
+    known: Annotated[
+        str | None,
+        typer.Option(help="Known voices to rank: a folder of sub-folders or NAME-1.wav, NAME-2.wav, or a manifest."),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="Rows a recording with --known, the best first; 10.")
+    ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Tell the voices of INPUT apart, whoever they are.")
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="LLR", help="Join voices of --cluster down to this mean log ratio; -1.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="A picture of --cluster as one page.")] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(metavar="OUT.npz|OUT.parquet", help="Write the voice prints of INPUT.")
+    ] = None,
     cohort: Annotated[
         str | None,
         typer.Option(help="Recordings of other speakers to normalise trials by, instead of the model's own."),
     ] = None,
+    back_end: Annotated[
+        str, typer.Option("--back-end", help="How --trials compare: cosine, or plda, which learns from the --cohort.")
+    ] = "cosine",
     top: Annotated[
         int | None, typer.Option(min=1, help="How many of the nearest --cohort speakers count on each side; 300.")
     ] = None,
@@ -88,151 +108,66 @@ def score(
     row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused. A
     --submission holds every trial of the finished table exactly once, or is not written. With --segments the score
     runs over the time of each recording, for `earwitness evaluate localisation`. With a model of speaker-traits each
-    trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`).
+    trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`). Speakers are scored by one of
+    --trials, --reference, --known, --cluster or --embeddings.
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
     from earwitness.cli.progress import progress_bar
-    from earwitness.core.errors import UsageError, printable
-    from earwitness.deepfake.detector import Detector
-    from earwitness.evaluation.loading import load_detector, load_voice
-    from earwitness.evaluation.results.calibrated import with_calibration
-    from earwitness.evaluation.scoring.cohorts import CohortOptions
-    from earwitness.evaluation.scoring.inputs import read_input
-    from earwitness.evaluation.scoring.quality import score_quality
-    from earwitness.evaluation.scoring.scorers import score_detection, score_references, score_trials
-    from earwitness.evaluation.scoring.segments import SegmentOptions, score_segments
-    from earwitness.evaluation.scoring.traits import score_traits
-    from earwitness.speaker.phonetic_traits.verifier import TraitVerifier
+    from earwitness.cli.score_options import ScoreOptions, SpeakerOptions
 
-    _check(task, trials, reference, engine)
-    _check_of_uncertainty(trials, uncertainty, calibration)
-    if phones and task != "speaker":
-        raise UsageError("belongs to --task speaker", where="--phones")
-    if calibration and task == "quality":
-        raise UsageError("a MOS has no log-likelihood ratio", where="--calibration", fix="Leave it out.")
-    _check_of_segments(task, segments, {"--calibration": calibration, "--submission": submission}, window)
-    parts = None if segments is None else SegmentOptions(segments, window)
-    submissions = _submissions(submission or [], task, trials, output)
-    if calibration and cohort:
-        what = "a calibration is of the model's own comparison"
-        raise UsageError(what, where="--calibration", fix="Leave --cohort out.")
-    _check_of_trials(trials, cohort, {"--top": top, "--subtract-mean": subtract_mean}, allow_leak)
-    manifest = read_input(given, data_root)
-    others = None if cohort is None else CohortOptions(read_input(cohort, data_root), top or 300, subtract_mean)
-    judge: Callable[..., Tally]
-    if task == "quality":
-        judge = partial(score_quality, manifest, model or "dnsmos")
-    else:
-        heard_by = load_detector(model or task) if task == "deepfake" else load_voice(model or task, phones)
-        if calibration is not None:
-            heard_by.info = with_calibration(heard_by.info, calibration)
-        if isinstance(heard_by, Detector) and parts is not None:
-            judge = partial(score_segments, manifest, heard_by, options=parts)
-        elif isinstance(heard_by, Detector):
-            judge = partial(score_detection, manifest, heard_by)
-        elif isinstance(heard_by, TraitVerifier):
-            if trials is None or others is not None:
-                raise UsageError("a model of speaker-traits scores --trials, without --cohort", where="--model")
-            judge = partial(score_traits, manifest, trials, heard_by, allow_leak=allow_leak)
-        elif trials:
-            use = cast("Use", uncertainty or "none")
-            judge = partial(score_trials, manifest, trials, heard_by, cohort=others, use=use, allow_leak=allow_leak)
-        else:
-            judge = partial(score_references, manifest, reference or [], heard_by)
-    with progress_bar("scoring", len(manifest) + (len(others.manifest) if others else 0)) as step:
-        tally = judge(output, resume=resume, workers=workers, progress=step)
-    for note in tally.notes:
-        typer.echo(printable(note), err=True)
-    for failure in tally.failures:
-        typer.echo(printable(failure), err=True)
-    counts = f"{tally.done} done, {tally.skipped} already there, {tally.failed} with an error"
-    typer.echo(printable(f"{counts}: {output}"), err=True)
+    of_speakers = SpeakerOptions(
+        trials=trials,
+        reference=tuple(reference or ()),
+        known=known,
+        cluster=cluster,
+        embeddings=embeddings,
+        enrolment=enrolment,
+        cohort=cohort,
+        back_end=back_end,
+        top=top,
+        subtract_mean=subtract_mean,
+        uncertainty=uncertainty,
+        allow_leak=allow_leak,
+        phones=phones,
+        candidates=candidates,
+        threshold=threshold,
+        html=html,
+    )
+    asked = ScoreOptions(
+        task, output, model, calibration, tuple(submission or ()), segments, window, engine, of_speakers
+    )
+    asked.check()
+    submissions = asked.chosen_submissions()
+
+    from earwitness.cli.score_ways import Inputs, way_of
+
+    inputs = Inputs.read(given, of_speakers, data_root)
+    way = way_of(asked, inputs)
+    with progress_bar("scoring", len(inputs)) as step:
+        tally = way(output, resume=resume, workers=workers, progress=step)
+    _tell(tally, output)
     if tally.failed:
         if submissions:
             typer.echo("no submission is written: it must hold a score for every trial", err=True)
         raise typer.Exit(1)
     for form, path in submissions:
-        typer.echo(printable(f"{path}: {form} submission, sha256 {_submit(form, task, output, path)}"))
+        _submit(form, task, output, path)
 
 
-def _check(task: str, trials: Path | None, reference: list[str] | None, engine: str) -> None:
-    """Raises `UsageError` for options that this version does not have, or that don't fit together."""
-    from earwitness.core.errors import UsageError
+def _tell(tally: Tally, output: Path) -> None:
+    from earwitness.core.errors import printable
 
-    if task not in ("deepfake", "speaker", "quality"):
-        fix = "This version scores: deepfake, speaker, quality."
-        raise UsageError(f"unknown task '{task}'", where="--task", fix=fix)
-    if engine != "local":
-        raise UsageError(f"unknown engine '{engine}'", where="--engine", fix="This version runs: local.")
-    if task != "speaker" and (trials or reference):
-        raise UsageError("trials and references belong to --task speaker")
-    if task == "speaker" and bool(trials) == bool(reference):
-        raise UsageError("scoring speakers needs either --trials or --reference", fix="Name one of them.")
+    counts = f"{tally.done} done, {tally.skipped} already there, {tally.failed} with an error"
+    for line in (*tally.notes, *tally.failures, f"{counts}: {output}"):
+        typer.echo(printable(line), err=True)
 
 
-def _check_of_trials(trials: Path | None, cohort: str | None, of_cohort: dict[str, object], allow_leak: bool) -> None:
-    """Raises `UsageError` for options of trials without trials, and of a cohort without one."""
-    from earwitness.core.errors import UsageError
-
-    if trials is None and (cohort or allow_leak):
-        raise UsageError(f"{'--cohort' if cohort else '--allow-leak'} belongs to --trials", fix="Name a trial list.")
-    if cohort is None and (given := [name for name, value in of_cohort.items() if value]):
-        raise UsageError(f"{given[0]} belongs to --cohort", fix="Name the recordings of other speakers.")
-
-
-def _check_of_uncertainty(trials: Path | None, uncertainty: str | None, calibration: Path | None) -> None:
-    """Raises `UsageError` for an unknown use of the variance, one without trials, and one with a calibration."""
-    from earwitness.core.errors import UsageError
-
-    if uncertainty is None:
-        return
-    if uncertainty not in ("up_cos", "conservative"):
-        raise UsageError(f"unknown use '{uncertainty}'", where="--uncertainty", fix="Use up_cos or conservative.")
-    if trials is None:
-        raise UsageError("--uncertainty belongs to --trials", fix="Name a trial list.")
-    if calibration is not None:
-        what = "a calibration is of the model's own comparison"
-        raise UsageError(what, where="--calibration", fix="Leave --uncertainty out.")
-
-
-def _check_of_segments(task: str, segments: float | None, others: dict[str, object], window: float | None) -> None:
-    """Raises `UsageError` for segments of another task, options that segments don't have, and a window without any."""
-    from earwitness.core.errors import UsageError
-
-    if segments is None:
-        if window is not None:
-            raise UsageError("--window belongs to --segments", fix="Say how long a segment is.")
-        return
-    if task != "deepfake":
-        raise UsageError("segments are of --task deepfake", where="--segments")
-    if given := [name for name, value in others.items() if value]:
-        raise UsageError("is of whole recordings, not of segments", where=given[0], fix="Leave one of the two out.")
-
-
-def _submissions(given: list[str], task: str, trials: Path | None, output: Path) -> list[tuple[str, Path]]:
-    """Form and path of each. Raises `UsageError` for an unknown form, one of another task, and a path named twice."""
-    from earwitness.core.errors import UsageError
-    from earwitness.evaluation.judging.score_files import submission_task
-
-    found: list[tuple[str, Path]] = []
-    for text in given:
-        form, _, path = text.partition(":")
-        if not path:
-            raise UsageError(f"'{text}' is not FORM:PATH", where="--submission", fix="For example arena:scores.txt.")
-        about = submission_task(form)
-        if about != task or (task == "speaker" and not trials):
-            needed = "--task deepfake" if about == "deepfake" else "--trials"
-            raise UsageError(f"'{form}' is a form for {needed}", where="--submission")
-        if Path(path) in [output, *(other for _, other in found)]:
-            raise UsageError("two outputs have this path", where=path, fix="Name each differently.")
-        found.append((form, Path(path)))
-    return found
-
-
-def _submit(form: str, task: str, output: Path, path: Path) -> str:
-    """Write a finished table in the form of a challenge; gives the sha256."""
+def _submit(form: str, task: str, output: Path, path: Path) -> None:
+    """Write a finished table in the form of a challenge."""
+    from earwitness.core.errors import printable
     from earwitness.evaluation.judging.labelled import score_table
     from earwitness.evaluation.judging.score_files import write_submission
 
-    return write_submission(form, score_table(cast("Task", task), output), path)
+    digest = write_submission(form, score_table(cast("Task", task), output), path)
+    typer.echo(printable(f"{path}: {form} submission, sha256 {digest}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,12 @@ from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.records import command_line, versions
 from earwitness.corpora.readers import AUDIO_SUFFIXES
 from earwitness.deepfake.retrieval.index import Index
+from earwitness.evaluation.scoring.galleries import KnownVoices, read_known
 from earwitness.examine.channels import channels_to_examine
 from earwitness.examine.enrolment import Enrolment, enrol_references
 from earwitness.examine.finding import Fact, Report
 from earwitness.examine.genuineness import Genuineness
+from earwitness.examine.known_voices import WhoseVoice
 from earwitness.examine.models import Answering, load_models
 from earwitness.examine.questions import Channel, Question
 from earwitness.examine.same_voice import SameVoice
@@ -35,14 +37,22 @@ class Outcome:
 class Examiner:
     """Models that are loaded once and examine any number of recordings, one question after the other.
 
-    `stretches` and `genuine_speech` are those of `Genuineness`.
+    `stretches` and `genuine_speech` are those of `Genuineness`, `known` are voices for `WhoseVoice`.
     """
 
-    def __init__(self, models: Answering, *, stretches: bool = False, genuine_speech: Index | None = None) -> None:
+    def __init__(
+        self,
+        models: Answering,
+        *,
+        stretches: bool = False,
+        genuine_speech: Index | None = None,
+        known: KnownVoices | None = None,
+    ) -> None:
         self.models = models
         self.questions: tuple[Question, ...] = (
             Genuineness(models.detector, models.detector_credit, stretches, genuine_speech),
             SameVoice(models.embedder, models.embedder_credit),
+            *(() if known is None else (WhoseVoice(known, models.embedder_credit),)),
             *models.further,
         )
 
@@ -53,9 +63,17 @@ class Examiner:
         *,
         stretches: bool = False,
         genuine_speech: Index | None = None,
+        known: str | Path | None = None,
+        progress: Callable[[], object] = lambda: None,
     ) -> Examiner:
-        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. Raises `ModelError`."""
-        return cls(load_models(chosen or {}), stretches=stretches, genuine_speech=genuine_speech)
+        """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. `known` names known
+        voices (`evaluation.scoring.galleries`); `progress` is called for each of their recordings.
+
+        Raises `ModelError`, and `UsageError` and `DataError` as `read_known` does.
+        """
+        models = load_models(chosen or {})
+        voices = None if known is None else read_known(known, models.embedder, progress=progress)
+        return cls(models, stretches=stretches, genuine_speech=genuine_speech, known=voices)
 
     def enrol(self, references: Iterable[str | Path]) -> Enrolment | None:
         """The claimed speaker from reference recordings; None without any. Raises `AudioError` naming a bad one."""

@@ -42,10 +42,12 @@ class BranchConfig(Config):
 
 
 class EmbeddingConfig(Config):
-    """Batch-norm (optional), linear to `dim`, activation, unit length (optional), in this order."""
+    """Batch-norm (optional), linear to `dim`, batch-norm of the output (optional), activation, unit length (optional),
+    in this order. The output's has no weights of its own, and the linear layer before it no bias."""
 
     dim: int = Field(default=192, ge=1)
     batch_norm: bool = True
+    output_norm: bool = False
     activation: Literal["none", "relu"] = "none"
     unit_length: bool = False
 
@@ -114,20 +116,21 @@ class EmbeddingLayer(nn.Module):
         super().__init__()
         self.dim = config.dim
         self.norm = nn.BatchNorm1d(input_dim) if config.batch_norm else nn.Identity()
-        self.linear = nn.Linear(input_dim, config.dim)
+        self.linear = nn.Linear(input_dim, config.dim, bias=not config.output_norm)
+        self.output_norm = nn.BatchNorm1d(config.dim, affine=False) if config.output_norm else nn.Identity()
         self._config = config
 
     def forward(self, pooled: Tensor) -> Tensor:
         """[B, input_dim] -> [B, dim]."""
-        x: Tensor = self.linear(self.norm(pooled))
+        x: Tensor = self.output_norm(self.linear(self.norm(pooled)))
         if self._config.activation == "relu":
             x = torch.relu(x)
         return F.normalize(x) if self._config.unit_length else x
 
     @property
     def carries_variance(self) -> bool:
-        """Whether a variance goes through analytically: neither an activation nor unit length stands behind."""
-        return self._config.activation == "none" and not self._config.unit_length
+        """Whether a variance goes through analytically: nothing stands behind the linear layer."""
+        return self._config.activation == "none" and not (self._config.unit_length or self._config.output_norm)
 
     def variance(self, pooled: Tensor) -> Tensor:
         """Variance of the pooled vector [B, input_dim] -> that of the embedding [B, dim], its diagonal alone.

@@ -6,8 +6,9 @@ cohort speakers that are most like it, so that a voice that resembles everybody 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,8 @@ def enrol(vectors: Vectors) -> Vectors:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Embeddings of other speakers, [C, D] (by default one a speaker: their mean), and how many of the nearest count.
+    """Embeddings of other speakers, [C, D] (one a speaker, their mean; or one a speaker and condition), and how many of
+    the nearest count.
 
     `speakers` are the keys (`speaker.identities`) of whose voices they are; None where that is not known. `ddof` is
     that of the standard deviation. `variances` [C, D] are the mean variances of each speaker's embeddings, where the
@@ -55,9 +57,16 @@ class Cohort:
         return min(self.top, len(self.vectors))
 
     @property
+    def size(self) -> str:
+        """For records: `438 speakers`, or `438 speakers, 876 embeddings` where some are heard more than once."""
+        count = len(self.vectors if self.speakers is None else self.speakers)
+        more = f", {len(self.vectors)} embeddings" if len(self.vectors) > count else ""
+        return f"{count} speakers{more}"
+
+    @property
     def name(self) -> str:
         """For records: `AS-norm (438 speakers, top 100)`."""
-        return f"AS-norm ({len(self.vectors)} speakers, top {self.used})"
+        return f"AS-norm ({self.size}, top {self.used})"
 
     @property
     def sha256(self) -> str:
@@ -103,6 +112,34 @@ def _parts(count: int) -> Iterator[slice]:
     return (slice(start, start + ROWS_AT_ONCE) for start in range(0, count, ROWS_AT_ONCE))
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of many trials, ready to be compared: unit vectors [n, D] and what each scores with the cohort."""
+
+    vectors: Vectors
+    statistics: SideStatistics | None
+
+
+class TrialComparator(Protocol):
+    """What scores trials, named for their records."""
+
+    @property
+    def statement(self) -> str:
+        """How scores are made, whole."""
+        ...
+
+    def enrolled(
+        self,
+        vectors: Vectors,
+        members: Sequence[Sequence[int]],
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None = None,
+    ) -> Scores:
+        """Scores [n] of trials between enrolments, each of several of the `vectors` [m, D], and one of them."""
+        ...
+
+
 class Comparator:
     """Scores pairs of embeddings: by the cosine, after AS-norm where there is a cohort.
 
@@ -136,7 +173,7 @@ class Comparator:
         parts = [WORDS[self.use], f"mean subtraction: {mean}"]
         if self.cohort is None:
             return "; ".join([*parts, "score normalisation: none", "cohort: none", "K: none"])
-        cohort = f"cohort: {len(self.cohort.vectors)} speakers (sha256 {self.cohort.sha256[:12]})"
+        cohort = f"cohort: {self.cohort.size} (sha256 {self.cohort.sha256[:12]})"
         how = f"AS-norm (ddof {self.cohort.ddof})" if self.use == "none" else "uncertainty-aware AS-norm"
         return "; ".join([*parts, f"score normalisation: {how}", cohort, f"K: {self.cohort.used}"])
 
@@ -172,6 +209,41 @@ class Comparator:
             return cosine
         sides = self._against.statistics(vectors)
         return s_norm(cosine, sides[enrol_index], sides[test_index])
+
+    def enrolled(
+        self,
+        vectors: Vectors,
+        members: Sequence[Sequence[int]],
+        enrol_index: NDArray[np.int64],
+        test_index: NDArray[np.int64],
+        variances: Vectors | None = None,
+    ) -> Scores:
+        """Scores [n] of trials between enrolments, members[enrol_index[i]], and vectors[test_index[i]]. An enrolment is
+        the unit mean of the unit vectors of its members, its variance the mean of theirs."""
+        if all(len(places) == 1 for places in members):
+            return self.trials(vectors, np.array([places[0] for places in members])[enrol_index], test_index, variances)
+        models = np.stack([enrol(vectors[list(places)]) for places in members])
+        doubt = None if variances is None else np.stack([variances[list(places)].mean(axis=0) for places in members])
+        joined = None if variances is None or doubt is None else np.concatenate([variances, doubt])
+        return self.trials(np.concatenate([vectors, models]), enrol_index + len(vectors), test_index, joined)
+
+    def side(self, vectors: Vectors) -> Side:
+        """Embeddings [n, D] made ready once, to be compared with any number of others by `every`. Raises `MetricError`
+        where the comparison uses variances."""
+        if self.use != "none":
+            raise MetricError("many voices at once are compared without their variances", fix="Use another model.")
+        centred = self._centred(vectors)
+        return Side(unit(centred), None if self._against is None else self._against.statistics(centred))
+
+    def every(self, one: Side, other: Side) -> Scores:
+        """Scores [n, m] of each of `one` with each of `other`, by one matrix product in single precision."""
+        cosines = np.asarray(one.vectors @ other.vectors.T, np.float64)
+        if one.statistics is None or other.statistics is None:
+            return cosines
+        first, second = one.statistics, other.statistics
+        scores = (cosines - first.mean[:, None]) / first.deviation[:, None]
+        scores += (cosines - second.mean) / second.deviation
+        return np.asarray(0.5 * scores)
 
     def _with_doubt(
         self,

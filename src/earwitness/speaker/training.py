@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from earwitness.audio.perturb.base import item_rng
 from earwitness.audio.reading import load
-from earwitness.core.errors import AudioError, DataError, RecipeError
+from earwitness.audio.recording import Samples
+from earwitness.core.errors import AudioError, DataError, RecipeError, UsageError
 from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.metrics.bootstrap import Units
@@ -37,13 +38,13 @@ from earwitness.speaker.distillation import (
 from earwitness.speaker.embedder import COMPARISON, FUSED, Embedder, VoicePrint, stacked_variances
 from earwitness.speaker.identities import COHORT_SPEAKERS, TRAINING_SPEAKERS, speaker_keys
 from earwitness.speaker.identity_expansion.learning import CLASSES, Expansion, expanded_batches
-from earwitness.speaker.published import Published, read_resemblyzer
+from earwitness.speaker.published import Published, read_published
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.score_draws import VARIANCE_SCALE
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
 from earwitness.speaker.uncertain_task import UncertainSpeakerTask
 from earwitness.speaker.uncertainty import variance_scale
-from earwitness.speaker.voices import EXTRA, one_voice_limit
+from earwitness.speaker.voices import EXTRA, in_a_row, one_voice_limit
 from earwitness.training.calibration import Calibration, ConditionCalibration, ConditionName, fit_condition
 from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.conditions import CONDITIONS, put_under
@@ -53,6 +54,7 @@ from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import (
     COHORT_FILE,
     CohortInfo,
+    DataSource,
     ModelInfo,
     load_weights,
     revise_model,
@@ -64,6 +66,7 @@ from earwitness.training.tensors import as_half, tensor_bytes
 DIFFERENT_TRIALS = 20_000  # at most, drawn by seed; all same-speaker trials count
 MOST_IN_COHORT = 10  # recordings a speaker whose mean stands in the cohort; more hardly move it
 CLASS_WEIGHT_LENGTH = 0.1  # a cosine does not see it, but so short a vector turns ten times as fast as one of length 1
+COHORT_USE = "cohort"  # of a corpus that no weight was learnt from
 LIMITS = (
     "proof of identity: a score says how much better two recordings fit one voice than two",
     "picking an unknown person out of a crowd of voices",
@@ -74,16 +77,46 @@ LIMITS = (
 def train_embedder(
     recipe: SpeakerRecipe, folder: str | Path, *, resume: bool = False, allow_leak: bool = False
 ) -> Path:
-    """Train, make cohort and calibration, and write `folder/model`; beside it the manifests of the sides.
+    """Train what the recipe trains, make cohort and calibration, and write `folder/model`; beside it the sides' tables.
 
     Gives the model's folder. Raises `DataError`, `LeakError`, `RecipeError`, `UsageError` and, where the recipe starts
     from published weights that are not here, `MissingPartError`.
     """
     folder = Path(folder)
-    published = read_resemblyzer(recipe.start_file) if recipe.start_from == "resemblyzer" else None
+    published = None if recipe.start_from == "none" else read_published(recipe.start_from, recipe.start_file)
     data = read_split(recipe.data, recipe.split, "speaker", allow_leak=allow_leak)
+    if not recipe.learns and (folder / "model").exists() and not resume:
+        raise UsageError("holds a run already", where=folder, fix="Add --resume, or choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
+    learnt = _trained(recipe, data, published, folder, resume) if recipe.learns else _taken(recipe, data, published)
+    model = folder / "model"
+    save_model(model, learnt.info, learnt.network.trainable_state(), half=True)
+    if recipe.cohort_top:
+        add_cohort(model, data, recipe.cohort_top, recipe.cohort_conditions)
+    return calibrate_embedder(model, data.dev, recipe.seed)
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """A network with its weights, and what its folder says of it."""
+
+    network: Network
+    info: ModelInfo
+
+
+def _taken(recipe: SpeakerRecipe, data: SplitData, published: Published | None) -> _Learnt:
+    """The published network as it is."""
+    assert published is not None
+    network = recipe.network.build()
+    published.start(recipe.network, network)
+    return _Learnt(network, _describe(recipe, data, {}, published))
+
+
+def _trained(
+    recipe: SpeakerRecipe, data: SplitData, published: Published | None, folder: Path, resume: bool
+) -> _Learnt:
+    """What the recipe's loop made of the network, drawn back as the recipe says."""
     speakers = Vocabulary.of(data.train, "speaker")
     train, count, data = _learnt_from(recipe, data, speakers, folder)
     trainee, task = _trainee(recipe, data, speakers, published, train, count)
@@ -94,12 +127,7 @@ def train_embedder(
     result = fit(trainee, opposed, train, dev, recipe, folder / "fit", resume=resume)
     if published is not None:
         published.draw_back(trainee.network, recipe.keep)
-    info = _describe(recipe, data, result.metrics, published)
-    model = folder / "model"
-    save_model(model, info, trainee.network.trainable_state(), half=True)
-    if recipe.cohort_top:
-        add_cohort(model, data, recipe.cohort_top)
-    return calibrate_embedder(model, data.dev, recipe.seed)
+    return _Learnt(trainee.network, _describe(recipe, data, result.metrics, published))
 
 
 def _learnt_from(
@@ -123,35 +151,33 @@ def _without(side: Manifest, corpora: Sequence[str]) -> Manifest:
     return side.filter(~pl.col("corpus").is_in(list(corpora))) if corpora else side
 
 
-def add_cohort(model: Path, data: SplitData, top: int) -> None:
-    """Write the cohort of AS-norm into a model folder."""
+def add_cohort(model: Path, data: SplitData, top: int, conditions: Sequence[ConditionName] = ("clean",)) -> None:
+    """Write the cohort of AS-norm into a model folder: every training speaker once under each condition."""
     embedder = Embedder.load(model)
-    means = cohort_prints(embedder, data)
+    heard = [cohort_prints(embedder, data, condition) for condition in conditions]
+    means = [mean for found in heard for mean in found.values()]
     if not means:
         raise DataError("no training speaker can be heard, so there is no cohort", fix="Set cohort_top: 0.")
-    arrays = {"cohort": torch.from_numpy(np.stack([mean.vector for mean in means.values()]))}
+    arrays = {"cohort": torch.from_numpy(np.stack([mean.vector for mean in means]))}
     if embedder.states_variance:
-        variances = [mean.variance for mean in means.values() if mean.variance is not None]
+        variances = [mean.variance for mean in means if mean.variance is not None]
         arrays["variances"] = torch.from_numpy(np.stack(variances))
-    extra = {**embedder.info.extra, COHORT_SPEAKERS: speaker_keys(means)}
-    info = embedder.info.model_copy(update={"cohort": CohortInfo(speakers=len(means), top=top), "extra": extra})
+    speakers = {speaker for found in heard for speaker in found}
+    extra = {**embedder.info.extra, COHORT_SPEAKERS: speaker_keys(speakers)}
+    cohort = CohortInfo(speakers=len(speakers), top=top, conditions=tuple(conditions))
+    info = embedder.info.model_copy(update={"cohort": cohort, "extra": extra})
     files = {COHORT_FILE: tensor_bytes(*as_half(arrays))}
     save_model(model, info, load_weights(model), half=True, files=files)
 
 
-def cohort_means(embedder: Embedder, data: SplitData) -> dict[str, Vectors]:
-    """The mean unit embedding [D] of every training speaker, over at most ten recordings."""
-    return {speaker: print_.vector for speaker, print_ in cohort_prints(embedder, data).items()}
-
-
-def cohort_prints(embedder: Embedder, data: SplitData) -> dict[str, PrintOf]:
+def cohort_prints(embedder: Embedder, data: SplitData, condition: ConditionName = "clean") -> dict[str, PrintOf]:
     """The mean unit embedding of every training speaker, and mean variance, over at most ten recordings.
 
     A speaker who stands on another side too (a leak allowed by name) is left out.
     """
     others = pl.concat([data.dev.table["speaker"], data.test.table["speaker"]]).drop_nulls().unique()
     few = pl.int_range(pl.len()).over("speaker") < MOST_IN_COHORT
-    return speaker_prints(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list()) & few))
+    return speaker_prints(embedder, data.train.filter(~pl.col("speaker").is_in(others.to_list()) & few), condition)
 
 
 def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
@@ -167,7 +193,7 @@ def calibrate_embedder(model: Path, dev: Manifest, seed: int = 0) -> Path:
     calibration = Calibration(
         fitted_on="trials between dev speakers of the recipe, within a corpus", conditions=tuple(fitted)
     )
-    extra = {**embedder.info.extra, EXTRA: one_voice_limit(known.values())}
+    extra = {**embedder.info.extra, EXTRA: one_voice_limit(_of_one_voice(dev, known))}
     if (scale := _scale(dev, known)) is not None:
         extra[VARIANCE_SCALE] = scale
     revise_model(model, embedder.info.model_copy(update={"calibration": calibration, "extra": extra}))
@@ -179,11 +205,10 @@ def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
     return {speaker: print_.vector for speaker, print_ in speaker_prints(embedder, manifest).items()}
 
 
-def speaker_prints(embedder: Embedder, manifest: Manifest) -> dict[str, PrintOf]:
-    """The same with the mean of the rows' variances, where the network states any."""
+def speaker_prints(embedder: Embedder, manifest: Manifest, condition: ConditionName = "clean") -> dict[str, PrintOf]:
+    """The same with the mean of the rows' variances, where the network states any; the rows heard under a condition."""
     rows = [row for row in manifest.rows() if row.speaker is not None]
-    rate = embedder.info.rate
-    samples = (load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples for row in rows)
+    samples = (_under(condition, manifest, row, embedder.info.rate) for row in rows)
     found: dict[str, list[PrintOf]] = {}
     for row, print_ in zip(rows, uncertain_prints_of(embedder, samples), strict=True):
         if print_ is not None:
@@ -270,14 +295,24 @@ def _describe(
     recipe: SpeakerRecipe, data: SplitData, metrics: dict[str, float], published: Published | None
 ) -> ModelInfo:
     info = describe(recipe, data, metrics, "higher = same speaker")
-    extra: dict[str, object] = {TRAINING_SPEAKERS: speaker_keys(data.train.table["speaker"].drop_nulls())}
+    extra: dict[str, object] = {}
+    if recipe.learns:
+        extra[TRAINING_SPEAKERS] = speaker_keys(data.train.table["speaker"].drop_nulls())
+    else:  # whom the published weights know, nobody says
+        info = info.model_copy(update={"data": _untrained(info.data)})
     if recipe.comparison != "cosine":
         extra[COMPARISON] = recipe.comparison
     if recipe.fused != "harmonic":
         extra[FUSED] = recipe.fused
     if published is not None:
         extra["started_from"] = published.plain()
+        info = info.model_copy(update={"data": (published.data, *info.data)})
     return info.model_copy(update={"limits": (*info.limits, *LIMITS), "extra": extra})
+
+
+def _untrained(sources: Sequence[DataSource]) -> tuple[DataSource, ...]:
+    """What was heard where nothing was learnt: the training side makes the cohort alone."""
+    return tuple(source.model_copy(update={"use": source.use.replace("training", COHORT_USE)}) for source in sources)
 
 
 def _fit(
@@ -298,6 +333,16 @@ def _fit(
     scores = embedder.comparator.trials(vectors, enrolment, test + len(rows), stacked_variances(prints))
     units = Units.pairs(speakers[enrolment].tolist(), speakers[test].tolist(), "speaker")
     return fit_condition(condition, scores[: len(same)], scores[len(same) :], units, seed)
+
+
+def _of_one_voice(dev: Manifest, known: dict[str, VoicePrint]) -> Iterator[Vectors]:
+    """Windows of each dev speaker's recordings in a row: most recordings are too short to have four of their own."""
+    of_speakers: dict[str, list[Vectors]] = {}
+    for row in dev.rows():
+        if row.speaker is not None and row.id in known:
+            of_speakers.setdefault(row.speaker, []).append(known[row.id].windows)
+    for recordings in of_speakers.values():
+        yield from in_a_row(recordings)
 
 
 def _scale(dev: Manifest, known: dict[str, VoicePrint]) -> float | None:
@@ -353,8 +398,13 @@ def _heard(embedder: Embedder, manifest: Manifest, condition: ConditionName) -> 
     """The voice prints of rows under a condition, but for rows in which nothing can be judged (too short, silent)."""
     rate = embedder.info.rate
     for row in manifest.rows():
-        samples = load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples
         try:
-            yield row, embedder.embed(put_under(condition, samples, rate, item_rng(0, 0, row.id)), rate)
+            yield row, embedder.embed(_under(condition, manifest, row, rate), rate)
         except AudioError:
             continue
+
+
+def _under(condition: ConditionName, manifest: Manifest, row: Row, rate: int) -> Samples:
+    """A row's samples [N] at a rate under a condition, the same at every call."""
+    samples = load(manifest.resolve(row), rate, row.channel, row.start or 0.0, row.end).samples
+    return put_under(condition, samples, rate, item_rng(0, 0, row.id))

@@ -2,12 +2,12 @@
 
 The measure needs no further model: where one person speaks throughout, the windows before any moment resemble those
 after it. `least_likeness` is the mean cosine between the two sides at the moment where they are least alike; what is
-usual for one voice is measured on recordings of one speaker each.
+usual for one voice is measured on recordings of one speaker each, in a row where they are short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -32,10 +32,18 @@ def least_likeness(windows: Vectors) -> float | None:
     return float((np.einsum("kd,kd->k", before, after) / (first * (count - first))).min())
 
 
-def one_voice_limit(prints: Iterable[VoicePrint]) -> float | None:
-    """The least likeness that all but 1 % of recordings of one voice reach; None where none is long enough."""
-    found = [value for print_ in prints if (value := least_likeness(print_.windows)) is not None]
+def one_voice_limit(recordings: Iterable[Vectors]) -> float | None:
+    """The least likeness that all but 1 % of recordings of one voice, windows [W, D] each, reach; None where none is
+    long enough."""
+    found = [value for windows in recordings if (value := least_likeness(windows)) is not None]
     return float(np.quantile(found, QUANTILE)) if found else None
+
+
+def in_a_row(recordings: Iterable[Vectors]) -> Iterator[Vectors]:
+    """Windows of one speaker's recordings [W, D] each, one after the other and cut anew: `FEWEST` windows each."""
+    found = list(recordings)
+    joined = np.concatenate(found) if found else np.empty((0, 1), np.float32)
+    return (joined[start : start + FEWEST] for start in range(0, len(joined) - FEWEST + 1, FEWEST))
 
 
 def several_voices(print_: VoicePrint, info: ModelInfo) -> bool:

@@ -25,6 +25,7 @@ from earwitness.metrics.scores import Floats
 
 ConditionName = Literal["clean", "short", "narrow_band", "noisy"]
 RESAMPLES = 200
+MOST_INTERVALS = 128  # scores whose intervals are found one by one
 LEAST_LLR = math.log(2)  # below a ratio of 2 the verbal scale knows no support
 
 
@@ -44,6 +45,25 @@ class ConditionCalibration(Config):
         """The bounded natural-log likelihood ratio."""
         return float(np.clip(self.scale * score + self.offset, self.low, self.high))
 
+    def llrs(self, scores: Floats) -> Floats:
+        """`llr` of many scores [n]."""
+        return np.asarray(np.clip(self.scale * scores + self.offset, self.low, self.high))
+
+    def intervals(self, scores: Floats) -> tuple[Floats, Floats]:
+        """`interval` of many scores [n]: lower and upper limits [n]. Of more than `MOST_INTERVALS` scores it is found
+        on so many places between the lowest and the highest score, and drawn straight between them."""
+        if len(scores) > MOST_INTERVALS:
+            places = np.linspace(scores.min(), scores.max(), MOST_INTERVALS)
+            low, high = self.intervals(places)
+            at = (scores - places[0]) / max(places[1] - places[0], 1e-12)
+            before = np.minimum(at.astype(np.int64), MOST_INTERVALS - 2)
+            beyond = at - before  # as np.interp, several times faster where places are evenly spaced
+            return low[before] + beyond * np.diff(low)[before], high[before] + beyond * np.diff(high)[before]
+        pairs = np.array(self.spread or [(self.scale, self.offset)])
+        found = np.percentile(pairs[:, :1] * scores + pairs[:, 1:], [2.5, 97.5], axis=0)
+        low, high = np.clip(found, self.low, self.high)
+        return low, high
+
     def interval(self, score: float) -> tuple[float, float]:
         """The 95 % interval over the bootstrap of the calibration set, bounded like the ratio itself."""
         pairs = np.array(self.spread or [(self.scale, self.offset)])
@@ -60,6 +80,28 @@ class Ratio:
     high: float
     bounds: tuple[float, float]
     conditions: tuple[ConditionName, ...]
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """`Ratio` of many scores: natural-log likelihood ratios, limits and bounds, [n] each."""
+
+    llr: Floats
+    low: Floats
+    high: Floats
+    least: Floats
+    most: Floats
+
+    @classmethod
+    def of(cls, ratios: Sequence[Ratio]) -> Ratios:
+        """Ratios that were found one by one, possibly under different conditions."""
+        rows = np.array([(ratio.llr, ratio.low, ratio.high, *ratio.bounds) for ratio in ratios])
+        return cls(*rows.T)
+
+    def at(self, place: int, conditions: tuple[ConditionName, ...] = ()) -> Ratio:
+        """One of them."""
+        llr, low, high, *bounds = (float(v[place]) for v in (self.llr, self.low, self.high, self.least, self.most))
+        return Ratio(llr, low, high, (bounds[0], bounds[1]), conditions)
 
 
 class Calibration(Config):
@@ -83,6 +125,20 @@ class Calibration(Config):
             max(high for _, high in intervals),
             (least.low, least.high),
             tuple(c.condition for c in used[1:]),
+        )
+
+    def ratios(self, scores: Floats, present: Sequence[ConditionName] = ()) -> Ratios:
+        """`ratio` of many scores [n] that are in the same conditions."""
+        used = [self.conditions[0], *(c for c in self.conditions[1:] if c.condition in present)]
+        llrs = np.stack([c.llrs(scores) for c in used])
+        least = np.abs(llrs).argmin(axis=0)
+        limits = [c.intervals(scores) for c in used]
+        return Ratios(
+            np.take_along_axis(llrs, least[None], axis=0)[0],
+            np.min([low for low, _ in limits], axis=0),
+            np.max([high for _, high in limits], axis=0),
+            np.array([c.low for c in used])[least],
+            np.array([c.high for c in used])[least],
         )
 
 

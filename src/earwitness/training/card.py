@@ -54,7 +54,10 @@ def _facts(info: ModelInfo) -> list[tuple[str, str]]:
         facts.append(("calibrated on", info.calibration.fitted_on))
         facts.extend(_ratio(condition) for condition in info.calibration.conditions)
     if info.cohort is not None:
-        facts.append(("score normalisation", f"{info.cohort.speakers} speakers, the nearest {info.cohort.top}"))
+        heard = ", ".join(condition.replace("_", " ") for condition in info.cohort.conditions)
+        facts.append(
+            ("score normalisation", f"{info.cohort.speakers} speakers ({heard}), the nearest {info.cohort.top}")
+        )
     return facts
 
 

@@ -67,11 +67,16 @@ def put_under(condition: ConditionName | TestedName, samples: Samples, rate: int
 
 def conditions_of(facts: SignalFacts) -> tuple[ConditionName, ...]:
     """The conditions that a recording is in, by its measured facts."""
+    return conditions_by(facts.speech_s, facts.bandwidth_hz, facts.snr_db)
+
+
+def conditions_by(speech_s: float, bandwidth_hz: float | None, snr_db: float | None) -> tuple[ConditionName, ...]:
+    """The same by the three facts that count; None: not measurable."""
     present: list[ConditionName] = []
-    if facts.speech_s < SHORT_S:
+    if speech_s < SHORT_S:
         present.append("short")
-    if facts.bandwidth_hz is not None and facts.bandwidth_hz < NARROW_HZ:
+    if bandwidth_hz is not None and bandwidth_hz < NARROW_HZ:
         present.append("narrow_band")
-    if facts.snr_db is not None and facts.snr_db < NOISY_DB:
+    if snr_db is not None and snr_db < NOISY_DB:
         present.append("noisy")
     return tuple(present)

@@ -25,7 +25,7 @@ from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import ModelError, RecipeError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.nn.network import Network, NetworkConfig
-from earwitness.training.calibration import Calibration
+from earwitness.training.calibration import Calibration, ConditionName
 from earwitness.training.polarity import PolarityProbe, refuse_reversed
 from earwitness.training.tensors import as_half, load_trained_state, read_tensors, restored, tensor_bytes
 
@@ -35,10 +35,12 @@ COHORT_FILE = "cohort.safetensors"  # unit mean voice prints of a speaker model'
 
 
 class CohortInfo(Config):
-    """The cohort of score normalisation: how many speakers, and how many of the nearest are used on each side."""
+    """The cohort of score normalisation: how many speakers, under which conditions each, and how many of the nearest
+    are used on each side."""
 
     speakers: int = Field(gt=0)
     top: int = Field(gt=0)
+    conditions: tuple[ConditionName, ...] = ("clean",)
 
 
 class TestedRanges(Config):

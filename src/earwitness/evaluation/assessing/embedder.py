@@ -44,9 +44,10 @@ from earwitness.evaluation.judging.labelled import LabelledScores, read_labelled
 from earwitness.evaluation.results.evaluating import evaluate
 from earwitness.evaluation.results.files import write_result_file
 from earwitness.evaluation.results.requests import EvaluateRequest
-from earwitness.evaluation.scoring.scorers import score_trials
+from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.metrics.detection import eer
 from earwitness.speaker.embedder import Embedder, VoicePrint
+from earwitness.speaker.training import COHORT_USE
 from earwitness.training.card import ResultRow
 from earwitness.training.conditions import put_under
 from earwitness.training.model_folder import ModelInfo, TestedRanges
@@ -88,7 +89,7 @@ def assess_embedder(model: str | Path, run: str | Path, options: JudgeOptions | 
     threshold = eer(dev.scores.positive["score"], dev.scores.negative["score"]).threshold
     return Outcome(
         rows=tuple(rows),
-        tested=_ranges(list(sides.values()), train),
+        tested=_ranges(list(sides.values()), train, embedder.info),
         thresholds={f"{next(iter(sides))} EER": threshold},
         limits=(EVIDENCE,),
         known_failures=tuple(_failures(rows)),
@@ -214,14 +215,15 @@ def _copies(first: Row, second: Row) -> bool:
     return first.source_recording is not None and first.source_recording == second.source_recording
 
 
-def _ranges(sides: list[Manifest], train: Manifest | None) -> TestedRanges:
+def _ranges(sides: list[Manifest], train: Manifest | None, info: ModelInfo) -> TestedRanges:
     """What the held-out recordings covered, beside what training had."""
+    use = f"{COHORT_USE} of" if any(COHORT_USE in source.use for source in info.data) else "trained on"
     languages = pl.concat([side.table["language"] for side in sides]).drop_nulls().unique().sort()
     return TestedRanges(
         min_speech_s=min(CUTS_S.values()),
         min_bandwidth_hz=TELEPHONE_HZ,
         languages=tuple(languages),
-        notes=(_amount("tested on", sides), *([_amount("trained on", [train])] if train else [])),
+        notes=(_amount("tested on", sides), *([_amount(use, [train])] if train else [])),
     )
 
 

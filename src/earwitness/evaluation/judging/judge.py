@@ -23,6 +23,7 @@ from earwitness.evaluation.judging.figures import (
 )
 from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.evaluation.judging.tasks import Task
+from earwitness.evaluation.judging.trial_conditions import with_conditions
 from earwitness.evaluation.judging.units import Unit, require_column, units_of
 from earwitness.metrics.bootstrap import FEW_UNITS, Interval, Paired, Units, bootstrap
 from earwitness.metrics.costs import Cost
@@ -150,6 +151,7 @@ def judge(scores: LabelledScores, options: JudgeOptions | None = None) -> Judgem
     Raises `MetricError` where a class is missing, `UsageError` where a column or unit that was asked for is not there.
     """
     options = options or JudgeOptions()
+    scores = with_conditions(scores, options.by)
     for column in options.by:
         require_column(scores, column, "--by")
     units, notes = units_of(scores, options.unit)

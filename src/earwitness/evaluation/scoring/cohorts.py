@@ -1,9 +1,11 @@
-"""A cohort of one's own: recordings of other speakers, against which scores of trials are normalised."""
+"""A cohort of one's own: recordings of other speakers, against which scores of trials are normalised, or from which a
+PLDA learns what differs between speakers and what within."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.evaluation.scoring.trials import speaker_of
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol
 from earwitness.speaker.identities import speaker_keys
+from earwitness.speaker.plda_comparison import PldaComparator
+
+BackEnd = Literal["cosine", "plda"]
 
 FEWEST = 2  # speakers: one has no spread
 FEW = 50  # speakers below which a note says so
@@ -20,11 +25,15 @@ FEW = 50  # speakers below which a note says so
 @dataclass(frozen=True)
 class CohortOptions:
     """Normalise by these recordings instead of the model's own cohort: each speaker's mean, the `top` nearest on each
-    side. With `subtract_mean` the mean of all cohort speakers is taken from every embedding first."""
+    side. With `subtract_mean` the mean of all cohort speakers is taken from every embedding first.
+
+    With the back end `plda` they train a PLDA instead, which needs several recordings of most speakers.
+    """
 
     manifest: Manifest
     top: int = 300
     subtract_mean: bool = False
+    back_end: BackEnd = "cosine"
 
     @cached_property
     def speakers(self) -> list[str]:
@@ -48,8 +57,10 @@ class CohortOptions:
     def note(self) -> str | None:
         """What must be said of a small cohort; None for a large one."""
         count = len(set(self.speakers))
-        if count >= min(FEW, self.top):
+        if count >= (FEW if self.back_end == "plda" else min(FEW, self.top)):
             return None
+        if self.back_end == "plda":
+            return f"the PLDA learns from only {count} speakers: such scores are rough"
         return f"the cohort has only {count} speakers, and all of them count on each side: such scores are rough"
 
     def comparator(self, vectors: Vectors, variances: Vectors | None = None) -> Comparator:
@@ -61,3 +72,7 @@ class CohortOptions:
         mean = means.mean(axis=0) if self.subtract_mean else None
         doubt = None if variances is None else np.stack([variances[speaker == n].mean(axis=0) for n in names])
         return Comparator(Cohort(means, self.top, frozenset(speaker_keys(names)), variances=doubt), mean)
+
+    def plda(self, vectors: Vectors) -> PldaComparator:
+        """A PLDA that learnt from the voice prints [n, D] of the rows. Raises `DataError` where they are too few."""
+        return PldaComparator.fit(vectors, self.speakers)

@@ -5,12 +5,17 @@
 
 Fields are separated by blanks, or by tabs where names hold blanks. Either form is written as it is read: there and back
 nothing changes.
+
+An enrolment of several recordings is a name of a list of Kaldi's kind (`spk2utt`), which trials then name instead of a
+recording:
+
+    anna a1.wav a2.wav a3.wav                   name, then its recordings
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,12 +70,22 @@ class TrialList:
 class Trials(TrialList):
     """A list over the recordings of a manifest.
 
-    `rows` are the distinct recordings; trial i compares rows[enrol[i]] with rows[test[i]] (both int64 [n]).
+    `rows` are the distinct recordings, `members` the places in it of each enrolment's recordings (one, where the list
+    names a recording); trial i compares members[enrolment[i]] with rows[test[i]] (both int64 [n]).
     """
 
     rows: tuple[Row, ...]
-    enrol: NDArray[np.int64]
+    members: tuple[tuple[int, ...], ...]
+    enrolment: NDArray[np.int64]
     test: NDArray[np.int64]
+
+    @property
+    def enrol(self) -> NDArray[np.int64]:
+        """Where every enrolment is one recording: the place of each trial's in `rows`. Raises `DataError` where an
+        enrolment is of several."""
+        if any(len(places) > 1 for places in self.members):
+            raise DataError("an enrolment is of several recordings", fix="Name one recording on each side.")
+        return np.array([places[0] for places in self.members], np.int64)[self.enrolment]
 
     @property
     def speakers(self) -> frozenset[str] | None:
@@ -104,25 +119,80 @@ def read_trial_list(path: str | Path) -> TrialList:
     return TrialList(tuple(names), tuple(labels))
 
 
-def read_trials(path: str | Path, manifest: Manifest) -> Trials:
-    """The trials of a list whose names are ids or paths of the manifest.
+Enrolments = Mapping[str, tuple[str, ...]]  # a name, and its recordings
+
+
+def read_enrolments(path: str | Path) -> Enrolments:
+    """A list of enrolments of several recordings. Raises `DataError` naming the line: a name without recordings or that
+    stands there twice, or a recording that is named twice for one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(_read(Path(path)).split("\n"), start=1):
+        where = f"{path}, line {number}"
+        name, *recordings = _fields(line) or [""]
+        if not name and not recordings:
+            continue
+        if not recordings or not name:
+            raise DataError("names no recordings", where=where, fix="A line is: name recording recording ...")
+        if name in found:
+            raise DataError(f"'{name}' stands there twice", where=where, fix="Write all of its recordings in one line.")
+        if len(set(recordings)) < len(recordings):
+            raise DataError(f"'{name}' has a recording twice", where=where, fix="Name each once.")
+        found[name] = tuple(recordings)
+    if not found:
+        raise DataError("holds no enrolments", where=path, fix="A line is: name recording recording ...")
+    return found
+
+
+def read_trials(path: str | Path, manifest: Manifest, enrolments: Enrolments | None = None) -> Trials:
+    """The trials of a list whose names are ids or paths of the manifest, or on the first side names of `enrolments`.
 
     Raises `DataError` naming the line: not three fields, an unknown label or form, a name that the manifest does not
-    have or has several times, a recording compared with itself, and a pair that stands there twice with two labels.
+    have or has several times, a recording compared with itself, an enrolment of two speakers, and a pair that stands
+    there twice with two labels.
     """
-    known = _Names(manifest)
-    places: dict[str, int] = {}
+    known, places = _Names(manifest), _Places()
     enrol, test, names, labels = [], [], [], []
     for where, pair, label in _checked_lines(Path(path)):
-        sides = [known.find(name, where) for name in pair]
-        if sides[0].id == sides[1].id:
+        listed = enrolments is not None and pair[0] in enrolments
+        of_model = enrolments[pair[0]] if enrolments is not None and listed else pair[:1]
+        side = known.find(pair[1], where)
+        model = [known.find(name, where) for name in of_model]
+        if side.id in [row.id for row in model]:
             raise _with_itself(where)
-        enrol.append(places.setdefault(sides[0].id, len(places)))
-        test.append(places.setdefault(sides[1].id, len(places)))
+        if len({speaker for row in model if (speaker := speaker_of(row))}) > 1:
+            raise DataError(f"enrolment '{pair[0]}' holds two speakers", where=where, fix="Correct the list.")
+        enrol.append(places.of_model(pair[0] if listed else None, model))
+        test.append(places.of_row(side))
         names.append(pair)
         labels.append(label)
-    rows = tuple(known.by_id[name] for name in places)
-    return Trials(tuple(names), tuple(labels), rows, np.array(enrol, np.int64), np.array(test, np.int64))
+    return Trials(
+        tuple(names),
+        tuple(labels),
+        tuple(known.by_id[name] for name in places.rows),
+        tuple(places.members),
+        np.array(enrol, np.int64),
+        np.array(test, np.int64),
+    )
+
+
+class _Places:
+    """Recordings and enrolments in the order in which trials name them first."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.members: list[tuple[int, ...]] = []
+        self._models: dict[tuple[bool, str], int] = {}
+
+    def of_row(self, row: Row) -> int:
+        return self.rows.setdefault(row.id, len(self.rows))
+
+    def of_model(self, name: str | None, rows: list[Row]) -> int:
+        """`name` is that of a list; None for a recording by itself."""
+        key = (name is None, rows[0].id if name is None else name)
+        if key not in self._models:
+            self._models[key] = len(self.members)
+            self.members.append(tuple(self.of_row(row) for row in rows))
+        return self._models[key]
 
 
 def write_trials(path: str | Path, trials: TrialList, form: TrialForm) -> None:
@@ -206,7 +276,7 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[str, str], TrialLabel]]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
+        fields = _fields(line)
         if len(fields) != 3:
             fix = "A trial is `1 enrolment test` or `enrolment test target`; use tabs where names hold blanks."
             raise DataError(f"has {len(fields)} fields instead of 3", where=where, fix=fix)
@@ -219,6 +289,11 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[str, str], TrialLabel]]:
             yield where, (second, third), _label(found, first, where)
         else:
             yield where, (first, second), _label(found, third, where)
+
+
+def _fields(line: str) -> list[str]:
+    """By tabs where there are any, else by blanks."""
+    return [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
 
 
 def _form(fields: list[str], before: dict[str, TrialLabel] | None, where: str) -> dict[str, TrialLabel]:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from earwitness.nn.encoders.base import Encoder
+from earwitness.nn.encoders.camplus import CamPlusConfig
 from earwitness.nn.encoders.conv2d import Conv2dConfig
 from earwitness.nn.encoders.ecapa import EcapaConfig
 from earwitness.nn.encoders.identity import IdentityConfig
@@ -16,11 +17,19 @@ from earwitness.nn.encoders.nes2net import Nes2NetConfig
 from earwitness.nn.encoders.resnet import ResNetConfig
 
 EncoderConfig = Annotated[
-    Nes2NetConfig | EcapaConfig | ResNetConfig | Conv2dConfig | LstmConfig | LatentEntropyConfig | IdentityConfig,
+    Nes2NetConfig
+    | EcapaConfig
+    | CamPlusConfig
+    | ResNetConfig
+    | Conv2dConfig
+    | LstmConfig
+    | LatentEntropyConfig
+    | IdentityConfig,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
+    "CamPlusConfig",
     "Conv2dConfig",
     "EcapaConfig",
     "Encoder",

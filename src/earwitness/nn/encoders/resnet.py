@@ -38,9 +38,12 @@ class ResNetConfig(EncoderConfigBase):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch-norm, plus the input (through a 1x1 convolution where the shape changes)."""
+    """Two 3x3 convolutions with batch-norm, plus the input (through a 1x1 convolution where the shape changes).
 
-    def __init__(self, input_dim: int, width: int, stride: int) -> None:
+    `stride` is of both axes, or of frequency and of time.
+    """
+
+    def __init__(self, input_dim: int, width: int, stride: int | tuple[int, int]) -> None:
         super().__init__()
         self.path = nn.Sequential(
             nn.Conv2d(input_dim, width, 3, stride, padding=1, bias=False),

@@ -30,13 +30,14 @@ class MeanConfig(PoolingConfigBase):
 
 
 class StatisticsConfig(PoolingConfigBase):
-    """Mean and standard deviation over time (x-vectors, Interspeech 2017)."""
+    """Mean and standard deviation over time (x-vectors, Interspeech 2017); `ddof` 1 for that of the sample."""
 
     kind: Literal["statistics"] = "statistics"
+    ddof: Literal[0, 1] = 0
 
     def build(self, input_dim: int) -> Statistics:
         """dim = 2 input_dim."""
-        return Statistics(input_dim)
+        return Statistics(input_dim, self.ddof)
 
 
 class LastConfig(PoolingConfigBase):
@@ -65,16 +66,22 @@ class Mean(Pooling):
 
 
 class Statistics(Pooling):
-    """Frames [B, T, F] -> [mean; standard deviation] [B, 2F]; of the population, so one frame deviates by about 0."""
+    """Frames [B, T, F] -> [mean; standard deviation] [B, 2F]; of the population or of the sample. One frame deviates
+    by about 0."""
 
-    def __init__(self, input_dim: int) -> None:
+    def __init__(self, input_dim: int, ddof: int = 0) -> None:
         super().__init__()
         self.dim = 2 * input_dim
+        self._ddof = ddof
 
     def forward(self, frames: Frames) -> Embedding:
         """[B, T, F] -> [B, 2F]."""
         require_frames(frames)
-        mean, variance = moments(frames.values.transpose(1, 2), uniform_weights(frames))
+        weights = uniform_weights(frames)
+        mean, variance = moments(frames.values.transpose(1, 2), weights)
+        if self._ddof:
+            share = weights.amax(-1, keepdim=True)  # 1 / T
+            variance = variance / (1 - share).clamp(min=share / 2)
         return Embedding(torch.cat([mean, standard_deviation(variance, VARIANCE_FLOOR)], dim=1).squeeze(-1))
 
 

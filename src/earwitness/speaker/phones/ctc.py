@@ -24,7 +24,7 @@ def emissions(frames: Sequence[str], frame_s: float, blank: str, nameless: Conta
     [(0.1, 0.3, 'a'), (0.3, 0.5, 'b')]
     """
     runs = [(start, symbol) for start, symbol in _starts(frames) if symbol != blank]
-    ends = [start for start, _ in runs[1:]] + [len(frames)]
+    ends = [*(start for start, _ in runs), len(frames)][1:]
     for (start, symbol), end in zip(runs, ends, strict=True):
         start_s, end_s = round(start * frame_s, 6), round(end * frame_s, 6)
         yield start_s, min(end_s, round(start_s + LONGEST_S, 6)), None if symbol in nameless else symbol
@@ -33,7 +33,7 @@ def emissions(frames: Sequence[str], frame_s: float, blank: str, nameless: Conta
 def stretches(frames: Sequence[str], frame_s: float) -> Iterator[Mark]:
     """Segments of a classifier that names every frame: runs of the same symbol."""
     runs = list(_starts(frames))
-    ends = [start for start, _ in runs[1:]] + [len(frames)]
+    ends = [*(start for start, _ in runs), len(frames)][1:]
     for (start, symbol), end in zip(runs, ends, strict=True):
         yield round(start * frame_s, 6), round(end * frame_s, 6), symbol
 

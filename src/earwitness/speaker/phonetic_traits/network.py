@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from earwitness.core.config import Config
 from earwitness.core.errors import ModelError
 from earwitness.nn.encoders.ecapa import EcapaConfig
-from earwitness.nn.frontends import FbankConfig, LogMelConfig
+from earwitness.nn.frontends import FbankConfig, Frontend, LogMelConfig
 from earwitness.nn.network import EmbeddingConfig
 from earwitness.speaker.phonetic_traits.layers import (
     Traits,
@@ -82,7 +82,7 @@ class TraitNetwork(nn.Module):
     def __init__(self, config: TraitNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.frontend = config.frontend.build()
+        self.frontend: Frontend = config.frontend.build()
         self.encoder = config.encoder.build(self.frontend.dim)
         self.embedding = None if config.phinet else config.embedding.build(2 * self.encoder.dim)
         self.head = config.phinet.build(config.phones) if config.phinet else None
