@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from earwitness.core.errors import MetricError
 from earwitness.corpora.mixtures import Mixture
@@ -63,6 +64,33 @@ def measure(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> Mea
     frames = verifier.features(mixture.samples)
     gated = verifier.gate(frames, voice[None])
     lead, others = frame_flags(verifier, mixture, frames)
+    alone = Gated(Frames(gated.gamma * frames.values), gated.gamma, torch.zeros_like(gated.beta))
+    vectors = {
+        **_untrained(verifier, mixture, voice),
+        SVVAD: verifier.embed(gated),
+        GAMMA: verifier.embed(alone),
+        POOLED: verifier.verifier.embed(gated.frames, gated.gamma),
+    }
+    gamma = gated.gamma[0, :, 0].numpy()
+    return Measured(
+        scores={name: float(vectors[name][0].numpy() @ voice) for name in SYSTEMS},
+        auc_other=gamma_auc(gamma, lead & ~others, others & ~lead),
+        auc_rest=gamma_auc(gamma, lead, ~lead),
+        gamma=(_mean(gamma, lead), _mean(gamma, others & ~lead), _mean(gamma, ~lead & ~others)),
+    )
+
+
+@torch.inference_mode()
+def measure_untrained(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> dict[str, float]:
+    """The scores of all systems that learn nothing."""
+    vectors = _untrained(verifier, mixture, voice)
+    return {name: float(vector[0].numpy() @ voice) for name, vector in vectors.items()}
+
+
+def _untrained(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> dict[str, Tensor]:
+    """What the verifier makes of the frames that each of them keeps, [1, E] each."""
+    frames = verifier.features(mixture.samples)
+    lead, others = frame_flags(verifier, mixture, frames)
     kept = {
         ENERGY: loud_frames(verifier, mixture.samples, frames),
         ORACLE: lead | others,
@@ -70,20 +98,9 @@ def measure(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> Mea
         TWO_STEP: _alike(verifier, frames, voice),
     }
     heard = {NO_VAD: frames} | {name: without_frames(frames, torch.from_numpy(flags)) for name, flags in kept.items()}
-    vectors = {name: verifier.verifier.embed(one) for name, one in heard.items()}
-    vectors[SVVAD] = verifier.embed(gated)
-    alone = Gated(Frames(gated.gamma * frames.values), gated.gamma, torch.zeros_like(gated.beta))
-    vectors[GAMMA] = verifier.embed(alone)
     truth = torch.from_numpy(lead.astype(np.float32))[None, :, None]
-    vectors[ORACLE_GAMMA] = verifier.embed(Gated(Frames(truth * frames.values), truth, torch.zeros_like(truth)))
-    vectors[POOLED] = verifier.verifier.embed(gated.frames, gated.gamma)
-    gamma = gated.gamma[0, :, 0].numpy()
-    return Measured(
-        scores={name: float(vectors[name][0].numpy() @ voice) for name in SYSTEMS},
-        auc_other=_auc(gamma, lead & ~others, others & ~lead),
-        auc_rest=_auc(gamma, lead, ~lead),
-        gamma=(_mean(gamma, lead), _mean(gamma, others & ~lead), _mean(gamma, ~lead & ~others)),
-    )
+    muted = Gated(Frames(truth * frames.values), truth, torch.zeros_like(truth))
+    return {name: verifier.verifier.embed(one) for name, one in heard.items()} | {ORACLE_GAMMA: verifier.embed(muted)}
 
 
 def frame_flags(verifier: PersonalVerifier, mixture: Mixture, frames: Frames) -> tuple[Flags, Flags]:
@@ -116,7 +133,8 @@ def _alike(verifier: PersonalVerifier, frames: Frames, voice: Vectors) -> Flags:
     return np.asarray(likeness >= (likeness.min() + likeness.max()) / 2)
 
 
-def _auc(gamma: Floats, positive: Flags, negative: Flags) -> float | None:
+def gamma_auc(gamma: Floats, positive: Flags, negative: Flags) -> float | None:
+    """The chance that gamma is higher in a frame of the one kind than of the other; None where there are no such."""
     try:
         return auc(gamma[positive], gamma[negative])
     except MetricError:
