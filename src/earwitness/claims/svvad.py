@@ -18,14 +18,18 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.audio.windows import Whole
-from earwitness.claims.mixed import SHARES, MixedMaterial
+from earwitness.claims.material import Places
+from earwitness.claims.mixed import SHARES, THINNED, MixedMaterial
 from earwitness.claims.plan import Arm, ArmRun, Expected, Figure, Plan
-from earwitness.claims.speaker_learning import embedded, learn_voices, speaker_base
+from earwitness.claims.recipes import BUDGET
+from earwitness.claims.speaker_learning import VIEWS, embedded, learn_from, speaker_base
 from earwitness.claims.spectra import FRONTEND
 from earwitness.claims.store import Halves
 from earwitness.core.config import parse_config
 from earwitness.corpora.batch import Batch, Targets
+from earwitness.corpora.batches import Vocabulary
 from earwitness.corpora.mixtures import MixtureTrial, mixed_trial
+from earwitness.corpora.samplers import BalancedSampler
 from earwitness.evaluation.personal_vad.safety import injections, others_only, swapped
 from earwitness.evaluation.personal_vad.scoring import Enrolled
 from earwitness.evaluation.personal_vad.systems import (
@@ -57,6 +61,8 @@ from earwitness.training.loop import fit
 from earwitness.training.model_folder import ModelInfo
 from earwitness.training.recipe import assign
 
+CROP = 100
+"""Frames (2 s) of the verifier's training."""
 UNTRAINED: Mapping[str, str] = {
     "none": NO_VAD,
     "energy": ENERGY,
@@ -67,8 +73,8 @@ UNTRAINED: Mapping[str, str] = {
 }
 TRAINED: Mapping[str, tuple[str, ...]] = {
     "svvad": (),
-    "gamma": ("network.beta=off",),
-    "gamma-pools": ("network.beta=off", "network.gamma_pools=true"),
+    "gamma": ("network.beta='off'",),
+    "gamma-pools": ("network.beta='off'", "network.gamma_pools=true"),
     "no-triplet": ("losses.triplet=0",),
     "no-reference": ("losses.reference=0",),
     "no-negative": ("losses.negative=0",),
@@ -188,9 +194,73 @@ class SvvadClaim:
         if key not in self._held:
             self._held.clear()
             recipe: SpeakerRecipe = parse_config(SpeakerRecipe, {**self.speaker, "seed": seed})
-            network = learn_voices(recipe, material, folder / "verifier").network
+            crops = MutedCrops.of(recipe, material)
+            network = learn_from(crops, len(crops.speakers), recipe, material, folder / "verifier").network
             self._held[key] = _staged(network, self._recipe(seed), material)
         return self._held[key]
+
+
+@dataclass(frozen=True)
+class MutedCrops:
+    """`TrainData` of the verifier: crops of 2 s, in half of which another voice speaks too and is muted, as a perfect
+    gamma would: there stand zeros, and the mean that is taken away is that of both.
+
+    A verifier that never heard muted frames gains nothing by the truth about who speaks when.
+    """
+
+    views: tuple[Halves, ...]
+    rows: Places
+    classes: NDArray[np.int64]
+    speakers: Vocabulary
+    order: BalancedSampler
+
+    @classmethod
+    def of(cls, recipe: SpeakerRecipe, material: MixedMaterial) -> MutedCrops:
+        """The rows of the training side, drawn as the recipe balances them."""
+        rows = material.sides(recipe.seed).train
+        side = material.part(rows)
+        speakers = Vocabulary.of(side, "speaker")
+        classes = np.array([speakers.index(name) for name in material.speakers[rows]])
+        order = BalancedSampler(side, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
+        return cls(tuple(material.spectra(view) for view in VIEWS), rows, classes, speakers, order)
+
+    def count(self, epoch: int) -> int:
+        """Batches in this epoch."""
+        return self.order.count
+
+    def load(self, epoch: int, places: Sequence[int]) -> Iterator[Batch]:
+        """The batches at these places of the epoch's order; the other voice is the next one's of the batch."""
+        batches = self.order.batches(epoch)
+        for place in places:
+            rng = np.random.default_rng([self.order.seed, epoch, place])
+            drawn = np.array(batches[place])
+            starts = rng.integers(0, self.views[0].shape[1] - CROP + 1, len(drawn))
+            views = rng.integers(0, len(self.views), len(drawn))
+            chosen = zip(views, self.rows[drawn], starts, strict=True)
+            crops = np.stack([self.views[view][row, start : start + CROP] for view, row, start in chosen])
+            values = muted(crops.astype(np.float32), rng)
+            yield flat_batch(values, Targets(speaker=torch.from_numpy(self.classes[drawn])))
+
+
+def muted(crops: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """[B, T, F] without each filter's mean; half of them, drawn, keep 0.3 to 1 of their frames."""
+    found = crops - crops.mean(axis=1, keepdims=True)
+    size = crops.shape[1]
+    for place in np.flatnonzero(rng.random(len(crops)) < 0.5):
+        kept = int(rng.integers(round(0.3 * size), size + 1))
+        start = int(rng.integers(size - kept + 1))
+        both = crops[place - 1].copy()
+        both[start : start + kept] = crops[place, start : start + kept]
+        found[place] = 0
+        found[place, start : start + kept] = both[start : start + kept] - both.mean(axis=0)
+    return found
+
+
+def flat_batch(values: NDArray[np.float32], targets: Targets, paths: int = 1) -> Batch:
+    """Frames [B, T, F] as `kept` front-ends take them."""
+    flat = torch.from_numpy(values).flatten(1)
+    ids = tuple(str(number) for number in range(len(flat)))
+    return Batch(flat, torch.full((len(flat),), flat.shape[1]), targets, ids, paths=paths)
 
 
 class KeptVerifier(FrozenVerifier):
@@ -220,9 +290,7 @@ class KeptMixtures:
     def load(self, epoch: int, places: Sequence[int]) -> Iterator[Batch]:
         """The batches at these places."""
         for place in places:
-            values = torch.from_numpy(self.batches[place]).float().flatten(1)
-            lengths = torch.full((len(values),), values.shape[1])
-            yield Batch(values, lengths, Targets(), tuple(map(str, range(len(values)))), paths=PATHS)
+            yield flat_batch(self.batches[place].astype(np.float32), Targets(), PATHS)
 
 
 def _staged(network: Network, recipe: PersonalVadRecipe, material: MixedMaterial) -> Stage:
@@ -231,7 +299,8 @@ def _staged(network: Network, recipe: PersonalVadRecipe, material: MixedMaterial
     vectors = unit(embedded(network, material.spectra(), sides.train).mean.numpy().astype(np.float32))
     names = material.speakers[sides.train]
     known = {name: enrol(vectors[names == name]) for name in sorted(set(names.tolist()))}
-    network.branches[0].frontend = FRONTEND.model_copy(update={"mean_norm": True}).build()
+    hop = THINNED * FRONTEND.hop
+    network.branches[0].frontend = FRONTEND.model_copy(update={"mean_norm": True, "hop": hop}).build()
     verifier = FrozenVerifier(network)
     data = SplitData(*(material.part(places) for places in (sides.train, sides.dev, sides.test)))
     made, _ = mixture_batches(recipe, data, FRONTEND.rate, known)
@@ -311,7 +380,7 @@ INFO = ModelInfo(
 )
 CLAIM = SvvadClaim(
     PLAN,
-    speaker_base({"kind": "attentive_statistics", "form": "ws"}),
+    speaker_base({"kind": "attentive_statistics", "form": "ws"}, loop={**BUDGET["loop"], "epochs": 8}),
     {
         "name": "claim",
         "task": "personal-vad",
