@@ -187,7 +187,7 @@ def toy_recipe(manifest: Path, verifier: Path, toy: Toy, seed: int, **changes: A
             "gamma_pools": True,
             **toy.network,
         },
-        "losses": {"reference": 2.0, "reference_margin": 0.4},
+        "losses": {"reference": 2.0, "reference_margin": 0.4, "identity": 1.0, "absence": 1.0},
         "mixing": {
             "modes": ["concat"],
             "rho": [0.3, 0.7],

@@ -103,3 +103,26 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Judged]:
         return known[key]
 
     return of
+
+
+@pytest.mark.shows("svvad:6.5")
+def test_a_little_training_helps_where_others_speak(small: Judged) -> None:
+    """150 steps, three voices, an encoder of 16 channels: the item's own numbers."""
+    require(small)
+
+
+@pytest.mark.soak
+@pytest.mark.shows("svvad:6.5")
+def test_the_whole_toy(full: Callable[..., Judged]) -> None:
+    """Twelve voices, 64 channels, 500 steps, three seeds; each is printed, also one that fails."""
+    found = [full(seed) for seed in SEEDS]
+    for judged in found:
+        require(judged)
+
+
+def require(judged: Judged) -> None:
+    """An EER at rho 0.4 below no VAD's, at 1 less than a point above it, and an AUC of gamma above 0.7."""
+    assert judged.eer[LITTLE, SVVAD] < judged.eer[LITTLE, NO_VAD], judged
+    assert judged.eer[WHOLE, SVVAD] < judged.eer[WHOLE, NO_VAD] + 0.01, judged
+    assert judged.gamma.auc_other is not None
+    assert judged.gamma.auc_other > 0.7, judged

@@ -74,7 +74,8 @@ UNTRAINED: Mapping[str, str] = {
 TRAINED: Mapping[str, tuple[str, ...]] = {
     "svvad": (),
     "gamma": ("network.beta='off'",),
-    "gamma-pools": ("network.beta='off'", "network.gamma_pools=true"),
+    "absence": ("losses.absence=1",),
+    "gamma-absence": ("network.beta='off'", "losses.absence=1"),
     "no-triplet": ("losses.triplet=0",),
     "no-reference": ("losses.reference=0",),
     "no-negative": ("losses.negative=0",),
