@@ -37,7 +37,9 @@ class Spoken(MixedMaterial):
     @cached_property
     def _energies(self) -> Halves:
         paths = [self.rows.resolve(row) for row in self.rows.rows()]
-        heard = np.stack([np.resize(load(path, FRONTEND.rate).samples, round(SECONDS * FRONTEND.rate)) for path in paths])
+        heard = np.stack(
+            [np.resize(load(path, FRONTEND.rate).samples, round(SECONDS * FRONTEND.rate)) for path in paths]
+        )
         with torch.inference_mode():
             return FRONTEND.build().features(torch.from_numpy(heard)).half().numpy()
 

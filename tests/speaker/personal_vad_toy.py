@@ -92,10 +92,14 @@ class Toy:
         return round(1.4 * RATE / self.hop)
 
 
-FULL = Toy(tuple(range(12)), tuple(range(5000, 5060)), network={"dim": 32, "condition": 32, "hidden": 128})
+CAST = tuple(range(12))
+FULL = Toy(
+    CAST, (*CAST, *range(5000, 5024)), hop=320, verifier_steps=700, batch=12,
+    network={"dim": 32, "condition": 32, "hidden": 128}, lr=4e-3,
+)  # fmt: skip
 FAR = (6, 26, 30)  # voices far apart in pitch and tract
 SMALL = Toy(
-    FAR, (*FAR, *range(5000, 5005)), channels=16, groups=2, mels=40, hop=320, verifier_steps=200, steps=60, batch=12,
+    FAR, (*FAR, *range(5000, 5005)), channels=16, groups=2, mels=40, hop=320, verifier_steps=200, steps=150, batch=12,
     network={"dim": 32, "condition": 32, "hidden": 128}, lr=4e-3,
 )  # fmt: skip
 
@@ -171,7 +175,8 @@ def _muted(known: list[torch.Tensor], voice: int, span: int, rng: np.random.Gene
 
 
 def toy_recipe(manifest: Path, verifier: Path, toy: Toy, seed: int, **changes: Any) -> PersonalVadRecipe:
-    """Mixtures in turn; a strong reference term, since with its default margin gates stay open in so few steps."""
+    """Mixtures in turn; a strong reference term, since with its default margin gates stay open in so few steps, and the
+    term of absence, without which they stay open for voices that the verifier tells from a mixture anyway."""
     length = [toy.seconds, toy.seconds]
     data: dict[str, Any] = {
         "name": "toy",

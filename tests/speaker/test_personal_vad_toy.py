@@ -1,13 +1,13 @@
 """SVVAD on synthetic voices (a reconstruction): what it learns through a frozen verifier without a label of any frame.
 
-The normal suite holds a small form: three voices and a verifier without an encoder. The full form is the sheet's: twelve
+The normal suite holds a small form: three voices and a verifier of 16 channels. The full form is the sheet's: twelve
 voices, an ECAPA-TDNN of 64 channels, 500 steps; `pytest -s -m soak tests/speaker/test_personal_vad_toy.py` prints it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

@@ -166,9 +166,7 @@ def test_every_term_is_what_it_says() -> None:
     }
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, abs=1e-6)
     easy = hinges(
-        Vectors(
-            e[:1], e[:1], e[2:3], mixed[None], e[2:3], torch.tensor([0.9]), torch.tensor([0.9]), e[:1], e[:1]
-        ),
+        Vectors(e[:1], e[:1], e[2:3], mixed[None], e[2:3], torch.tensor([0.9]), torch.tensor([0.9]), e[:1], e[:1]),
         LossConfig(),  # without the term of absence
     )
     assert all(float(value) == 0 for value in easy.values())

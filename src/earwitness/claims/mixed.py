@@ -90,7 +90,9 @@ class TestedMixtures(TestedTrials):
         found = TestedTrials.of(material, [material.led(some) for some in trials])
         grid = [(rho, mode) for rho in SHARES if rho < 1 for mode in MODES]
         cells = tuple(np.array([_cell(grid, trial) for trial in some]) for some in trials)
-        words = f"{len(grid)} cells of {PAIRS} target and {PAIRS} non-target mixtures a seed, {found.units.count} speakers"
+        words = (
+            f"{len(grid)} cells of {PAIRS} target and {PAIRS} non-target mixtures a seed, {found.units.count} speakers"
+        )
         return cls(found.pairs, found.same, found.units, words, cells=cells)
 
     def error(self, place: int, scores: Floats) -> Callable[[Floats], float]:

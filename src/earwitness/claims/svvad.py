@@ -8,7 +8,7 @@ each arm learns from the same mixtures of the speakers that it knows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,6 @@ TRAINED: Mapping[str, tuple[str, ...]] = {
     "svvad": (),
     "gamma": ("network.beta='off'",),
     "absence": ("losses.absence=1",),
-    "gamma-absence": ("network.beta='off'", "losses.absence=1"),
     "no-triplet": ("losses.triplet=0",),
     "no-reference": ("losses.reference=0",),
     "no-negative": ("losses.negative=0",),
@@ -97,7 +96,7 @@ PLAN = Plan(
         Arm("two-step", "the stretches that resemble the claimed voice most (no training)"),
         Arm("svvad", "SVVAD: gamma and beta, all terms"),
         Arm("gamma", "gamma alone, all terms"),
-        Arm("gamma-pools", "gamma alone, which weighs the verifier's pooling too (ours)"),
+        Arm("absence", "SVVAD, and a term of ours that mutes recordings without the speaker"),
         Arm("no-triplet", "SVVAD without the triplet"),
         Arm("no-reference", "SVVAD without the term of the clean reference"),
         Arm("no-negative", "SVVAD without the term that others must not become the speaker"),
@@ -109,7 +108,8 @@ PLAN = Plan(
         Expected("svvad", "energy", "SVVAD beats a VAD that knows no voice"),
         Expected("svvad", "two-step", "SVVAD beats choosing stretches by the verifier"),
         Expected("gamma", "none", "gamma alone beats no VAD"),
-        Expected("gamma-pools", "none", "gamma that weighs the pooling too beats no VAD"),
+        Expected("absence", "none", "SVVAD with the term of absence beats no VAD"),
+        Expected("absence", "svvad", "the term of absence helps"),
         Expected("svvad", "gamma", "beta helps"),
         Expected("svvad", "no-triplet", "the triplet helps"),
         Expected("svvad", "no-reference", "the term of the clean reference helps"),
@@ -122,8 +122,10 @@ PLAN = Plan(
     notes=(
         "Mostly a reconstruction: of the paper only abstract and figure are known; its losses, sizes, mixtures and "
         "verifier are not.",
-        "Verifier: ECAPA-TDNN of 64 channels trained from scratch on about 290 speakers, which never heard muted "
-        "frames; then frozen. The network before it: one block of either kind, 32 values wide.",
+        "Verifier: ECAPA-TDNN of 64 channels at 50 frames a second, trained from scratch on about 290 speakers, then "
+        "frozen. In half of its crops another voice was muted, as a perfect gamma would: to one that never heard this "
+        "the truth as gamma was of no use (one seed: 36.4 % against 35.2 % without).",
+        "The network before it: one block of either kind, 32 values wide, 250 steps of 8 mixtures of 2 s.",
         "Mixtures of whole recordings of 4 s, 10 to 30 % of it silent, no noise; the voices of a mixture are of one "
         "corpus, their sexes may differ. The EER counts shares of 0.8 to 0.2, in turn and at once.",
         "A gamma AUC of 0.5 means that gamma does not tell the speaker's frames from others'; a correlation of 1 that "
@@ -169,8 +171,8 @@ class SvvadClaim:
     read = MixedMaterial.read
 
     def run(self, arm: str, seed: int, material: MixedMaterial, folder: Path) -> ArmRun:
-        """Train where the arm learns anything, and score the seed's mixtures. Nothing is chosen on dev but the epochs of
-        the verifier: the last weights are tested."""
+        """Train where the arm learns anything, and score the seed's mixtures. Dev chooses the verifier's epoch, and
+        none of an arm: its last weights are tested."""
         stage = self._stage(seed, material, folder)
         if arm in UNTRAINED:
             scores = stage.heard.scores[UNTRAINED[arm]]
@@ -245,7 +247,7 @@ class MutedCrops:
 
 def muted(crops: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """[B, T, F] without each filter's mean; half of them, drawn, keep 0.3 to 1 of their frames."""
-    found = crops - crops.mean(axis=1, keepdims=True)
+    found: NDArray[np.float32] = crops - crops.mean(axis=1, keepdims=True)
     size = crops.shape[1]
     for place in np.flatnonzero(rng.random(len(crops)) < 0.5):
         kept = int(rng.integers(round(0.3 * size), size + 1))
@@ -269,7 +271,7 @@ class KeptVerifier(FrozenVerifier):
 
     def features(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> Frames:
         """[B, T * F] -> [B, T, F]."""
-        return Frames(waveforms.unflatten(1, (-1, self.features_dim)))
+        return Frames(waveforms.reshape(len(waveforms), -1, self.features_dim))
 
 
 @dataclass(frozen=True)
@@ -303,7 +305,7 @@ def _staged(network: Network, recipe: PersonalVadRecipe, material: MixedMaterial
     hop = THINNED * FRONTEND.hop
     network.branches[0].frontend = FRONTEND.model_copy(update={"mean_norm": True, "hop": hop}).build()
     verifier = FrozenVerifier(network)
-    data = SplitData(*(material.part(places) for places in (sides.train, sides.dev, sides.test)))
+    data = SplitData(material.part(sides.train), material.part(sides.dev), material.part(sides.test))
     made, _ = mixture_batches(recipe, data, FRONTEND.rate, known)
     ear = PersonalVerifier(build_trainee(recipe, verifier, known).vad, verifier, INFO)
     trials = material.mixtures(recipe.seed)

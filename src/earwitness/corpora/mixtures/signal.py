@@ -23,7 +23,7 @@ Flags = NDArray[np.bool_]
 
 FADE_S = 0.02
 SPEECH_LEVEL = 0.05  # RMS of the speech of every voice, -26 dBFS
-FLOOR = SPEECH_LEVEL * 10 ** (-35 / 20)  # RMS of the faint noise under all: no room is digitally silent
+FLOOR = SPEECH_LEVEL * 10 ** (-50 / 20)  # RMS of the faint noise under all: no room is digitally silent
 MOST_PIECES = 3
 _PEAK = 0.999
 _FRAME_S = 0.01  # in which `speaking` tells speech from pauses

@@ -135,8 +135,9 @@ class PersonalVad(nn.Module):
 
 
 def _spread(transformer: nn.Module) -> None:
-    """Draw the Transformer's weights wider (ours): it must compare frame and voice, that is, multiply them. Drawn narrowly
-    its activations are near linear, and it begins to learn that only after hundreds of steps, even from true labels."""
+    """Draw the Transformer's weights wider (ours): it must compare frame and voice, that is, multiply them. Drawn
+    narrowly its activations are near linear, and it begins to learn that only after hundreds of steps, even from true
+    labels."""
     for layer in transformer.modules():
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=SPREAD / math.sqrt(layer.in_features))

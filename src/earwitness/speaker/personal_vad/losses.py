@@ -8,7 +8,7 @@ margin and weight here is a reconstruction. d(u, v) = 1 - u.v of unit vectors:
     negative   max(0, n-.r - S(impostor).r)             being conditioned on r must not turn others into r
     identity   d(a0, ai)                                clean speech of the speaker is left alone
     coverage   max(0, floor - mean gamma)               mixtures with the speaker are not muted
-    absence    mean gamma of the impostors              recordings without the speaker are muted (switched off as a rule)
+    absence    mean gamma of the impostors              recordings without the speaker are muted (off as a rule)
 
 r registration, a+ gated mixture, n- gated impostors, a0 clean target, ai gated clean target.
 """
