@@ -1,7 +1,8 @@
 """SVVAD on synthetic voices (a reconstruction): what it learns through a frozen verifier without a label of any frame.
 
-The normal suite holds a small form: three voices and a verifier of 16 channels. The full form is the sheet's: twelve
-voices, an ECAPA-TDNN of 64 channels, 500 steps; `pytest -s -m soak tests/speaker/test_personal_vad_toy.py` prints it.
+A small form has three voices, a verifier of 16 channels and 150 steps; the full form is that of item 6.5: twelve voices,
+64 channels, 500 steps. `pytest -s -m soak tests/speaker/test_personal_vad_toy.py` prints both. Neither counts as shown
+before it has passed.
 """
 
 from __future__ import annotations
@@ -105,14 +106,13 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Judged]:
     return of
 
 
-@pytest.mark.shows("svvad:6.5")
+@pytest.mark.soak
 def test_a_little_training_helps_where_others_speak(small: Judged) -> None:
     """150 steps, three voices, an encoder of 16 channels: the item's own numbers."""
     require(small)
 
 
 @pytest.mark.soak
-@pytest.mark.shows("svvad:6.5")
 def test_the_whole_toy(full: Callable[..., Judged]) -> None:
     """Twelve voices, 64 channels, 500 steps, three seeds; each is printed, also one that fails."""
     found = [full(seed) for seed in SEEDS]

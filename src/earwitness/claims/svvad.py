@@ -123,8 +123,8 @@ PLAN = Plan(
         "Mostly a reconstruction: of the paper only abstract and figure are known; its losses, sizes, mixtures and "
         "verifier are not.",
         "Verifier: ECAPA-TDNN of 64 channels at 50 frames a second, trained from scratch on about 290 speakers, then "
-        "frozen. In half of its crops another voice was muted, as a perfect gamma would: to one that never heard this "
-        "the truth as gamma was of no use (one seed: 36.4 % against 35.2 % without).",
+        "frozen. In half of its crops another voice was muted, as a perfect gamma would: a verifier that never heard "
+        "this makes little of the truth itself.",
         "The network before it: one block of either kind, 32 values wide, 250 steps of 8 mixtures of 2 s.",
         "Mixtures of whole recordings of 4 s, 10 to 30 % of it silent, no noise; the voices of a mixture are of one "
         "corpus, their sexes may differ. The EER counts shares of 0.8 to 0.2, in turn and at once.",
