@@ -1,8 +1,8 @@
 """SVVAD on synthetic voices (a reconstruction): what it learns through a frozen verifier without a label of any frame.
 
-A small form has three voices, a verifier of 16 channels and 150 steps; the full form is that of item 6.5: twelve voices,
-64 channels, 500 steps. `pytest -s -m soak tests/speaker/test_personal_vad_toy.py` prints both. Neither counts as shown
-before it has passed.
+A small form has three voices, a verifier of 16 channels and 150 steps; the full form is that of item 6.5: twelve
+voices, 64 channels, 500 steps. `pytest -s -m soak tests/speaker/test_personal_vad_toy.py` prints both. Neither counts
+as shown before it has passed.
 """
 
 from __future__ import annotations
