@@ -82,7 +82,7 @@ def test_a_file_is_streamed(tmp_path: Path) -> None:
     recording = next(iter(sorted(SAMPLE.rglob("*.flac"))))
     samples, rate = soundfile.read(recording, dtype="float32")
     rest = np.zeros(rate // 2, np.float32)
-    long = np.concatenate([samples, rest] * 6)
+    long = np.concatenate([samples[:, 0] if samples.ndim > 1 else samples, rest] * 6)
     path = tmp_path / "long.wav"
     soundfile.write(path, long, rate)
     found = file_prosody(path)
