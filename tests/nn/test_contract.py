@@ -24,6 +24,7 @@ from earwitness.nn.types import Frames
 
 WIDTH = 16  # values a frame in these tests
 SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that is not named here is tested as it is
+    "voice": {"model": "speaker-small"},
     "nes2net": {"nes_ratio": (4, 2)},
     "nes2net_x": {"nes_ratio": (4, 2)},
     "nes2net_x_selu": {"nes_ratio": (4, 2)},
