@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 import soundfile
 import torch
+from age_voices import recipe, voice, write_voices
 
 import earwitness
-from age_voices import recipe, voice, write_voices
 from earwitness.core.config import parse_config
 from earwitness.core.errors import AudioError, DataError, LeakError, ModelError, RecipeError
 from earwitness.corpora.batch import Batch, Targets
@@ -185,8 +185,8 @@ def test_the_interval_is_the_one_that_coverage_is_of() -> None:
 def test_a_temperature_makes_the_width_a_standard_deviation() -> None:
     """Distributions of width 2 about truths that scatter by 4: the variance must grow fourfold, and so T = 4."""
     rng = np.random.default_rng(0)
-    centres = rng.uniform(30, 70, 3000)
-    ages = np.rint(centres + 4 * rng.standard_normal(3000))
+    centres = rng.uniform(30, 70, 800)
+    ages = np.rint(centres + 4 * rng.standard_normal(800))
     bare = np.stack([gaussian(centre, 2) for centre in centres])
     for by in ("nll", "crps"):
         found = fitted_temperature(ages, GRID.values, bare, by)  # type: ignore[arg-type]
@@ -291,7 +291,7 @@ def test_a_change_of_speed_is_warned_of(voices: Path, tmp_path: Path, capsys: py
         ),
         ({"network.outputs": 7}, "needs `network.outputs: 103`"),
         ({"paths": "dual", "perturbations": [{"kind": "gain"}]}, "are for detectors and speaker models"),
-        ({"loss": {"kind": "svldl", "width": [2.0]}}, "did you mean 'widths'"),
+        ({"loss": {"kind": "svldl", "widhts": [2.0]}}, "did you mean 'widths'"),
     ],
 )
 def test_recipes_that_cannot_be(voices: Path, changes: dict[str, Any], words: str) -> None:
