@@ -160,9 +160,11 @@ class _Judged:
                 yield part._recall(place, name)
 
     def of_speakers(self, speakers: dict[str, list[AgeEstimate]]) -> Iterator[ResultRow]:
-        """The MAE over speakers, the distributions of each one's recordings averaged."""
+        """The MAE over speakers, each one's distributions averaged; none where a speaker has several ages."""
         names = self.table["speaker"].fill_null(self.table["id"])
         ages = dict(zip(names, self.column("age"), strict=True))
+        if len(set(zip(names, self.column("age"), strict=True))) > len(ages) or len(ages) < 2:
+            return
         errors = np.array([abs(average(found).mean - ages[name]) for name, found in speakers.items()])
         interval = self._interval(_mean_of(errors), Units.each(len(errors), "speaker"))
         yield figure(f"{SIDE}, a speaker's recordings together", "MAE, years", interval, len(errors), self.source)
