@@ -1,7 +1,7 @@
 """Losses. A new one is a file here and a member of the union it belongs to.
 
 Margin losses own their class weights and take embeddings [B, D]; the cross-entropy family takes logits [B, K]. For
-regression there are losses of the prediction, contrasts of embeddings beside them, and weights of labels.
+regression there are contrasts of embeddings beside the losses of `label_distribution`, and weights of rare labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from earwitness.nn.losses.label_weighting import InvConfig, LabelWeights, SqinvC
 from earwitness.nn.losses.margin import AamConfig, AmConfig, MarginLoss, MarginRiseConfig, scheduled_margin
 from earwitness.nn.losses.rank_n_contrast import RncConfig
 from earwitness.nn.losses.ranksim import RankSimConfig
-from earwitness.nn.losses.regression import RegressionLoss, RegressionLossConfig
 from earwitness.nn.losses.supervised_contrast import AdaConConfig, SupConConfig
 from earwitness.nn.losses.uncertain_margin import UncertainAam, UncertainAamConfig
 from earwitness.nn.losses.variance import ClassCentroids, VarianceLossConfig, variance_loss
@@ -56,8 +55,6 @@ __all__ = [
     "RankSimConfig",
     "RegressionContrast",
     "RegressionContrastConfig",
-    "RegressionLoss",
-    "RegressionLossConfig",
     "RncConfig",
     "SqinvConfig",
     "SupConConfig",

@@ -1,5 +1,5 @@
-"""What contrasts for regression share: embeddings of a batch are pulled together or pushed apart by how far their labels
-are. A term beside the regression's own loss; in most of them an anchor's softmax is over the cosines of the others:
+"""What contrasts for regression share: embeddings of a batch are pulled together or pushed apart by how far apart
+their labels are. A term beside the regression's own loss; in most of them a softmax over the cosines of the others:
 
     L_i = -1/|P(i)| sum over p in P(i) of log [ exp(pull_ip) / sum over k in A(i) of exp(logit_ik) ]
 
