@@ -8,7 +8,6 @@ from typing import get_args
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from earwitness.core.config import parse_config
 from earwitness.core.errors import DataError, RecipeError
