@@ -103,6 +103,7 @@ class Utterance:
     emotion: int
     quality: int = -1
     sound: int = -1
+    sex: int = -1
     augmented: Tensor | None = None
 
 
@@ -158,6 +159,7 @@ class UtteranceDataset(Dataset[Utterance]):
             emotion=self.emotions.index(row.emotion) if self.emotions else -1,
             quality=-1 if self.quality is None else self.quality.of(row.id, changed, int(self._epoch)),
             sound=self.sounds.get(row.id, -1),
+            sex=sex_class(row.sex),
         )
 
     def _samples(self, index: int, row: Row) -> Samples:
@@ -223,6 +225,12 @@ class Kept:
         return self.numbers.astype(np.float32) * np.float32(self.scale / 32_767)
 
 
+def sex_class(written: str | None) -> int:
+    """The place in `SEXES` of a manifest's word (f, female, female_feminine, M, ...); -1 for none and for any other."""
+    first = (written or "").strip().lower().split("_")[0]
+    return {"f": 0, "female": 0, "m": 1, "male": 1}.get(first, -1)
+
+
 def crop_start(samples: Samples, length: int, rng: np.random.Generator) -> int:
     """Where a random crop of `length` samples begins; 0 for what is shorter."""
     return 0 if len(samples) < length else int(rng.integers(0, len(samples) - length + 1))
@@ -281,5 +289,6 @@ def collate(items: Sequence[Utterance]) -> Batch:
         emotion=torch.tensor([item.emotion for item in items]),
         quality=torch.tensor([item.quality for item in items]),
         sound=torch.tensor([item.sound for item in items]),
+        sex=torch.tensor([item.sex for item in items]),
     )
     return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate, paths)
