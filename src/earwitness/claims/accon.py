@@ -32,7 +32,7 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "supcon": ("L1 + SupCon", (f"regularise.contrast={{kind: supcon, tau: {TAU}}}",)),
     "accon": ("L1 + ACCon", ("regularise.contrast={kind: accon, tau: 1.0}",)),
     "lds": ("L1 weighed by LDS", ("regularise.weighting={kind: sqinv, lds: {}}",)),
-    "ranksim": ("L1 + RankSim", ("regularise.contrast={kind: ranksim, weight: 1.0}",)),
+    "ranksim": ("L1 + RankSim", ("regularise.contrast={kind: ranksim}",)),
 }
 WORDS = {
     **{name: f"{share:g} of the training speakers" for name, share in SHARES.items()},
@@ -114,9 +114,8 @@ CLAIM = AcconClaim(
             "was learnt from; the paper's splits are by image, with the same people on both sides.",
             "A perceptron (128 units, projection 64) on means over 2 s of the four layers of the frozen encoder of "
             "Whisper tiny.en; views are two such crops. Every arm takes as many steps.",
-            "ACCon: the formula, temperature 1, M the span of the training ages. SupCon: temperature 0.1, the same bins "
-            "of a year. RankSim: weight 1, as the published 100 belongs to losses of another scale. LDS: square-root "
-            "weights, the released window.",
+            "ACCon: the formula, temperature 1, M the span of the training ages. SupCon: temperature 0.1, the same "
+            "bins of a year. RankSim: weight 100, as published for ages. LDS: square-root weights, the released window.",
             "Regions are by training speakers in five years of age: many from 10 on, few up to 3; so who is in which "
             "differs between settings.",
             "Long tail: all training speakers of the commonest five years, half of those of the second, a quarter of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field
@@ -31,7 +32,7 @@ class Perceptron(Encoder):
         self.dim = config.widths[-1]
         widths = (input_dim, *config.widths)
         self.layers = nn.Sequential(
-            *(layer for pair in zip(widths, widths[1:], strict=False) for layer in _layer(*pair, config.dropout))
+            *(layer for pair in pairwise(widths) for layer in _layer(*pair, config.dropout))
         )
 
     def forward(self, frames: Frames) -> Frames:
