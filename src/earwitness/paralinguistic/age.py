@@ -139,7 +139,7 @@ class AgeEstimator:
         self.info = info
         self.reading = reading_of(info)
         self.criterion = criterion.eval()
-        self._trainee = AgeTrainee(network, criterion, self.reading.loss.outputs).eval()
+        self._trainee = AgeTrainee(network, criterion).eval()
         self._ages = self.reading.loss.grid.values
 
     @classmethod

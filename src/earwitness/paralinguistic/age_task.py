@@ -31,17 +31,23 @@ class AgeHeard(NamedTuple):
 class AgeTrainee(nn.Module):
     """What is trained: the network, and what the loss learns itself (CORAL's biases; mostly nothing)."""
 
-    def __init__(self, network: Network, criterion: ValueLoss, outputs: int) -> None:
+    def __init__(self, network: Network, criterion: ValueLoss) -> None:
         super().__init__()
         self.network = network
         self.criterion = criterion
-        self._outputs = outputs
+
+    @torch.no_grad()
+    def start(self, ages: Tensor) -> None:
+        """Begin with the distribution of the training ages [N]: the last layer says it before anything is learnt."""
+        assert isinstance(self.network.classifier, nn.Linear)
+        self.network.classifier.bias[: self.criterion.outputs] = self.criterion.start(ages)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> AgeHeard:
         """[B, N] at the network's rate, lengths [B] in samples."""
         embedding = self.network.embed(waveforms, lengths)
         found = self.network.classify(embedding)
-        return AgeHeard(embedding.mean, found[:, : self._outputs], found[:, self._outputs :])
+        count = self.criterion.outputs
+        return AgeHeard(embedding.mean, found[:, :count], found[:, count:])
 
 
 class AgeTask:

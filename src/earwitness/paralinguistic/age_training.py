@@ -78,11 +78,13 @@ def train_age(recipe: AgeRecipe, folder: str | Path, *, resume: bool = False, al
 
 
 def build_trainee(recipe: AgeRecipe, train: Manifest) -> tuple[AgeTrainee, AgeTask]:
-    """Network and loss by the recipe's seed, and how they learn."""
+    """Network and loss by the recipe's seed, and how they learn. They begin with the training side's own ages."""
     seed_run(recipe.seed, "init")
     network, criterion = recipe.built_network.build(), recipe.loss.build()
-    median = float(np.median(train.table["age"].to_numpy()))
-    return AgeTrainee(network, criterion, recipe.loss.outputs), AgeTask(criterion, recipe.sex, median)
+    ages = train.table["age"].to_numpy()
+    trainee = AgeTrainee(network, criterion)
+    trainee.start(torch.from_numpy(ages).float())
+    return trainee, AgeTask(criterion, recipe.sex, float(np.median(ages)))
 
 
 def read_ages(recipe: AgeRecipe, allow_leak: bool = False) -> SplitData:

@@ -45,7 +45,7 @@ class MeanVariance(ValueLoss):
     """Terms `ce`, `mean`, `variance`; those of weight 0 are left out."""
 
     def __init__(self, config: ValueLossConfigBase, mean_weight: float, variance_weight: float) -> None:
-        super().__init__(config.grid)
+        super().__init__(config)
         self._mean_weight, self._variance_weight = mean_weight, variance_weight
 
     def items(self, outputs: Tensor, values: Tensor) -> dict[str, Tensor]:
@@ -86,7 +86,7 @@ class Dldl(ValueLoss):
     """Terms `ldl` and `mean`; the latter is left out where its weight is 0."""
 
     def __init__(self, config: ValueLossConfigBase, width: float, mean_weight: float) -> None:
-        super().__init__(config.grid)
+        super().__init__(config)
         self._width, self._mean_weight = width, mean_weight
 
     def items(self, outputs: Tensor, values: Tensor) -> dict[str, Tensor]:
@@ -115,7 +115,7 @@ class Sord(ValueLoss):
     """One term, `soft`."""
 
     def __init__(self, config: SordConfig) -> None:
-        super().__init__(config.grid)
+        super().__init__(config)
         self._config = config
 
     def items(self, outputs: Tensor, values: Tensor) -> dict[str, Tensor]:
@@ -145,7 +145,7 @@ class Unimodal(ValueLoss):
     """Terms `concentrated` and `unimodal`."""
 
     def __init__(self, config: UnimodalConfig) -> None:
-        super().__init__(config.grid)
+        super().__init__(config)
         self._weight = config.unimodal_weight
 
     def items(self, outputs: Tensor, values: Tensor) -> dict[str, Tensor]:

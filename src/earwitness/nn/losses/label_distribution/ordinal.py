@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earwitness.nn.losses.label_distribution.base import PROBABILITY_FLOOR, ValueLoss, ValueLossConfigBase
+from earwitness.nn.losses.label_distribution.base import (
+    PROBABILITY_FLOOR,
+    START_FLOOR,
+    ValueLoss,
+    ValueLossConfigBase,
+    in_full,
+)
 
 
 class OrCnnConfig(ValueLossConfigBase):
@@ -49,12 +55,15 @@ class CoralConfig(ValueLossConfigBase):
 class Ordinal(ValueLoss):
     """One term, `ordinal`."""
 
-    def __init__(self, config: ValueLossConfigBase) -> None:
-        super().__init__(config.grid)
-
     def answers(self, outputs: Tensor) -> Tensor:
         """The logits of the K - 1 questions, [B, K - 1]."""
-        return outputs[:, : self.grid.config.count - 1].float()
+        return in_full(outputs[:, : self.grid.config.count - 1])
+
+    @torch.no_grad()
+    def start(self, labels: Tensor) -> Tensor:
+        """The logits of the shares of training labels above each value, [K - 1]."""
+        above = (labels.unsqueeze(1) > self.grid.values[:-1]).float().mean(0)
+        return torch.logit(START_FLOOR / 2 + (1 - START_FLOOR) * above)
 
     def items(self, outputs: Tensor, values: Tensor) -> dict[str, Tensor]:
         """[B]."""
@@ -79,6 +88,12 @@ class Coral(Ordinal):
         above = 1 - torch.arange(1, config.grid.count) / config.grid.count
         self.biases = nn.Parameter(torch.logit(above))
 
+    @torch.no_grad()
+    def start(self, labels: Tensor) -> Tensor:
+        """[1]: nothing; the biases say it."""
+        self.biases.copy_(super().start(labels))
+        return labels.new_zeros(1)
+
     def answers(self, outputs: Tensor) -> Tensor:
         """[B, K - 1]."""
-        return outputs[:, :1].float() + self.biases
+        return in_full(outputs[:, :1]) + self.biases

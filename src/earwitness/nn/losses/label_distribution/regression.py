@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from earwitness.nn.losses.label_distribution.base import ValueLoss, ValueLossConfigBase
+from earwitness.nn.losses.label_distribution.base import ValueLoss, ValueLossConfigBase, in_full
 from earwitness.nn.losses.label_distribution.terms import Norm
 
 
@@ -38,11 +38,16 @@ class Regression(ValueLoss):
     """One term, `l1` or `l2`."""
 
     def __init__(self, config: RegressionConfig) -> None:
-        super().__init__(config.grid)
+        super().__init__(config)
         self._norm: Norm = config.norm
         self._spread = config.spread
         self._centre = (config.grid.low + config.grid.high) / 2 if config.centre is None else config.centre
         self._scale = (config.grid.high - config.grid.low) / 10 if config.scale is None else config.scale
+
+    @torch.no_grad()
+    def start(self, labels: Tensor) -> Tensor:
+        """[1]: what answers the training labels' median."""
+        return ((labels.median() - self._centre) / self._scale)[None]
 
     def items(self, outputs: Tensor, values: Tensor) -> dict[str, Tensor]:
         """[B]."""
@@ -56,4 +61,4 @@ class Regression(ValueLoss):
 
     def mean(self, outputs: Tensor) -> Tensor:
         """The answer itself, [B]; it may lie beyond the grid."""
-        return self._centre + self._scale * outputs[:, 0].float()
+        return self._centre + self._scale * in_full(outputs[:, 0])

@@ -60,7 +60,7 @@ class Svldl(ValueLoss):
     selections: Tensor
 
     def __init__(self, config: SvldlConfig) -> None:
-        super().__init__(config.grid)
+        super().__init__(config)
         self._config = config
         self.candidates = CandidateTargets(config.grid, config.widths)
         self.epochs = 0.0
