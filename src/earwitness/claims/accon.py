@@ -115,7 +115,7 @@ CLAIM = AcconClaim(
             "A perceptron (128 units, projection 64) on means over 2 s of the four layers of the frozen encoder of "
             "Whisper tiny.en; views are two such crops. Every arm takes as many steps.",
             "ACCon: the formula, temperature 1, M the span of the training ages. SupCon: temperature 0.1, the same "
-            "bins of a year. RankSim: weight 100, as published for ages. LDS: square-root weights, the released window.",
+            "bins of a year. RankSim: weight 100, as published for ages. LDS: square-root weights, released window.",
             "Regions are by training speakers in five years of age: many from 10 on, few up to 3; so who is in which "
             "differs between settings.",
             "Long tail: all training speakers of the commonest five years, half of those of the second, a quarter of "

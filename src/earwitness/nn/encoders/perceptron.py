@@ -31,9 +31,7 @@ class Perceptron(Encoder):
         super().__init__()
         self.dim = config.widths[-1]
         widths = (input_dim, *config.widths)
-        self.layers = nn.Sequential(
-            *(layer for pair in pairwise(widths) for layer in _layer(*pair, config.dropout))
-        )
+        self.layers = nn.Sequential(*(layer for pair in pairwise(widths) for layer in _layer(*pair, config.dropout)))
 
     def forward(self, frames: Frames) -> Frames:
         """[B, T, input_dim] -> [B, T, dim]."""
