@@ -9,6 +9,8 @@ from earwitness.deepfake.detector import Detector
 from earwitness.nn.centroids import CentroidsConfig
 from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
+from earwitness.paralinguistic.age import TASK as AGE
+from earwitness.paralinguistic.age import AgeEstimator
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.speaker.phones import kept, phones_named
@@ -20,7 +22,7 @@ from earwitness.training.sound_classes import TASK as SOUNDS
 from earwitness.training.sound_classes import SoundClassifier
 
 
-def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClassifier:
+def load(name: str | Path) -> AgeEstimator | Detector | Embedder | PersonalVerifier | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -28,6 +30,8 @@ def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClas
         return open_detector(folder)
     if task == "speaker":
         return Embedder.load(folder)
+    if task == AGE:
+        return AgeEstimator.load(folder)
     if task == SOUNDS:
         return SoundClassifier.load(folder)
     if task == "personal-vad":
@@ -77,6 +81,11 @@ def load_traits(name: str | Path, phones: str | None = None) -> TraitVerifier:
         raise ModelError(f"this model answers '{info.task}', not '{TRAITS}'", where=folder)
     source = own_phones(folder, info) if phones is None else phones_named(phones).build()
     return TraitVerifier.load(folder, kept(source))
+
+
+def load_age(name: str | Path) -> AgeEstimator:
+    """An age model by name or path. Raises `ModelError` for a model of another task."""
+    return AgeEstimator.load(find_model(name))
 
 
 def load_embedder(name: str | Path) -> Embedder:
