@@ -10,6 +10,7 @@ from earwitness.core.config import nearest
 from earwitness.core.errors import UsageError
 
 CLAIMS = {
+    "accon": "earwitness.claims.accon",
     "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
     "expo": "earwitness.claims.expo",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -137,6 +138,12 @@ class UtteranceDataset(Dataset[Utterance]):
     def set_epoch(self, epoch: int) -> None:
         """Random crops and perturbations are drawn anew for each epoch."""
         self._epoch.fill_(epoch)
+
+    def drawn_anew(self, view: int) -> UtteranceDataset:
+        """The same rows with other crops and perturbations; what is kept in memory is kept once."""
+        other = copy(self)
+        other.options = replace(self.options, seed=self.options.seed + (view << 32))
+        return other
 
     @property
     def durations_s(self) -> list[float]:

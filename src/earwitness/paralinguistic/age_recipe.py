@@ -17,6 +17,7 @@ from earwitness.corpora.splits import ByColumn, GivenFolds, SpeakerSplit
 from earwitness.nn.losses import FocalConfig
 from earwitness.nn.losses.label_distribution import SvldlConfig, ValueLossConfig
 from earwitness.nn.network import NetworkConfig
+from earwitness.paralinguistic.regularised import RegularisersConfig
 from earwitness.training.recipe import UtteranceRecipe
 
 AgeSplit = Annotated[ByColumn | SpeakerSplit | GivenFolds, Field(discriminator="kind")]
@@ -37,6 +38,7 @@ class AgeRecipe(UtteranceRecipe):
     `outputs`: there are as many as the loss reads, and two for the sex where that is learnt too (`sex: null`: not).
     `balance` may name `age_band`, in which of the bands of `band_years` an age lies. After training one temperature of
     the distributions is chosen on dev recordings by `recalibrate`; `none` leaves them as they were learnt.
+    `regularise` adds a contrast of embeddings by age (ACCon and others), weights for rare ages, smoothed embeddings.
     """
 
     task: Literal["age"]
@@ -46,6 +48,7 @@ class AgeRecipe(UtteranceRecipe):
     sex: SexConfig | None = SexConfig()
     balance: tuple[str, ...] = Field((BAND,), min_length=1)
     band_years: float = Field(5.0, gt=0)
+    regularise: RegularisersConfig = RegularisersConfig()
     recalibrate: Literal["nll", "crps", "none"] = "nll"
     windows: WindowPolicy = Sliding(length_s=30.0, hop_s=30.0, repeat=False)
 

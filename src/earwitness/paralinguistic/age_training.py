@@ -32,11 +32,13 @@ from earwitness.paralinguistic.age import (
 )
 from earwitness.paralinguistic.age_recipe import BAND, AgeRecipe
 from earwitness.paralinguistic.age_task import AgeTask, AgeTrainee
-from earwitness.training.data import SplitData, dev_batches, put_on_sides, read_rows, train_batches
+from earwitness.paralinguistic.regularised import Regression, regularised
+from earwitness.training.data import SplitData, dev_batches, put_on_sides, read_rows
 from earwitness.training.describing import describe
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
 from earwitness.training.tensors import tensor_bytes
+from earwitness.training.views import viewed_batches
 
 OLDEST = 120.0  # years; nobody's voice was recorded at a greater age
 NOTICED_BIAS = 0.5  # years by which the grid's end moves the mean of a target, from which the record says so
@@ -61,8 +63,10 @@ def train_age(recipe: AgeRecipe, folder: str | Path, *, resume: bool = False, al
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     trainee, task = build_trainee(recipe, data.train)
-    train, dev = train_batches(recipe, data.train), dev_batches(recipe, data.dev)
-    result = fit(trainee, task, train, dev, recipe, folder / "fit", resume=resume)
+    train, dev = viewed_batches(recipe, data.train, recipe.regularise.views), dev_batches(recipe, data.dev)
+    parts = Regression(trainee.network, trainee.criterion, task.ages)
+    learning = regularised(recipe.regularise, task, parts, data.train.table["age"].to_list(), train)
+    result = fit(trainee, learning, train, dev, recipe, folder / "fit", resume=resume)
     trained = recipe.model_copy(update={"network": recipe.built_network})
     info = describe(trained, data, result.metrics, "none")
     reading = AgeReading(loss=recipe.loss, sex=recipe.sex is not None, median=task.median)

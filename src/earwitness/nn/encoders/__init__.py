@@ -14,6 +14,7 @@ from earwitness.nn.encoders.identity import IdentityConfig
 from earwitness.nn.encoders.latent_entropy import LatentEntropyConfig
 from earwitness.nn.encoders.lstm import LstmConfig
 from earwitness.nn.encoders.nes2net import Nes2NetConfig
+from earwitness.nn.encoders.perceptron import PerceptronConfig
 from earwitness.nn.encoders.resnet import ResNetConfig
 
 EncoderConfig = Annotated[
@@ -24,6 +25,7 @@ EncoderConfig = Annotated[
     | Conv2dConfig
     | LstmConfig
     | LatentEntropyConfig
+    | PerceptronConfig
     | IdentityConfig,
     Field(discriminator="kind"),
 ]
@@ -38,5 +40,6 @@ __all__ = [
     "LatentEntropyConfig",
     "LstmConfig",
     "Nes2NetConfig",
+    "PerceptronConfig",
     "ResNetConfig",
 ]

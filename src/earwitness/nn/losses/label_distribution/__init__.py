@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from earwitness.nn.losses.label_distribution.balanced import BalancedMseConfig
 from earwitness.nn.losses.label_distribution.base import ValueLoss, ValueLossConfigBase
 from earwitness.nn.losses.label_distribution.baselines import (
     CrossEntropyOfValuesConfig,
@@ -36,11 +37,13 @@ ValueLossConfig = Annotated[
     | SordConfig
     | OrCnnConfig
     | CoralConfig
-    | UnimodalConfig,
+    | UnimodalConfig
+    | BalancedMseConfig,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
+    "BalancedMseConfig",
     "CandidateTargets",
     "CoralConfig",
     "CrossEntropyOfValuesConfig",
