@@ -27,7 +27,7 @@ from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import AudioError, DataError, ModelError, RecipeError
-from earwitness.nn.network import Network, NetworkConfig
+from earwitness.nn.network import Branch, Network, NetworkConfig
 from earwitness.nn.types import Frames
 from earwitness.paralinguistic.emotion_losses import (
     CATEGORY,
@@ -86,7 +86,7 @@ class EmotionInfo(Config):
     @property
     def classes(self) -> NDArray[np.bool_]:
         """Those of the corpora that it learnt from, [7]."""
-        return np.any([self.labels.mask(name) for name in self.corpora], axis=0)
+        return np.asarray(np.any([self.labels.mask(name) for name in self.corpora], axis=0))
 
 
 class EmotionNetwork(nn.Module):
@@ -104,7 +104,7 @@ class EmotionNetwork(nn.Module):
         super().__init__()
         self.shared = shared
         dim = shared.dim
-        frame_dim = shared.branches[0].encoder.dim
+        frame_dim = _branch(shared).encoder.dim
         heads: dict[str, nn.Module] = {CATEGORY: _head(dim, config.hidden, len(CATEGORIES), config.dropout)}
         if INTENSITY in tasks:
             heads[INTENSITY] = _head(dim, config.hidden, (intensity or IntervalConfig()).outputs, 0.0)
@@ -139,7 +139,7 @@ class EmotionNetwork(nn.Module):
 
     def _equal(self, waveforms: Tensor, augment: SpecAugmentConfig | None) -> dict[str, Tensor]:
         """The same of waveforms of one length."""
-        branch = self.shared.branches[0]
+        branch = _branch(self.shared)
         features: Frames = branch.frontend(waveforms)
         if augment is not None:
             features = Frames(_masked(features.values, augment), features.mask)
@@ -162,6 +162,12 @@ def require_encoder(network: NetworkConfig) -> None:
     """Raise `RecipeError` for a network that the heads cannot stand on."""
     if len(network.branches) != 1 or network.outputs is not None:
         raise RecipeError("heads of emotion stand on one branch without `outputs`", where="network")
+
+
+def _branch(shared: Network) -> Branch:
+    branch = shared.branches[0]
+    assert isinstance(branch, Branch)
+    return branch
 
 
 def _head(dim: int, hidden: int, outputs: int, dropout: float) -> nn.Module:

@@ -22,9 +22,14 @@ INSIDE = 1e-6  # by which rounding may carry the end of an interval over a level
 
 
 class IntervalConfig(Config):
-    """One output r in [0, 1] by a sigmoid; max(0, lo - r, r - hi)^2 of the interval [lo, hi]."""
+    """One output r in [0, 1] by a sigmoid; max(0, lo - r, r - hi)^2 of the interval [lo, hi].
+
+    Intervals that touch ([0, 0.5] and [0.5, 1]) are both content with r = 0.5, so without a `margin` two levels need not
+    be told apart. Each end inside of 0..1 is moved inwards by it, at most to the interval's middle; 0 leaves them.
+    """
 
     kind: Literal["interval"] = "interval"
+    margin: float = Field(0.1, ge=0, lt=0.5)
 
     @property
     def outputs(self) -> int:
@@ -37,7 +42,7 @@ class IntervalConfig(Config):
 
     def losses(self, logits: Tensor, intervals: Tensor) -> Tensor:
         """Logits [B, 1] and intervals [B, 2] -> [B]."""
-        return interval_losses(self.read(logits), intervals)
+        return interval_losses(self.read(logits), narrowed(intervals, self.margin))
 
 
 class LevelsConfig(Config):
@@ -171,6 +176,13 @@ def interval_losses(r: Tensor, intervals: Tensor) -> Tensor:
     """
     lo, hi = intervals.unbind(1)
     return torch.maximum(lo - r, r - hi).clamp(min=0).square()
+
+
+def narrowed(intervals: Tensor, margin: float) -> Tensor:
+    """Intervals [B, 2] whose ends inside of 0..1 are moved inwards, at most to the middle."""
+    lo, hi = intervals.unbind(1)
+    most = ((hi - lo) / 2).clamp(max=margin)
+    return torch.stack([torch.where(lo > 0, lo + most, lo), torch.where(hi < 1, hi - most, hi)], dim=1)
 
 
 def levels_of(intervals: Tensor, levels: int) -> Tensor:
