@@ -22,6 +22,7 @@ MOVES = {  # of pitch (octaves), level (dB), tempo (relative) and tilt at full s
     "sad": (-0.5, -8.0, -0.4, -0.8),
     "angry": (0.4, 9.0, 0.5, 1.2),
 }
+TEXTS = ("aiuai", "uuaia")
 STRENGTH = {"normal": 0.5, "strong": 1.0}
 
 
@@ -55,20 +56,20 @@ def write_corpus(folder: Path, speakers: int = 8, takes: int = 2, corpus: str = 
         for emotion in MOVES:
             for level in ("normal",) if emotion == "neutral" else STRENGTH:
                 for take in range(takes):
-                    text = "".join(rng.choice(list(VOWELS), 5))
+                    text = TEXTS[take % len(TEXTS)]
                     name = f"{corpus}-{speaker:02d}-{emotion}-{level}-{take}"
                     soundfile.write(folder / f"{name}.wav", spoken(speaker, emotion, STRENGTH[level], text, rng), RATE)
                     row = {"id": name, "path": f"{name}.wav", "speaker": f"{corpus}{speaker}", "corpus": corpus}
                     row |= {"sex": "mf"[(speaker + 1) % 2], "emotion": emotion, "transcript": text}
                     row |= {"intensity_level": None if emotion == "neutral" else level, "licence": "CC0-1.0"}
-                    rows.append({**row, "split": side, "label": "bonafide", "statement": str(take)})
+                    rows.append({**row, "split": side, "label": "bonafide"})
     pl.DataFrame(rows, infer_schema_length=None).write_csv(folder / f"{corpus}.csv")
     return folder / f"{corpus}.csv"
 
 
 def recipe(manifest: Path, epochs: int = 6, **fields: Any) -> EmotionRecipe:
     """A tiny multitask model; its split stands in the manifest."""
-    front = {"kind": "log_mel", "n_mels": 24, "log_floor": 1e-6}
+    front = {"kind": "log_mel", "n_mels": 24, "log_floor": 1e-6, "standard": [-9.0, 3.5]}
     encoder = {"kind": "conv_transformer", "dim": 24, "blocks": 1, "heads": 2, "dropout": 0.0}
     data = {
         "name": "toy-emotions",

@@ -9,6 +9,8 @@ from earwitness.deepfake.detector import Detector
 from earwitness.nn.centroids import CentroidsConfig
 from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
+from earwitness.paralinguistic.emotion import TASK as EMOTIONS
+from earwitness.paralinguistic.emotion import EmotionEstimator
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.speaker.phones import kept, phones_named
@@ -20,7 +22,7 @@ from earwitness.training.sound_classes import TASK as SOUNDS
 from earwitness.training.sound_classes import SoundClassifier
 
 
-def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClassifier:
+def load(name: str | Path) -> Detector | Embedder | EmotionEstimator | PersonalVerifier | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -32,6 +34,8 @@ def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClas
         return SoundClassifier.load(folder)
     if task == "personal-vad":
         return PersonalVerifier.load(folder)
+    if task == EMOTIONS:
+        return EmotionEstimator.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 

@@ -24,8 +24,8 @@ INSIDE = 1e-6  # by which rounding may carry the end of an interval over a level
 class IntervalConfig(Config):
     """One output r in [0, 1] by a sigmoid; max(0, lo - r, r - hi)^2 of the interval [lo, hi].
 
-    Intervals that touch ([0, 0.5] and [0.5, 1]) are both content with r = 0.5, so without a `margin` two levels need not
-    be told apart. Each end inside of 0..1 is moved inwards by it, at most to the interval's middle; 0 leaves them.
+    Intervals that touch ([0, 0.5] and [0.5, 1]) are both content with r = 0.5, so without a `margin` two levels need
+    not be told apart. Each end inside of 0..1 is moved inwards by it, at most to the interval's middle; 0 leaves them.
     """
 
     kind: Literal["interval"] = "interval"
