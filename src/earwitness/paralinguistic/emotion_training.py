@@ -107,8 +107,10 @@ def read_sides(recipe: EmotionRecipe, allow_leak: bool = False) -> EmotionSides:
     `read_labels` does, and `LeakError` for a speaker on two sides.
     """
     manifest, notes = read_rows(recipe.data)
-    manifest = of_corpora(manifest, recipe.corpora)
-    manifest = split(manifest, recipe.split) if recipe.data.split_file is None else _given(manifest, recipe)
+    if recipe.data.split_file is None:
+        manifest = split(of_corpora(manifest, recipe.corpora), recipe.split)
+    else:
+        manifest = of_corpora(sides_from(manifest, recipe.data.split_file), recipe.corpora)
     if not allow_leak and manifest.table.filter(pl.col("split").is_not_null())["speaker"].null_count():
         raise DataError(
             "a row on a side has no speaker, so speakers of both sides cannot be told apart",
@@ -134,11 +136,6 @@ def of_corpora(manifest: Manifest, corpora: Sequence[str]) -> Manifest:
         fix = f"There are: {', '.join(sorted(there)) or 'none'}. A licence may be excluded (data.exclude_licences)."
         raise DataError(f"no row is of the corpus '{missing[0]}'", fix=fix)
     return manifest.filter(pl.col("corpus").is_in(list(corpora)))
-
-
-def _given(manifest: Manifest, recipe: EmotionRecipe) -> Manifest:
-    assert recipe.data.split_file is not None
-    return sides_from(manifest, recipe.data.split_file)
 
 
 def spell_sides(recipe: EmotionRecipe, sides: EmotionSides) -> tuple[Spelt, Spelt]:
