@@ -36,7 +36,7 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.splits import exclude_licences
 from earwitness.corpora.splits.grouping import draw
 from earwitness.metrics.bootstrap import Units
-from earwitness.metrics.classification import confusion
+from earwitness.metrics.classification import Confusion
 from earwitness.metrics.scores import Floats
 from earwitness.paralinguistic.labels import CATEGORIES, CORPORA, Labels, named_corpus, read_labels
 
@@ -149,7 +149,7 @@ class TestedEmotions:
     """`Tested`: the test rows of each seed. A score is the place of the called class in `CATEGORIES`."""
 
     rows: tuple[Places, ...]
-    truth: tuple[str, ...]
+    truth: NDArray[np.int64]
     units: Units
     words: str
     measure: str = "100 - UA"
@@ -168,8 +168,7 @@ class TestedEmotions:
             f"{len(everything)} recordings of {', '.join(material.labels.corpora)}, {units.count} speakers, "
             f"{len(categories)} categories"
         )
-        truth = tuple(CATEGORIES[place] for place in material.labels.category)
-        return cls(tuple(rows), truth, units, words)
+        return cls(tuple(rows), material.labels.category, units, words)
 
     def count(self, place: int) -> int:
         """Rows of the seed at this place."""
@@ -179,14 +178,15 @@ class TestedEmotions:
         """100 - UA of called classes [N]."""
         start = sum(len(found) for found in self.rows[:place])
         units = self.units.take(start + np.arange(len(self.rows[place])))
-        truth = [self.truth[row] for row in self.rows[place]]
-        called = [CATEGORIES[int(score)] for score in scores]
+        size = len(CATEGORIES)
+        cells = self.truth[self.rows[place]] * size + scores.astype(np.int64)
 
         def measured(counts: Floats) -> float:
             weights = units.weights(counts)
             if not weights.any():
                 raise MetricError("no speaker of a seed was drawn")
-            return 100 * (1 - confusion(truth, called, CATEGORIES, weights).ua)
+            matrix = np.bincount(cells, weights, minlength=size**2).reshape(size, size)
+            return 100 * (1 - Confusion(CATEGORIES, matrix).ua)
 
         return measured
 
