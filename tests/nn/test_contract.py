@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that 
     "nes2net_x_selu": {"nes_ratio": (4, 2)},
     "ecapa": {"channels": 16, "outputs": 24, "se_hidden": 4},
     "resnet": {"widths": (4, 8), "blocks": (1, 1), "strides": (1, 2)},
+    "conv_transformer": {"dim": 16, "blocks": 1, "heads": 2, "block": "conformer"},
     "lstm": {"hidden": 8, "layers": 2},
     "camplus": {
         "head": 4,

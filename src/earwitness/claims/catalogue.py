@@ -20,6 +20,7 @@ CLAIMS = {
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",
+    "speecheq": "earwitness.claims.speecheq",
     "xi-plus": "earwitness.claims.xi_plus",
 }
 """Name and module, whose `CLAIM` is it; imported when it is asked for."""

@@ -43,13 +43,15 @@ Perturb = Callable[[Samples, int, np.random.Generator], Samples]
 class UtteranceOptions:
     """How rows become samples: load, trim, crop, perturb, level; then the crop's length is made exact again.
 
-    With `perturb` file the whole file is perturbed and then cropped, as RawBoost is meant; that costs more. With
-    `twins` every item has its clean form too, of the same crop and speed.
+    What is shorter than `crop_s` is repeated until it fills; with `short` keep it stays as it is. With `perturb` file
+    the whole file is perturbed and then cropped, as RawBoost is meant; that costs more. With `twins` every item has its
+    clean form too, of the same crop and speed.
     """
 
     rate: int = 16_000  # Hz
     crop_s: float | None = None  # None: the whole utterance
     crop_from: Literal["anywhere", "start"] = "anywhere"
+    short: Literal["repeat", "keep"] = "repeat"
     trim: SpeechRule | Literal["silero", "energy"] | None = None  # leading and trailing silence, by this rule
     perturbation: Perturb | None = None
     perturb: Literal["crop", "file"] = "crop"
@@ -105,6 +107,7 @@ class Utterance:
     quality: int = -1
     sound: int = -1
     sex: int = -1
+    whole: bool = True
     augmented: Tensor | None = None
 
 
@@ -154,7 +157,8 @@ class UtteranceDataset(Dataset[Utterance]):
         row = self._rows[index]
         rng = item_rng(self.options.seed, int(self._epoch), row.id)
         speed = 0 if len(self._played) == 1 else int(rng.integers(len(self._played)))
-        (first, *others), changed = self._prepared(self._samples(index, row), rng, speed)
+        samples = self._samples(index, row)
+        (first, *others), changed = self._prepared(samples, rng, speed)
         return Utterance(
             id=row.id,
             samples=_tensor(first),
@@ -167,6 +171,7 @@ class UtteranceDataset(Dataset[Utterance]):
             quality=-1 if self.quality is None else self.quality.of(row.id, changed, int(self._epoch)),
             sound=self.sounds.get(row.id, -1),
             sex=sex_class(row.sex),
+            whole=self.options.crop_s is None or len(samples) == self._taken(samples, self.options.speeds[speed]),
         )
 
     def _samples(self, index: int, row: Row) -> Samples:
@@ -192,12 +197,20 @@ class UtteranceDataset(Dataset[Utterance]):
             return -1
         return place + speed * len(self.speakers)
 
+    def _taken(self, samples: Samples, factor: float) -> int:
+        """How many samples a crop takes of what is played by a factor."""
+        assert self.options.crop_s is not None
+        taken = round(round(self.options.crop_s * self.options.rate) * factor)
+        return min(taken, len(samples)) if self.options.short == "keep" else taken
+
     def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> tuple[list[Samples], bool]:
         """The item as the network hears it, with `twins` clean and then perturbed; and whether its one form is other
         than clean."""
         options, factor = self.options, self.options.speeds[speed]
         length = None if options.crop_s is None else round(options.crop_s * options.rate)
-        taken = None if length is None else round(length * factor)
+        taken = None if length is None else self._taken(samples, factor)
+        if length is not None and taken is not None and options.short == "keep":
+            length = min(length, round(taken / factor))
         start = 0 if taken is None or options.crop_from == "start" else crop_start(samples, taken, rng)
         if options.perturb == "crop" and taken is not None:
             samples, start = cropped(samples, taken, start), 0
@@ -297,5 +310,6 @@ def collate(items: Sequence[Utterance]) -> Batch:
         quality=torch.tensor([item.quality for item in items]),
         sound=torch.tensor([item.sound for item in items]),
         sex=torch.tensor([item.sex for item in items]),
+        whole=torch.tensor([item.whole for item in items]),
     )
     return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate, paths)

@@ -11,6 +11,8 @@ from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.paralinguistic.age import TASK as AGE
 from earwitness.paralinguistic.age import AgeEstimator
+from earwitness.paralinguistic.emotion import TASK as EMOTIONS
+from earwitness.paralinguistic.emotion import EmotionEstimator
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.speaker.phones import kept, phones_named
@@ -22,7 +24,9 @@ from earwitness.training.sound_classes import TASK as SOUNDS
 from earwitness.training.sound_classes import SoundClassifier
 
 
-def load(name: str | Path) -> AgeEstimator | Detector | Embedder | PersonalVerifier | SoundClassifier:
+def load(
+    name: str | Path,
+) -> AgeEstimator | Detector | Embedder | EmotionEstimator | PersonalVerifier | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -36,6 +40,8 @@ def load(name: str | Path) -> AgeEstimator | Detector | Embedder | PersonalVerif
         return SoundClassifier.load(folder)
     if task == "personal-vad":
         return PersonalVerifier.load(folder)
+    if task == EMOTIONS:
+        return EmotionEstimator.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 

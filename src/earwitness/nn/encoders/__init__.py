@@ -9,6 +9,7 @@ from pydantic import Field
 from earwitness.nn.encoders.base import Encoder
 from earwitness.nn.encoders.camplus import CamPlusConfig
 from earwitness.nn.encoders.conv2d import Conv2dConfig
+from earwitness.nn.encoders.conv_transformer import ConvTransformerConfig
 from earwitness.nn.encoders.ecapa import EcapaConfig
 from earwitness.nn.encoders.identity import IdentityConfig
 from earwitness.nn.encoders.latent_entropy import LatentEntropyConfig
@@ -23,6 +24,7 @@ EncoderConfig = Annotated[
     | CamPlusConfig
     | ResNetConfig
     | Conv2dConfig
+    | ConvTransformerConfig
     | LstmConfig
     | LatentEntropyConfig
     | PerceptronConfig
@@ -33,6 +35,7 @@ EncoderConfig = Annotated[
 __all__ = [
     "CamPlusConfig",
     "Conv2dConfig",
+    "ConvTransformerConfig",
     "EcapaConfig",
     "Encoder",
     "EncoderConfig",
