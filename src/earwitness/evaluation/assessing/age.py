@@ -96,7 +96,8 @@ def _heard(estimator: AgeEstimator, side: Manifest) -> tuple[pl.DataFrame, dict[
             continue
         speakers.setdefault(row.speaker or row.id, []).append(estimate)
         said = GridDistributions.of(estimate.ages, estimate.distribution[None])
-        scores = {"nll": float(nll_each([row.age], said)[0]), "crps": float(crps_each([row.age], said)[0])}
+        age = np.array([row.age], np.float64)
+        scores = {"nll": float(nll_each(age, said)[0]), "crps": float(crps_each(age, said)[0])}
         told = {name: getattr(estimate, name) for name in COLUMNS if hasattr(estimate, name)}
         found.append(known | told | scores)
     return pl.DataFrame(found, schema=COLUMNS), speakers
