@@ -18,6 +18,7 @@ from earwitness.nn.losses import FocalConfig
 from earwitness.nn.losses.label_distribution import SvldlConfig, ValueLossConfig
 from earwitness.nn.network import NetworkConfig
 from earwitness.paralinguistic.regularised import RegularisersConfig
+from earwitness.training.left_out import LeftOutConfig
 from earwitness.training.recipe import UtteranceRecipe
 
 AgeSplit = Annotated[ByColumn | SpeakerSplit | GivenFolds, Field(discriminator="kind")]
@@ -39,6 +40,8 @@ class AgeRecipe(UtteranceRecipe):
     `balance` may name `age_band`, in which of the bands of `band_years` an age lies. After training one temperature of
     the distributions is chosen on dev recordings by `recalibrate`; `none` leaves them as they were learnt.
     `regularise` adds a contrast of embeddings by age (ACCon and others), weights for rare ages, smoothed embeddings.
+    With `left_out` a head is trained on frozen branches and judged by leaving out every speaker once
+    (`training.left_out`); then there are no sides, and `split` says nothing.
     """
 
     task: Literal["age"]
@@ -50,6 +53,7 @@ class AgeRecipe(UtteranceRecipe):
     band_years: float = Field(5.0, gt=0)
     regularise: RegularisersConfig = RegularisersConfig()
     recalibrate: Literal["nll", "crps", "none"] = "nll"
+    left_out: LeftOutConfig | None = None
     windows: WindowPolicy = Sliding(length_s=30.0, hop_s=30.0, repeat=False)
 
     @property
@@ -86,6 +90,8 @@ class AgeRecipe(UtteranceRecipe):
     def _heard_once(self) -> AgeRecipe:
         if self.paths == "dual" or self.complementary is not None:
             raise ValueError("`paths: dual` and `complementary` are for detectors and speaker models")
+        if self.left_out is not None and self.regularise != RegularisersConfig():
+            raise ValueError("`left_out` trains on kept vectors, which `regularise` cannot draw anew")
         return self
 
 

@@ -7,7 +7,7 @@ heard whole by the loaded model.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from earwitness.audio.reading import load
 from earwitness.core.errors import AudioError, DataError
 from earwitness.corpora.manifest import Manifest, Row
+from earwitness.corpora.tables import write_table
 from earwitness.metrics.distribution import GridDistributions, nll
 from earwitness.nn.losses.label_distribution import GridConfig, SvldlConfig, end_bias
 from earwitness.paralinguistic.age import (
@@ -35,11 +36,13 @@ from earwitness.paralinguistic.age_task import AgeTask, AgeTrainee
 from earwitness.paralinguistic.regularised import Regression, regularised
 from earwitness.training.data import SplitData, dev_batches, put_on_sides, read_rows
 from earwitness.training.describing import describe
+from earwitness.training.left_out import LeftOut, LeftOutConfig, Pupil, learn_left_out
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
-from earwitness.training.tensors import tensor_bytes
+from earwitness.training.tensors import load_trained_state, tensor_bytes
 from earwitness.training.views import viewed_batches
 
+LEFT_OUT = "left-out.parquet"
 OLDEST = 120.0  # years; nobody's voice was recorded at a greater age
 NOTICED_BIAS = 0.5  # years by which the grid's end moves the mean of a target, from which the record says so
 LIMITS = (
@@ -59,6 +62,8 @@ def train_age(recipe: AgeRecipe, folder: str | Path, *, resume: bool = False, al
     folder = Path(folder)
     if recipe.changes_speed:
         print(f"warning: {FASTER}", file=sys.stderr)
+    if recipe.left_out is not None:
+        return train_head(recipe, recipe.left_out, folder, resume=resume)
     data = read_ages(recipe, allow_leak)
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
@@ -67,14 +72,74 @@ def train_age(recipe: AgeRecipe, folder: str | Path, *, resume: bool = False, al
     parts = Regression(trainee.network, trainee.criterion, task.ages)
     learning = regularised(recipe.regularise, task, parts, data.train.table["age"].to_list(), train)
     result = fit(trainee, learning, train, dev, recipe, folder / "fit", resume=resume)
-    trained = recipe.model_copy(update={"network": recipe.built_network})
-    info = describe(trained, data, result.metrics, "none")
     reading = AgeReading(loss=recipe.loss, sex=recipe.sex is not None, median=task.median)
+    _save(folder / "model", recipe, data, trainee, reading, result.metrics)
+    return recalibrate(folder / "model", data.dev, recipe)
+
+
+def _save(
+    model: Path,
+    recipe: AgeRecipe,
+    data: SplitData,
+    trainee: AgeTrainee,
+    reading: AgeReading,
+    metrics: Mapping[str, float],
+) -> None:
+    """The model folder, its weights in half precision."""
+    trained = recipe.model_copy(update={"network": recipe.built_network})
+    info = describe(trained, data, metrics, "none")
     info = info.model_copy(update={"limits": LIMITS, "extra": {EXTRA: reading.model_dump(mode="json")}})
     learnt = trainee.criterion.state_dict()
     files = {CRITERION_FILE: tensor_bytes(learnt)} if learnt else {}
-    save_model(folder / "model", info, trainee.network.trainable_state(), half=True, files=files)
-    return recalibrate(folder / "model", data.dev, recipe)
+    save_model(model, info, trainee.network.trainable_state(), half=True, files=files)
+
+
+def train_head(recipe: AgeRecipe, config: LeftOutConfig, folder: Path, *, resume: bool = False) -> Path:
+    """A head on frozen branches, every speaker left out once: `folder/left-out.parquet` says what was made of each row,
+    and one temperature of the distributions is fitted to that. Raises as `train_age` and `learn_left_out` do."""
+    rows, notes = _rows_with_ages(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    pupil = Pupil(
+        lambda over, part: build_trainee(recipe.model_copy(update={"network": over}), part),
+        lambda trainee, vectors: trainee.criterion.log_distribution(trainee(vectors).outputs).exp(),
+    )
+    found = learn_left_out(recipe, config, rows, pupil, folder, resume=resume)
+    ages, grid = rows.table["age"].to_numpy(), recipe.loss.grid.values
+    temperature = fitted_temperature(ages, grid, found.outputs[0], recipe.recalibrate)
+    write_left_out(folder / LEFT_OUT, recipe, config, rows, found)
+    reading = AgeReading(
+        loss=recipe.loss,
+        sex=recipe.sex is not None,
+        median=float(np.median(ages)),
+        temperature=temperature,
+        fitted_by=recipe.recalibrate,
+    )
+    whole, _ = build_trainee(recipe, rows)
+    load_trained_state(whole.network, found.module.network.trainable_state(), where=folder)
+    data = SplitData(rows, rows, rows, (*notes, f"judged by leaving out speakers in {config.folds} folds"))
+    _save(folder / "model", recipe, data, AgeTrainee(whole.network, found.module.criterion), reading, {})
+    return folder / "model"
+
+
+def write_left_out(
+    path: Path, recipe: AgeRecipe, config: LeftOutConfig, rows: Manifest, found: LeftOut[AgeTrainee]
+) -> None:
+    """One row a recording and condition: its speaker, sex, age, fold, and the left-out distribution, brought to the
+    temperature that the other folds ask for."""
+    ages, grid = rows.table["age"].to_numpy(), recipe.loss.grid.values
+    known = rows.table.select("id", "speaker", "sex", "age", "duration_s").with_columns(fold=pl.Series(found.folds))
+    temperatures = {
+        fold: fitted_temperature(
+            ages[found.folds != fold], grid, found.outputs[0][found.folds != fold], recipe.recalibrate
+        )
+        for fold in range(config.folds)
+    }
+    parts = []
+    for name, outputs in zip(config.judged, found.outputs, strict=True):
+        brought = [tempered(row, temperatures[fold]) for row, fold in zip(outputs, found.folds, strict=True)]
+        distributions = pl.Series([row.tolist() for row in brought], dtype=pl.List(pl.Float64))
+        parts.append(known.with_columns(condition=pl.lit(name), distribution=distributions))
+    write_table(pl.concat(parts), path)
 
 
 def build_trainee(recipe: AgeRecipe, train: Manifest) -> tuple[AgeTrainee, AgeTask]:
@@ -93,13 +158,18 @@ def read_ages(recipe: AgeRecipe, allow_leak: bool = False) -> SplitData:
 
     Raises `DataError` for an age that nobody has, or off the grid, and `LeakError` for a leak.
     """
+    rows, notes = _rows_with_ages(recipe)
+    return put_on_sides(rows, notes, recipe.split, recipe.data.split_file, "manner", allow_leak=allow_leak)
+
+
+def _rows_with_ages(recipe: AgeRecipe) -> tuple[Manifest, list[str]]:
+    """All rows with an age, their bands in the column `age_band`, and notes on them."""
     manifest, notes = read_rows(recipe.data)
     rows, left_out = with_ages(manifest, recipe.corpora)
     check_ages(rows, recipe.loss.grid)
     notes = [*notes, *left_out, *_grid_notes(rows, recipe), *([FASTER] if recipe.changes_speed else [])]
     banded = (pl.col("age") // recipe.band_years * recipe.band_years).cast(pl.Int64).cast(pl.String)
-    rows = rows.with_table(rows.table.with_columns(banded.alias(BAND)))
-    return put_on_sides(rows, notes, recipe.split, recipe.data.split_file, "manner", allow_leak=allow_leak)
+    return rows.with_table(rows.table.with_columns(banded.alias(BAND))), notes
 
 
 def with_ages(manifest: Manifest, corpora: Sequence[str] = ()) -> tuple[Manifest, list[str]]:
