@@ -36,13 +36,12 @@ from earwitness.paralinguistic.age_task import AgeTask, AgeTrainee
 from earwitness.paralinguistic.regularised import Regression, regularised
 from earwitness.training.data import SplitData, dev_batches, put_on_sides, read_rows
 from earwitness.training.describing import describe
-from earwitness.training.left_out import LeftOut, LeftOutConfig, Pupil, learn_left_out
+from earwitness.training.left_out import LEFT_OUT, LeftOut, LeftOutConfig, Pupil, learn_left_out
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
 from earwitness.training.tensors import load_trained_state, tensor_bytes
 from earwitness.training.views import viewed_batches
 
-LEFT_OUT = "left-out.parquet"
 OLDEST = 120.0  # years; nobody's voice was recorded at a greater age
 NOTICED_BIAS = 0.5  # years by which the grid's end moves the mean of a target, from which the record says so
 LIMITS = (

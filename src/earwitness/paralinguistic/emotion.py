@@ -90,8 +90,9 @@ class EmotionInfo(Config):
 
 
 class EmotionNetwork(nn.Module):
-    """`shared` is a network of one branch without classifier; the heads of the tasks read its frames and its pooled
-    vector. Utterances of different lengths run unpadded, so an item's result does not depend on its neighbours."""
+    """`shared` is a network without classifier; the heads of the tasks read its pooled vector, and that of the phonemes
+    the frames of its one branch. Utterances of different lengths run unpadded, so an item's result does not depend on
+    its neighbours."""
 
     def __init__(
         self,
@@ -104,13 +105,13 @@ class EmotionNetwork(nn.Module):
         super().__init__()
         self.shared = shared
         dim = shared.dim
-        frame_dim = _branch(shared).encoder.dim
         heads: dict[str, nn.Module] = {CATEGORY: _head(dim, config.hidden, len(CATEGORIES), config.dropout)}
         if INTENSITY in tasks:
             heads[INTENSITY] = _head(dim, config.hidden, (intensity or IntervalConfig()).outputs, 0.0)
         if GENDER in tasks:
             heads[GENDER] = nn.Linear(dim, len(GENDERS))
         if PHONEMES in tasks:
+            frame_dim = _branch(shared).encoder.dim
             heads[PHONEMES] = nn.Sequential(nn.Dropout(config.phoneme_dropout), nn.Linear(frame_dim, symbols + 1))
         self.heads = nn.ModuleDict(heads)
 
@@ -139,6 +140,10 @@ class EmotionNetwork(nn.Module):
 
     def _equal(self, waveforms: Tensor, augment: SpecAugmentConfig | None) -> dict[str, Tensor]:
         """The same of waveforms of one length."""
+        if len(self.shared.branches) > 1:
+            pooled = self.shared.embed(waveforms).mean
+            found = {name: head(pooled) for name, head in self.heads.items()}
+            return {**found, FRAMES: torch.ones(len(waveforms), dtype=torch.int64, device=waveforms.device)}
         branch = _branch(self.shared)
         features: Frames = branch.frontend(waveforms)
         if augment is not None:
@@ -153,15 +158,17 @@ class EmotionNetwork(nn.Module):
 
 
 def build_network(network: NetworkConfig, info: EmotionInfo) -> EmotionNetwork:
-    """With random weights. Raises `RecipeError` for a network of several branches, or with a classifier."""
-    require_encoder(network)
+    """With random weights. Raises `RecipeError` for a network that `require_encoder` refuses."""
+    require_encoder(network, info.tasks)
     return EmotionNetwork(network.build(), info.heads, info.tasks, len(info.symbols), info.intensity)
 
 
-def require_encoder(network: NetworkConfig) -> None:
+def require_encoder(network: NetworkConfig, tasks: Sequence[str]) -> None:
     """Raise `RecipeError` for a network that the heads cannot stand on."""
-    if len(network.branches) != 1 or network.outputs is not None:
-        raise RecipeError("heads of emotion stand on one branch without `outputs`", where="network")
+    if network.outputs is not None:
+        raise RecipeError("heads of emotion stand on a network without `outputs`", where="network")
+    if len(network.branches) != 1 and PHONEMES in tasks:
+        raise RecipeError("phonemes are read from the frames of one branch", where="network")
 
 
 def _branch(shared: Network) -> Branch:

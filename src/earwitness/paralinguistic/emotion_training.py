@@ -20,15 +20,18 @@ from earwitness.corpora.leaks import audio_hashes, require_no_leaks
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.samplers import BalancedSampler, MixedSampler
 from earwitness.corpora.splits import split
+from earwitness.corpora.tables import write_table
+from earwitness.nn.network import NetworkConfig
 from earwitness.paralinguistic.emotion import (
     EMOTION,
     EmotionEstimator,
     EmotionInfo,
+    EmotionNetwork,
     Floats,
     build_network,
     softmax,
 )
-from earwitness.paralinguistic.emotion_losses import PHONEMES
+from earwitness.paralinguistic.emotion_losses import CATEGORY, PHONEMES
 from earwitness.paralinguistic.emotion_recipe import EmotionRecipe
 from earwitness.paralinguistic.emotion_task import EmotionTask, KnownRows, inverse_frequencies, joined
 from earwitness.paralinguistic.labels import Labels, read_labels, require_classes
@@ -43,9 +46,10 @@ from earwitness.training.data import (
     utterance_options,
 )
 from earwitness.training.describing import describe
+from earwitness.training.left_out import LEFT_OUT, Folds, LeftOutConfig, Pupil, learn_left_out
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
-from earwitness.training.tensors import stands_under, trained_state
+from earwitness.training.tensors import load_trained_state, stands_under, trained_state
 
 TEMPERATURES = (0.05, 20.0)
 FEWEST_ANSWERS = 10  # recordings of dev from which an accuracy is taken seriously
@@ -78,6 +82,8 @@ def train_emotion(recipe: EmotionRecipe, folder: str | Path, *, resume: bool = F
     Gives the model's folder. Raises `DataError`, `LeakError`, `RecipeError` and `UsageError`.
     """
     folder = Path(folder)
+    if recipe.left_out is not None:
+        return train_head(recipe, recipe.left_out, folder, resume=resume)
     sides = read_sides(recipe, allow_leak)
     spelt = spell_sides(recipe, sides)
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +104,63 @@ def train_emotion(recipe: EmotionRecipe, folder: str | Path, *, resume: bool = F
         folder / "model", described_.model_copy(update={"extra": extra, "limits": LIMITS}), trained_state(network)
     )
     return calibrate_emotion(folder / "model", sides.dev, recipe.answer_accuracy)
+
+
+def train_head(recipe: EmotionRecipe, config: LeftOutConfig, folder: Path, *, resume: bool = False) -> Path:
+    """A head on frozen branches, every speaker left out once: `folder/left-out.parquet` says what was made of each row,
+    and temperature and threshold are fitted to that. Raises as `train_emotion` and `learn_left_out` do."""
+    manifest, notes = read_rows(recipe.data)
+    labels = read_labels(of_corpora(manifest, recipe.corpora), recipe.labels)
+    require_classes(labels, "whole table")
+    if labels.manifest.table["speaker"].null_count():
+        raise DataError("a row has no speaker, so speakers cannot be left out", fix="Fill the column `speaker`.")
+    folder.mkdir(parents=True, exist_ok=True)
+    info = described(recipe, labels, Spelt((), {}, 0))
+    known = KnownRows.of((labels,), {})
+
+    def build(over: NetworkConfig, part: Manifest) -> tuple[EmotionNetwork, EmotionTask]:
+        seed_run(recipe.seed, "init")
+        weights = inverse_frequencies(read_labels(part, recipe.labels)) if recipe.losses.class_weights else None
+        return build_network(over, info), EmotionTask(known, recipe.losses, None, weights)
+
+    pupil = Pupil(build, lambda network, vectors: network(vectors)[CATEGORY])
+    found = learn_left_out(recipe, config, labels.manifest, pupil, folder, resume=resume)
+    masks = np.stack([labels.config.mask(name) for name in labels.manifest.table["corpus"].to_list()])
+    logits = np.where(masks, found.outputs, -np.inf)
+    write_left_out(folder / LEFT_OUT, config, labels, found.folds, logits, recipe.answer_accuracy)
+    temperature = fit_temperature(logits[0], labels.category)
+    chosen = answer_threshold(softmax(logits[0] / temperature), labels.category, recipe.answer_accuracy)
+    info = info.model_copy(update={"temperature": temperature, "threshold": chosen})
+    whole = build_network(recipe.network, info)
+    load_trained_state(whole, trained_state(found.module), where=folder)
+    notes += [*labels.told(), f"judged by leaving out speakers in {config.folds} folds"]
+    data = SplitData(labels.manifest, labels.manifest, labels.manifest, tuple(notes))
+    model = describe(recipe, data, {}, "none")
+    extra = {EMOTION: info.model_dump(mode="json")}
+    model = model.model_copy(update={"extra": extra, "limits": LIMITS})
+    save_model(folder / "model", model, trained_state(whole), half=True)
+    return folder / "model"
+
+
+def write_left_out(
+    path: Path, config: LeftOutConfig, labels: Labels, folds: Folds, logits: Floats, accuracy: float
+) -> None:
+    """One row a recording and condition: what is known of it, its fold, and the left-out probabilities [7], by the
+    temperature that the other folds ask for; `threshold`, under which they would have given no answer."""
+    temperatures, thresholds = np.ones(config.folds), np.zeros(config.folds)
+    for fold in range(config.folds):
+        others, truth = logits[0][folds != fold], labels.category[folds != fold]
+        temperatures[fold] = fit_temperature(others, truth)
+        thresholds[fold] = answer_threshold(softmax(others / temperatures[fold]), truth, accuracy)
+    known = labels.manifest.table.select("id", "corpus", "speaker", "sex", "duration_s").with_columns(
+        fold=pl.Series(folds), category=pl.Series(labels.category), threshold=pl.Series(thresholds[folds])
+    )
+    parts = []
+    for name, values in zip(config.judged, logits, strict=True):
+        probabilities = softmax(values / temperatures[folds][:, None])
+        listed = pl.Series([row.tolist() for row in probabilities], dtype=pl.List(pl.Float64))
+        parts.append(known.with_columns(condition=pl.lit(name), probabilities=listed))
+    write_table(pl.concat(parts), path)
 
 
 def read_sides(recipe: EmotionRecipe, allow_leak: bool = False) -> EmotionSides:

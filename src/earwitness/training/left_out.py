@@ -36,6 +36,7 @@ from earwitness.training.pooled import Vectors, View, pooled_vectors
 from earwitness.training.recipe import UtteranceRecipe
 from earwitness.training.task import Task
 
+LEFT_OUT = "left-out.parquet"  # in the run: what was made of each row
 TOGETHER = ("speaker", "split_group", "source_recording")
 Folds = NDArray[np.int64]
 M = TypeVar("M", bound=nn.Module)
