@@ -104,6 +104,17 @@ def _answer(
     return one.likeliest, float(one.probabilities.max()), one.category is not None, one.intensity, None
 
 
+def left_out_answers(written: pl.DataFrame) -> pl.DataFrame:
+    """As `COLUMNS`, from left-out probabilities of one condition (`training.left_out`)."""
+    found = []
+    for row in written.iter_rows(named=True):
+        probabilities = np.array(row["probabilities"])
+        likeliest, largest = CATEGORIES[int(probabilities.argmax())], float(probabilities.max())
+        told = (row["id"], row["corpus"], row["speaker"], row["sex"], None, CATEGORIES[row["category"]])
+        found.append((*told, likeliest, largest, largest >= row["threshold"], None, None, None, None))
+    return pl.DataFrame(found, schema=COLUMNS, orient="row")
+
+
 def read_answers(path: str | Path) -> pl.DataFrame:
     """A table of answers that was written before. Raises `DataError` where a column is missing."""
     table = read_table(Path(path))

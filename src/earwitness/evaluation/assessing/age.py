@@ -6,7 +6,7 @@ results/age.json    the figures over them, with 95 % intervals over speakers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from earwitness.audio.reading import load
 from earwitness.core.errors import AudioError, MetricError
 from earwitness.corpora.batches import sex_class
 from earwitness.corpora.manifest import Manifest, Row
-from earwitness.corpora.tables import write_table
+from earwitness.corpora.tables import read_table, write_table
 from earwitness.evaluation.assessing.outcome import (
     Outcome,
     figure,
@@ -35,6 +35,7 @@ from earwitness.metrics.distribution import GridDistributions, crps_each, nll_ea
 from earwitness.metrics.regression import ccc, group_accuracy, mae, pearson
 from earwitness.paralinguistic.age import AgeEstimate, AgeEstimator, average
 from earwitness.training.card import ResultRow
+from earwitness.training.left_out import LEFT_OUT
 from earwitness.training.model_folder import ModelInfo, TestedRanges
 
 Floats = NDArray[np.float64]
@@ -57,12 +58,15 @@ EDGES = (13.0, 18.0)  # years: children below, then teenagers, then adults
 GROUPS = ("children (under 13)", "teenagers (13 to 17)", "adults (18 and over)")
 FEWEST = 3  # speakers from which a group has figures of its own
 SIDE = "test side"
+LEFT_OUT_WORDS = {"clean": "each speaker left out once", "narrow_band": "the same in a telephone band (300-3400 Hz)"}
 
 
 def assess_age(model: str | Path, run: str | Path, options: JudgeOptions | None = None) -> Outcome:
     """Judge an age model on the test side of its run. Writes into `run/results`. Raises `ModelError`."""
     run, estimator = Path(run), AgeEstimator.load(model)
     leaks = tuple(leaks_of(estimator.info))
+    if (run / LEFT_OUT).is_file():
+        return _assess_left_out(run, estimator, options or JudgeOptions())
     rows = read_side(run, "test")
     if rows is None:
         return Outcome(inconclusive=("It was not tested: its recipe held out no recordings.", *leaks))
@@ -81,6 +85,50 @@ def assess_age(model: str | Path, run: str | Path, options: JudgeOptions | None 
         tested=_ranges(heard, rows, estimator.info),
         inconclusive=(*leaks, *judged.doubts()),
     )
+
+
+def _assess_left_out(run: Path, estimator: AgeEstimator, options: JudgeOptions) -> Outcome:
+    """The figures of a head that was judged by leaving out every speaker once (`training.left_out`)."""
+    results, written = results_folder(run, estimator.info), read_table(run / LEFT_OUT)
+    source = results / "age.json"
+    figures: list[ResultRow] = []
+    doubts: list[str] = []
+    for name, words in LEFT_OUT_WORDS.items():
+        part = written.filter(pl.col("condition") == name)
+        if not part.height:
+            continue
+        table, by_speaker = _left_out(part, estimator.reading.loss.grid.values)
+        write_table(table, results / f"left-out.{name}.csv")
+        judged = _Judged(table, estimator.reading.median, options, source, words)
+        if name == "clean":
+            figures += [*judged.figures(), *judged.of_speakers(by_speaker)]
+            doubts += judged.doubts()
+        else:
+            figures += judged.in_short()
+    write_result(source, "earwitness model card .", figures, failed=0)
+    clean = written.filter(pl.col("condition") == "clean")
+    ages = clean["age"].to_numpy()
+    low, high = ages.min(), ages.max()
+    amount = f"judged on {clean.height} recordings of {clean['speaker'].n_unique()} speakers, each left out of training"
+    notes = (amount, f"ages from {float(low):g} to {float(high):g} years")
+    return Outcome(rows=tuple(figures), tested=TestedRanges(notes=notes), inconclusive=tuple(doubts))
+
+
+def _left_out(written: pl.DataFrame, grid: Sequence[float]) -> tuple[pl.DataFrame, dict[str, list[AgeEstimate]]]:
+    """As `_heard`, from the rows of one condition."""
+    found: list[dict[str, Any]] = []
+    speakers: dict[str, list[AgeEstimate]] = {}
+    for row in written.iter_rows(named=True):
+        said = GridDistributions.of(grid, np.array(row["distribution"])[None])
+        seconds = float(row["duration_s"] or 0.0)
+        estimate = AgeEstimate.of(grid, said.probabilities[0], seconds, seconds)
+        speakers.setdefault(row["speaker"] or row["id"], []).append(estimate)
+        age = np.array([row["age"]], np.float64)
+        scores = {"nll": float(nll_each(age, said)[0]), "crps": float(crps_each(age, said)[0])}
+        known = {name: row[name] for name in ("id", "speaker", "sex", "age")}
+        told = {name: getattr(estimate, name) for name in COLUMNS if hasattr(estimate, name)}
+        found.append(known | told | scores)
+    return pl.DataFrame(found, schema=COLUMNS), speakers
 
 
 def _heard(estimator: AgeEstimator, side: Manifest) -> tuple[pl.DataFrame, dict[str, list[AgeEstimate]]]:
@@ -116,6 +164,7 @@ class _Judged:
     median: float
     options: JudgeOptions
     source: Path
+    side: str = SIDE
 
     @property
     def units(self) -> Units:
@@ -141,24 +190,32 @@ class _Judged:
         """Errors beside the constant answer's, correlations, what the distributions are worth; by sex and by group."""
         truth, mean = self.column("age"), self.column("mean")
         covered = (self.column("low") <= truth) & (truth <= self.column("high"))
-        yield self._mean(SIDE, "MAE, years", self.errors)
-        yield self._mean(SIDE, "MAE of always answering the training median, years", self.median_errors)
-        yield self._mean(SIDE, "MAE less that of the median, years", self.errors - self.median_errors)
+        yield self._mean(self.side, "MAE, years", self.errors)
+        yield self._mean(self.side, "MAE of always answering the training median, years", self.median_errors)
+        yield self._mean(self.side, "MAE less that of the median, years", self.errors - self.median_errors)
         if np.ptp(mean) > 0 and np.ptp(truth) > 0:  # a correlation with a constant is not defined
-            yield self._row(SIDE, "Pearson's r", lambda w: pearson(truth, mean, w))
-            yield self._row(SIDE, "CCC", lambda w: ccc(truth, mean, w))
-        yield self._mean(SIDE, "NLL of the age, nats", self.column("nll"))
-        yield self._mean(SIDE, "CRPS, years", self.column("crps"))
-        yield self._mean(SIDE, "coverage of the 80 % interval, %", covered.astype(np.float64))
-        yield self._mean(SIDE, "width of the 80 % interval, years", self.column("high") - self.column("low"))
+            yield self._row(self.side, "Pearson's r", lambda w: pearson(truth, mean, w))
+            yield self._row(self.side, "CCC", lambda w: ccc(truth, mean, w))
+        yield self._mean(self.side, "NLL of the age, nats", self.column("nll"))
+        yield self._mean(self.side, "CRPS, years", self.column("crps"))
+        yield self._mean(self.side, "coverage of the 80 % interval, %", covered.astype(np.float64))
+        yield self._mean(self.side, "width of the 80 % interval, years", self.column("high") - self.column("low"))
         for place, name in enumerate(("female", "male")):
             part = self._of(np.array([sex_class(word) == place for word in self.table["sex"]]))
             if part is not None:
-                yield part._mean(f"{SIDE}, {name}", "MAE, years", part.errors)
+                yield part._mean(f"{self.side}, {name}", "MAE, years", part.errors)
         for place, name in enumerate(GROUPS):
             part = self._of(np.digitize(truth, EDGES) == place)
             if part is not None:
                 yield part._recall(place, name)
+
+    def in_short(self) -> Iterator[ResultRow]:
+        """The error, beside that of the constant, and what the interval is worth."""
+        truth = self.column("age")
+        covered = (self.column("low") <= truth) & (truth <= self.column("high"))
+        yield self._mean(self.side, "MAE, years", self.errors)
+        yield self._mean(self.side, "MAE less that of the median, years", self.errors - self.median_errors)
+        yield self._mean(self.side, "coverage of the 80 % interval, %", covered.astype(np.float64))
 
     def of_speakers(self, speakers: dict[str, list[AgeEstimate]]) -> Iterator[ResultRow]:
         """The MAE over speakers, each one's distributions averaged; none where a speaker has several ages."""
@@ -168,7 +225,7 @@ class _Judged:
             return
         errors = np.array([abs(average(found).mean - ages[name]) for name, found in speakers.items()])
         interval = self._interval(_mean_of(errors), Units.each(len(errors), "speaker"))
-        yield figure(f"{SIDE}, a speaker's recordings together", "MAE, years", interval, len(errors), self.source)
+        yield figure(f"{self.side}, a speaker's recordings together", "MAE, years", interval, len(errors), self.source)
 
     def doubts(self) -> Iterator[str]:
         """Why answers must not count, where it is not shown that they are better than a constant."""
@@ -187,12 +244,12 @@ class _Judged:
             counts = group_accuracy(truth, mean, EDGES, weights).counts[place]
             return float(counts[place] / counts.sum())
 
-        return self._row(f"{SIDE}, {name}", "recall, %", recall)
+        return self._row(f"{self.side}, {name}", "recall, %", recall)
 
     def _of(self, which: NDArray[np.bool_]) -> _Judged | None:
         """The rows of a group, bool [N]; None where it has too few speakers."""
         rows = self.table.filter(pl.Series(which))
-        part = _Judged(rows, self.median, self.options, self.source)
+        part = _Judged(rows, self.median, self.options, self.source, self.side)
         return part if rows.height and part.units.count >= FEWEST else None
 
     def _mean(self, data: str, metric: str, values: Floats) -> ResultRow:

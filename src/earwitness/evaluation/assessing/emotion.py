@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
+from earwitness.corpora.tables import read_table
 from earwitness.evaluation.assessing.outcome import (
     EVIDENCE,
     Outcome,
@@ -17,15 +20,25 @@ from earwitness.evaluation.assessing.outcome import (
     results_folder,
     write_result,
 )
-from earwitness.evaluation.emotions import TABLE, Accuracies, EmotionFigures, answer, figures, write_answers
+from earwitness.evaluation.emotions import (
+    TABLE,
+    Accuracies,
+    EmotionFigures,
+    answer,
+    figures,
+    left_out_answers,
+    write_answers,
+)
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.metrics.bootstrap import Interval
 from earwitness.paralinguistic.emotion import EmotionEstimator
 from earwitness.paralinguistic.labels import read_labels
 from earwitness.training.card import ResultRow
+from earwitness.training.left_out import LEFT_OUT
 
 RESULT = "emotion.json"
 FEW_SPEAKERS = 5
+LEFT_OUT_WORDS = {"clean": "each speaker left out once", "narrow_band": "the same in a telephone band (300-3400 Hz)"}
 
 
 def assess_emotion(model: str | Path, run: str | Path, options: JudgeOptions | None = None) -> Outcome:
@@ -33,6 +46,8 @@ def assess_emotion(model: str | Path, run: str | Path, options: JudgeOptions | N
     run, options = Path(run), options or JudgeOptions()
     estimator = EmotionEstimator.load(model)
     leaks = leaks_of(estimator.info)
+    if (run / LEFT_OUT).is_file():
+        return _assess_left_out(run, estimator, options)
     rows = read_side(run, "test")
     if rows is None:
         reason = "It was not tested: its recipe held out no speakers."
@@ -53,10 +68,31 @@ def assess_emotion(model: str | Path, run: str | Path, options: JudgeOptions | N
     )
 
 
-def _rows(found: EmotionFigures, source: Path) -> list[ResultRow]:
+def _assess_left_out(run: Path, estimator: EmotionEstimator, options: JudgeOptions) -> Outcome:
+    """The figures of a head that was judged by leaving out every speaker once (`training.left_out`)."""
+    results, written = results_folder(run, estimator.info), read_table(run / LEFT_OUT)
+    source = results / RESULT
+    told: list[ResultRow] = []
+    failures: list[str] = []
+    matrix: dict[str, object] = {}
+    for name, words in LEFT_OUT_WORDS.items():
+        part = written.filter(pl.col("condition") == name)
+        if not part.height:
+            continue
+        table = left_out_answers(part)
+        write_answers(table, results / f"left-out.{name}.csv")
+        found = figures(table, options.n_resamples, options.seed)
+        told += _rows(found, source, words)
+        if name == "clean":
+            failures, matrix = _failures(found), _confusion(found.whole)
+    write_result(source, "earwitness model card .", told, failed=0, confusion=matrix)
+    return Outcome(rows=tuple(told), limits=(EVIDENCE,), known_failures=tuple(failures))
+
+
+def _rows(found: EmotionFigures, source: Path, side: str = "test side") -> list[ResultRow]:
     rows = []
     for one in (found.whole, *found.parts):
-        data = "test side" if one is found.whole else f"test side, {one.name}"
+        data = side if one is found.whole else f"{side}, {one.name}"
         matrix, count = one.matrix, round(one.matrix.items)
         for metric, value, interval in (
             ("WA (accuracy), %", matrix.wa, one.wa),
@@ -69,12 +105,12 @@ def _rows(found: EmotionFigures, source: Path) -> list[ResultRow]:
         )
         rows.append(_row(f"{data}: any constant call", "UA (mean recall), %", matrix.chance_ua, None, count, source))
     items = round(found.whole.matrix.items)
-    rows.append(_row("test side", "recordings answered, %", found.answered, None, items, source))
+    rows.append(_row(side, "recordings answered, %", found.answered, None, items, source))
     if found.answered > 0:
         answered = round(found.answered * items)
-        rows.append(_row("test side, answered", "WA (accuracy), %", found.answered_wa, None, answered, source))
+        rows.append(_row(f"{side}, answered", "WA (accuracy), %", found.answered_wa, None, answered, source))
     if found.order is not None:
-        what = "test side, pairs of one speaker, emotion and text"
+        what = f"{side}, pairs of one speaker, emotion and text"
         rows.append(_row(what, "stronger estimated higher, %", found.order.right, None, found.order.pairs, source))
     return rows
 
