@@ -109,8 +109,8 @@ def score(
     --submission holds every trial of the finished table exactly once, or is not written. With --segments the score
     runs over the time of each recording, for `earwitness evaluate localisation`. With a model of speaker-traits each
     trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`). Rows of ages have mean, sd,
-    low and high (80 %), rows of emotions the class called (none where unsure) and every class's probability. Speakers are scored by one of
-    --trials, --reference, --known, --cluster or --embeddings.
+    low and high (80 %), rows of emotions the class called (none where unsure) and every class's probability. Speakers
+    are scored by one of --trials, --reference, --known, --cluster or --embeddings.
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """
