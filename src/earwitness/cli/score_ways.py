@@ -13,7 +13,7 @@ from earwitness.cli.score_options import ScoreOptions, SpeakerOptions
 from earwitness.core.errors import UsageError
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.loading import load_ages, load_detector, load_emotions, load_voice
+from earwitness.evaluation.loading import load_age, load_detector, load_emotions, load_voice
 from earwitness.evaluation.results.calibrated import with_calibration
 from earwitness.evaluation.scoring.cluster_scores import score_clusters
 from earwitness.evaluation.scoring.cohorts import BackEnd, CohortOptions
@@ -65,7 +65,7 @@ def way_of(asked: ScoreOptions, inputs: Inputs) -> Way:
         return partial(score_quality, inputs.manifest, asked.model or "dnsmos")
     model = asked.model or asked.task
     if asked.task == "age":
-        return partial(score_ages, inputs.manifest, load_ages(model))
+        return partial(score_ages, inputs.manifest, load_age(model))
     if asked.task == "emotion":
         return partial(score_emotions, inputs.manifest, load_emotions(model))
     if asked.task == "deepfake":

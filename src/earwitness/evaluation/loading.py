@@ -45,11 +45,6 @@ def load(
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
 
 
-def load_ages(name: str | Path) -> AgeEstimator:
-    """An age model by name or path. Raises `ModelError` for a model of another task."""
-    return AgeEstimator.load(find_model(name))
-
-
 def load_emotions(name: str | Path) -> EmotionEstimator:
     """An emotion model by name or path. Raises `ModelError` for a model of another task."""
     return EmotionEstimator.load(find_model(name))

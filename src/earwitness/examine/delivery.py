@@ -51,7 +51,7 @@ class Delivery:
         )
 
     def _praat(self, channel: Channel) -> Iterable[tuple[str | float | None, ...]]:
-        recording = load(channel.path, None, channel.number, 0.0, min(PRAAT_S, channel.facts.duration_s))
+        recording = load(channel.path, channel.facts.rate, channel.number, 0.0, min(PRAAT_S, channel.facts.duration_s))
         try:
             found = praat.voice_quality(recording.samples, recording.rate)
         except AudioError:

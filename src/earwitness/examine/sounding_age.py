@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from earwitness.core.errors import AudioError
-from earwitness.evaluation.loading import load_ages
+from earwitness.evaluation.loading import load_age
 from earwitness.examine.credit import credit_of
 from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, ModelCredit, Table
@@ -21,7 +21,7 @@ LEAST = 0.01  # a band below it is not listed
 LIMITS = (
     "How old a voice sounds, to a model that knows few voices: not how old the person is, and no ground to decide "
     "about anybody, of age or not.",
-    "Illness, smoking, hormones, training, a foreign language, a telephone and synthesis change how old a voice sounds.",
+    "Illness, smoking, hormones, training, a foreign language, a telephone, synthesis change how old a voice sounds.",
 )
 
 
@@ -35,7 +35,7 @@ class SoundingAge:
     @classmethod
     def by(cls, name: str) -> SoundingAge:
         """With a model by name or path. Raises `ModelError`."""
-        estimator = load_ages(name)
+        estimator = load_age(name)
         return cls(estimator, credit_of(name, estimator.info))
 
     def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:

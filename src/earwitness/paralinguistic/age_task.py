@@ -70,7 +70,7 @@ class AgeTask:
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """The terms of the loss, and `sex`. Raises `DataError` for a row without an age, or with one off the grid."""
         heard: AgeHeard = model(batch.waveforms, batch.lengths)
-        self._ages_a_batch.append(len(torch.unique(self.ages(batch))))
+        self._ages_a_batch.append(len(set(self.ages(batch).tolist())))
         return Losses(self.terms(heard, batch))
 
     def terms(self, heard: AgeHeard, batch: Batch) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from earwitness.audio.reading import load
-from earwitness.core.errors import AudioError, MetricError
+from earwitness.core.errors import AudioError, DataError, MetricError
 from earwitness.corpora.batches import sex_class
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.corpora.tables import read_table, write_table
@@ -62,7 +62,8 @@ LEFT_OUT_WORDS = {"clean": "each speaker left out once", "narrow_band": "the sam
 
 
 def assess_age(model: str | Path, run: str | Path, options: JudgeOptions | None = None) -> Outcome:
-    """Judge an age model on the test side of its run. Writes into `run/results`. Raises `ModelError`."""
+    """Judge an age model on the test side of its run. Writes into `run/results`. Raises `ModelError`, and
+    `DataError` where the run's tables were changed."""
     run, estimator = Path(run), AgeEstimator.load(model)
     leaks = tuple(leaks_of(estimator.info))
     if (run / LEFT_OUT).is_file():
@@ -136,6 +137,8 @@ def _heard(estimator: AgeEstimator, side: Manifest) -> tuple[pl.DataFrame, dict[
     found: list[dict[str, Any]] = []
     speakers: dict[str, list[AgeEstimate]] = {}
     for row in side.rows():
+        if row.age is None:
+            raise DataError("has no age to judge by", where=row.id, fix="The run's tables were changed; train again.")
         known = {"id": row.id, "speaker": row.speaker, "sex": row.sex, "age": row.age}
         try:
             estimate = _estimate(estimator, side, row)
