@@ -1,7 +1,7 @@
-"""What does each loss of an age say of its own uncertainty? `python benchmarks/age_losses.py` (about a minute of one core).
+"""What does each loss of an age say of its own uncertainty? `python benchmarks/age_losses.py` (minutes of one core).
 
-2 000 made-up people of 20 to 80 years, whose label scatters with a standard deviation of 2 or of 8 years, and whose input
-says which. A network of two hidden layers learns 40 epochs by each loss, two seeds each. On 2 000 others:
+2 000 made-up people of 20 to 80 years, whose label scatters with a standard deviation of 2 or of 8 years, and whose
+input says which. A network of two hidden layers learns 40 epochs by each loss, two seeds each. On 2 000 others:
 
     mae         of the distribution's mean, years
     sd          the predicted standard deviation, mean over those with noise 2 / with noise 8

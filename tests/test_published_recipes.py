@@ -30,6 +30,8 @@ from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
 from earwitness.nn.network import NetworkConfig
+from earwitness.paralinguistic import age_training
+from earwitness.paralinguistic.age_recipe import AgeRecipe
 from earwitness.speaker.identity_expansion.learning import Expansion, expanded_batches
 from earwitness.speaker.identity_expansion.pairs import Pair, write_pairs
 from earwitness.speaker.personal_vad.folder import read_verifier
@@ -63,7 +65,9 @@ COMPARING_PHONES = [path for path in EVERY if "task: speaker-traits" in path.rea
 INVERTING = [path for path in EVERY if "task: inversion" in path.read_text(encoding="utf-8")]
 PERSONAL = [path for path in EVERY if "task: personal-vad" in path.read_text(encoding="utf-8")]
 SOUNDING = [path for path in EVERY if "task: sound-class" in path.read_text(encoding="utf-8")]
-RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING)]
+AGING = [path for path in EVERY if "task: age" in path.read_text(encoding="utf-8")]
+OTHERS = (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING, *AGING)
+RECIPES = [path for path in EVERY if path not in OTHERS]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
 SMALL = {
@@ -262,6 +266,24 @@ def test_a_recipe_of_sound_classes_learns(path: Path, rows: Manifest, tmp_path: 
     train = batches(recipe, heard, Vocabulary.of(heard, "sound"))
     assert fit(network, SoundClassTask(), train, None, recipe, tmp_path).steps == 2
     assert sum(not torch.equal(value, before[name]) for name, value in network.named_parameters()) > 0.7 * len(before)
+
+
+@pytest.mark.parametrize("path", AGING, ids=lambda path: path.stem)
+def test_a_recipe_of_ages_learns(path: Path, encoders: dict[str, str], rows: Manifest, tmp_path: Path) -> None:
+    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), encoders, rows.root)
+    data["loop"] = {**data["loop"], **CUT, **WITHOUT_DEV}
+    data["audio"]["crop_s"] = 0.5
+    recipe: AgeRecipe = parse_config(AnyRecipe, {**data, "draws": 8}, where=path)
+    assert recipe.name == path.stem
+    ages = [float(20 + number) for number in range(len(rows))]
+    heard = rows.with_table(
+        rows.table.with_columns(age=pl.Series(ages), age_band=pl.Series([str(a // 5) for a in ages]))
+    )
+    trainee, task = age_training.build_trainee(recipe, heard)
+    before = {name: value.clone() for name, value in trainee.named_parameters()}
+    assert fit(trainee, task, train_batches(recipe, heard), None, recipe, tmp_path).steps == 2
+    assert all(bool(value.isfinite().all()) for value in trainee.parameters())
+    assert sum(not torch.equal(value, before[name]) for name, value in trainee.named_parameters()) > 0.7 * len(before)
 
 
 def teacher_for(recipe: InversionRecipe) -> Teacher:

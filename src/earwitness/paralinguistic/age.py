@@ -11,6 +11,7 @@ fitted on recordings of held-out speakers: p^(1 / T), brought to sum 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
+from scipy.optimize import minimize_scalar
 
 from earwitness.audio.audible import SHORTEST_S, is_audible
 from earwitness.audio.reading import from_samples
@@ -38,7 +40,7 @@ TASK = "age"
 EXTRA = "age"  # in the `extra` of model.json: an `AgeReading`
 CRITERION_FILE = "criterion.safetensors"  # what the loss learnt itself, where it learnt anything
 WINDOWS_AT_ONCE = 8  # a fixed number, so that an estimate does not depend on what else is heard
-TEMPERATURES: NDArray[np.float64] = np.exp(np.linspace(-3.0, 3.0, 241))
+MOST_LOG_TEMPERATURE = 3.0  # either way: from 0.05 to 20
 
 Probabilities = NDArray[np.float64]
 
@@ -123,13 +125,18 @@ def fitted_temperature(
 ) -> float:
     """The temperature by which distributions [N, K] of recordings say most of their ages [N] (least NLL or CRPS).
 
-    Of recordings of speakers that were not trained on; from e^-3 to e^3 in 240 equal steps of the logarithm.
+    Of recordings of speakers that were not trained on; from 0.05 to 20. The NLL has one minimum: it is convex in 1 / T.
     """
     if by == "none":
         return 1.0
     score = nll if by == "nll" else crps
-    found = [score(ages, GridDistributions.of(grid, tempered(distributions, t))) for t in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(found))])
+
+    def lost(log_temperature: float) -> float:
+        return score(ages, GridDistributions.of(grid, tempered(distributions, math.exp(log_temperature))))
+
+    ends = (-MOST_LOG_TEMPERATURE, MOST_LOG_TEMPERATURE)
+    found = minimize_scalar(lost, bounds=ends, method="bounded", options={"xatol": 1e-3})
+    return round(math.exp(float(found.x)), 4)
 
 
 class AgeEstimator:

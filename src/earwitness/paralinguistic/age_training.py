@@ -81,9 +81,9 @@ def build_trainee(recipe: AgeRecipe, train: Manifest) -> tuple[AgeTrainee, AgeTa
     """Network and loss by the recipe's seed, and how they learn. They begin with the training side's own ages."""
     seed_run(recipe.seed, "init")
     network, criterion = recipe.built_network.build(), recipe.loss.build()
-    ages = train.table["age"].to_numpy()
+    ages = train.table["age"].to_list()
     trainee = AgeTrainee(network, criterion)
-    trainee.start(torch.from_numpy(ages).float())
+    trainee.start(torch.tensor(ages, dtype=torch.float32))
     return trainee, AgeTask(criterion, recipe.sex, float(np.median(ages)))
 
 
