@@ -281,7 +281,11 @@ def test_a_recipe_of_ages_learns(path: Path, encoders: dict[str, str], rows: Man
     )
     trainee, task = age_training.build_trainee(recipe, heard)
     before = {name: value.clone() for name, value in trainee.named_parameters()}
-    assert fit(trainee, task, train_batches(recipe, heard), None, recipe, tmp_path).steps == 2
+    learning, batches = age_training.regularised_ages(recipe, trainee, task, heard)
+    result = fit(trainee, learning, batches, None, recipe, tmp_path)
+    assert result.steps == 2
+    contrast = recipe.regularise.contrast
+    assert contrast is None or contrast.kind in result.history[0].losses
     assert all(bool(value.isfinite().all()) for value in trainee.parameters())
     assert sum(not torch.equal(value, before[name]) for name, value in trainee.named_parameters()) > 0.7 * len(before)
 

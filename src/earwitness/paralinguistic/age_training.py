@@ -39,6 +39,7 @@ from earwitness.training.describing import describe
 from earwitness.training.left_out import LEFT_OUT, LeftOut, LeftOutConfig, Pupil, learn_left_out
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
+from earwitness.training.task import Task, TrainData
 from earwitness.training.tensors import load_trained_state, tensor_bytes
 from earwitness.training.views import viewed_batches
 
@@ -67,10 +68,8 @@ def train_age(recipe: AgeRecipe, folder: str | Path, *, resume: bool = False, al
     folder.mkdir(parents=True, exist_ok=True)
     data.write(folder)
     trainee, task = build_trainee(recipe, data.train)
-    train, dev = viewed_batches(recipe, data.train, recipe.regularise.views), dev_batches(recipe, data.dev)
-    parts = Regression(trainee.network, trainee.criterion, task.ages)
-    learning = regularised(recipe.regularise, task, parts, data.train.table["age"].to_list(), train)
-    result = fit(trainee, learning, train, dev, recipe, folder / "fit", resume=resume)
+    learning, train = regularised_ages(recipe, trainee, task, data.train)
+    result = fit(trainee, learning, train, dev_batches(recipe, data.dev), recipe, folder / "fit", resume=resume)
     reading = AgeReading(loss=recipe.loss, sex=recipe.sex is not None, median=task.median)
     _save(folder / "model", recipe, data, trainee, reading, result.metrics)
     return recalibrate(folder / "model", data.dev, recipe)
@@ -149,6 +148,13 @@ def build_trainee(recipe: AgeRecipe, train: Manifest) -> tuple[AgeTrainee, AgeTa
     trainee = AgeTrainee(network, criterion)
     trainee.start(torch.tensor(ages, dtype=torch.float32))
     return trainee, AgeTask(criterion, recipe.sex, float(np.median(ages)))
+
+
+def regularised_ages(recipe: AgeRecipe, trainee: AgeTrainee, task: AgeTask, train: Manifest) -> tuple[Task, TrainData]:
+    """The task with what `regularise` of the recipe adds, and the batches of the training side that it learns from."""
+    batches = viewed_batches(recipe, train, recipe.regularise.views)
+    parts = Regression(trainee.network, trainee.criterion, task.ages)
+    return regularised(recipe.regularise, task, parts, train.table["age"].to_list(), batches), batches
 
 
 def read_ages(recipe: AgeRecipe, allow_leak: bool = False) -> SplitData:

@@ -131,4 +131,5 @@ def inverse_weights(counts: NDArray[np.int64], dampened: Floats, window: LabelWi
     there is no row."""
     values = dampened if window is None else smoothed_counts(dampened, window)
     found = np.divide(1.0, values, out=np.zeros(len(values)), where=(counts > 0) & (values > 0))
-    return np.asarray(found * (counts.sum() / (counts * found).sum()))
+    scaled: Floats = found * (counts.sum() / (counts * found).sum())
+    return scaled
