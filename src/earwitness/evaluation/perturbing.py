@@ -39,6 +39,7 @@ from earwitness.evaluation.perturbation_suite import parse_names
 from earwitness.evaluation.scoring.scorers import ahead_of
 from earwitness.evaluation.scoring.trials import read_trials
 from earwitness.metrics.bootstrap import Interval
+from earwitness.paralinguistic.emotion import EmotionEstimator
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.training.model_folder import ModelInfo, read_model_info
@@ -111,7 +112,7 @@ def model_of(scores: LabelledScores, given: str | Path | None = None) -> Detecto
     if reference not in (None, model.info.reference):
         what = f"is {model.info.reference}, and the scores are of {reference}"
         raise UsageError(what, where=given, fix="Give the model that made the scores, or score again.")
-    if isinstance(model, PersonalVerifier | SoundClassifier) or model.info.task != scores.task:
+    if isinstance(model, EmotionEstimator | PersonalVerifier | SoundClassifier) or model.info.task != scores.task:
         raise UsageError(f"answers '{model.info.task}', and the scores are of '{scores.task}'", where=given)
     return model
 

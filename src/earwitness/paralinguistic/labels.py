@@ -74,7 +74,8 @@ CORPORA: Mapping[str, CorpusLabels] = {
         happy=("hap", "exc", "excited", "happiness"),
         sad=("sadness",),
         angry=("ang", "anger"),
-        dropped=("fru", "frustrated", "fea", "fear", "sur", "surprise", "dis", "disgust", "oth", "other", "xxx"),
+        dropped=("fru", "frustrated", "fea", "fear", "sur", "surprise", "surprised", "dis", "disgust", "oth", "other")
+        + ("xxx", "undecided"),
     ),
     "esd": _corpus(
         neutral=("Neutral", "中立"),
