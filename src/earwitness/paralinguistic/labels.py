@@ -74,8 +74,20 @@ CORPORA: Mapping[str, CorpusLabels] = {
         happy=("hap", "exc", "excited", "happiness"),
         sad=("sadness",),
         angry=("ang", "anger"),
-        dropped=("fru", "frustrated", "fea", "fear", "sur", "surprise", "surprised", "dis", "disgust", "oth", "other")
-        + ("xxx", "undecided"),
+        dropped=(
+            "fru",
+            "frustrated",
+            "fea",
+            "fear",
+            "sur",
+            "surprise",
+            "surprised",
+            "dis",
+            "disgust",
+            "oth",
+            "other",
+            "xxx",
+        ),
     ),
     "esd": _corpus(
         neutral=("Neutral", "中立"),
