@@ -39,12 +39,13 @@ def test_equal_to_scikit_learn_on_a_thousand_cases() -> None:
         with sklearn.config_context(skip_parameter_validation=True):
             _, recalls, f1s, rows = sk.precision_recall_fscore_support(y, f, labels=names, zero_division=0)
             used = [name in {*y, *f} for name in names]
-            assert found.wa == pytest.approx(sk.accuracy_score(y, f), abs=1e-12)
+            assert found.wa == pytest.approx(np.average(recalls, weights=rows), abs=1e-12)
             assert found.ua == pytest.approx(recalls[rows > 0].mean(), abs=1e-12)
             assert found.macro_f1 == pytest.approx(f1s[used].mean(), abs=1e-12)
             assert found.weighted_f1 == pytest.approx(np.average(f1s, weights=rows), abs=1e-12)
             if seed % 10:  # the averages by their own names take five times as long
                 continue
+            assert found.wa == sk.accuracy_score(y, f)
             for average, value in (
                 ("micro", found.micro_f1),
                 ("macro", found.macro_f1),

@@ -52,6 +52,34 @@ def test_items_and_labels_are_averaged_differently() -> None:
     assert np.isnan(drawn[2].mae)
 
 
+@pytest.mark.shows("paralinguistic-metrics:6.3")
+def test_agedb_dir_has_51_16_and_25_ages_in_its_regions() -> None:
+    """Images of each age whose margins are AgeDB-DIR's: from each age min(floor(n / 3), 30) test images and as many of
+    validation; 2,140 of either, 12,208 of training; the published ages of each region. The counts of single ages are
+    made up, with 19, 20, 100 and 101 among those of training."""
+    few = [3, *range(5, 17), 83, 84, *range(86, 96)]
+    medium = [17, 18, 19, 69, 71, *range(73, 83), 85]
+    many = [*range(20, 69), 70, 72]
+    images = dict(zip(few, [57, 4, 5, *[18] * 13, *[22] * 9], strict=True))
+    images |= dict(zip(medium, [160, 60, *[90] * 9, 78, 79, 80, 75, 77], strict=True))
+    images |= {1: 1, 4: 2, 96: 2, 98: 1, 101: 1} | dict.fromkeys(many, 161)
+    spread = 16488 - sum(images.values())
+    images |= {age: 161 + spread // 50 + (place < spread % 50) for place, age in enumerate(many[1:])}
+    test = {age: min(count // 3, 30) for age, count in images.items()}
+    train = {age: count - 2 * test[age] for age, count in images.items()}
+    assert (sum(train.values()), sum(test.values())) == (12208, 2140)
+    assert {19, 20, 100, 101} <= set(train.values())
+
+    truth = np.repeat(list(test), list(test.values())).astype(float)
+    training = TrainingLabels.of(np.repeat(list(train), list(train.values())))
+    found = region_errors(truth, truth + 2, training)
+    assert [region.region for region in found] == ["many", "medium", "few"]
+    assert [region.labels for region in found] == [51, 16, 25]
+    assert [region.items for region in found] == [1530, 448, 162]
+    assert [region.mae for region in found] == [2, 2, 2]
+    assert {int(age) for age in truth[training.regions(truth) == "few"]} == set(few)
+
+
 @pytest.mark.parametrize("rule", [{"many": 3, "medium": 4}, {"many": 3, "medium": 0}, {"bin_width": 0.0}])
 def test_rules_that_make_no_sense_are_refused(rule: dict[str, float]) -> None:
     with pytest.raises(MetricError):

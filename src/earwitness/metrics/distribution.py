@@ -56,13 +56,13 @@ class GridDistributions:
     def sd(self) -> Floats:
         """Standard deviation, [N]."""
         squares = (self.grid - self.mean[:, None]) ** 2
-        return np.sqrt(np.einsum("na,na->n", self.probabilities, squares))
+        return np.asarray(np.sqrt(np.einsum("na,na->n", self.probabilities, squares)), np.float64)
 
     def quantile(self, share: float) -> Floats:
         """The first grid point with at least `share` of the probability up to it, [N]."""
         reached = self.cdf >= min(share, 1.0) - 1e-9  # sums of floats; the last point always counts
         reached[:, -1] = True
-        return self.grid[np.argmax(reached, axis=1)]
+        return np.asarray(self.grid[np.argmax(reached, axis=1)], np.float64)
 
     def central(self, level: float = LEVEL) -> tuple[Floats, Floats]:
         """Ends [N] and [N] of the interval that leaves (1 - level) / 2 out on either side. Raises `MetricError`."""
