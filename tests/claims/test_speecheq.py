@@ -151,7 +151,7 @@ def judged(claim: EmotionClaim, seeds: Sequence[int], material: EmotionMaterial,
 @pytest.mark.shows("speecheq:6.7")
 @pytest.mark.shows("speecheq:6.8")
 def test_arms_learn_and_tell_of_their_conflicts(felt: EmotionMaterial, tmp_path: Path) -> None:
-    """The claim in small: the category alone, with gender, with CTC of the least and largest weight, and aligned."""
+    """The claim in small: the category alone, with gender, with CTC of the largest weight, and aligned."""
     assert [arm.name for arm in CLAIM.plan.arms] == list(CLAIM.arms)
     weights = [float(name.removeprefix("ctc-")) for name in CLAIM.arms if name.startswith("ctc")]
     assert weights == [0.001, 0.01, 0.1]  # and 0: the category alone
@@ -172,7 +172,7 @@ def test_arms_learn_and_tell_of_their_conflicts(felt: EmotionMaterial, tmp_path:
 @pytest.mark.shows("speecheq:6.7")
 @pytest.mark.shows("speecheq:6.8")
 def test_the_whole_claim_on_real_recordings(shared_data: Path, tmp_path: Path) -> None:
-    """Every arm with five seeds on EmoDB, each speaker tested once. No direction is asserted: that is asked."""
+    """Every arm with five seeds on EmoDB: each speaker is tested once. No direction is asserted: it is asked."""
     everything = read_corpus("earwitness-data", shared_data).manifest
     everything.filter(pl.col("corpus") == "emodb").write(tmp_path / "emodb.csv")
     material = EmotionMaterial.read(tmp_path / "emodb.csv", tmp_path / "frames")

@@ -38,6 +38,8 @@ def rows(*given: tuple[str, str | None], **columns: list[Any]) -> Manifest:
     [
         ("iemocap", "exc", "happy"),
         ("iemocap", "fru", None),
+        ("iemocap", "frustrated", None),
+        ("iemocap", "surprised", None),
         ("iemocap", "fea", None),
         ("esd", "生气", "angry"),
         ("ESD", "Surprise", "surprise"),

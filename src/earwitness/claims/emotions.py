@@ -185,7 +185,7 @@ class TestedEmotions:
             weights = units.weights(counts)
             if not weights.any():
                 raise MetricError("no speaker of a seed was drawn")
-            matrix = np.bincount(cells, weights, minlength=size**2).astype(np.float64).reshape(size, size)
+            matrix = np.bincount(cells, weights, minlength=size**2).reshape(size, size).astype(np.float64)
             return 100 * (1 - Confusion(CATEGORIES, matrix).ua)
 
         return measured
