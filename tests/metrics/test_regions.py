@@ -46,7 +46,7 @@ def test_items_and_labels_are_averaged_differently() -> None:
     assert np.isnan([medium.mae, medium.gm, medium.label_mae, medium.label_gm]).all()
     assert few.mae == 0
     assert few.gm == pytest.approx(1e-10)
-    assert region_errors(truth, predicted, training, zero_guard=0)[2].gm == 0
+    assert region_errors(truth, predicted, training, guard=0)[2].gm == 0
     drawn = region_errors(truth, predicted, training, weights=[0, 0, 1, 3, 0])
     assert drawn[0].mae == pytest.approx(4.0)
     assert np.isnan(drawn[2].mae)

@@ -24,11 +24,13 @@ from earwitness.nn.types import Frames
 
 WIDTH = 16  # values a frame in these tests
 SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that is not named here is tested as it is
+    "voice": {"model": "speaker-small"},
     "nes2net": {"nes_ratio": (4, 2)},
     "nes2net_x": {"nes_ratio": (4, 2)},
     "nes2net_x_selu": {"nes_ratio": (4, 2)},
     "ecapa": {"channels": 16, "outputs": 24, "se_hidden": 4},
     "resnet": {"widths": (4, 8), "blocks": (1, 1), "strides": (1, 2)},
+    "conv_transformer": {"dim": 16, "blocks": 1, "heads": 2, "block": "conformer"},
     "lstm": {"hidden": 8, "layers": 2},
     "camplus": {
         "head": 4,

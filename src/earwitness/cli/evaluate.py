@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv, localisation or personal-vad.")],
+    task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv, localisation, personal-vad or emotion.")],
     scores: Annotated[
         Path,
         typer.Argument(help="What `earwitness score` wrote, a score file of others, or (personal-vad) models."),
@@ -81,10 +81,11 @@ def evaluate(
     control: gradient boosting that knows only duration, level, bandwidth and silence, on the same rows. Localisation
     takes scores of segments (id, start, end, score) and as its key an RTTM file, an .npz of labels, or a folder of
     them. personal-vad takes a model folder, or a folder of runs, and as its key the list that `earwitness corpus mix`
-    wrote. `earwitness reproduce` runs a JSON result again.
+    wrote. emotion takes a run, or a folder of runs that are its folds. `earwitness reproduce` runs a JSON result again.
 
     Example: `earwitness evaluate deepfake scores.parquet --key test.csv --by language --json result.json`
     """
+    from earwitness.cli.emotion import evaluate_runs, refuse_key
     from earwitness.cli.localisation import localise_scores, refuse_others
     from earwitness.cli.personal_vad import evaluate_models
     from earwitness.cli.progress import progress_bar
@@ -94,7 +95,7 @@ def evaluate(
     from earwitness.evaluation.results.requests import EvaluateRequest
 
     options = judge_options(unit, resamples, seed, cost, eer, by)
-    if task in ("localisation", "personal-vad"):
+    if task in ("localisation", "personal-vad", "emotion"):
         others = {
             **{"--protocol": protocol, "--subset": subset, "--asv": asv, "--asv-key": asv_key, "--model": model},
             **{"--calibration": calibration, "--control": control != "auto", "--perturb": perturb, "--plots": plots},
@@ -103,6 +104,13 @@ def evaluate(
         if task == "personal-vad":
             refuse_others(task, {"--negate": negate, "--by": by, "--cost": cost, "--unit": unit != "auto"})
             evaluate_models(scores, key, resamples=resamples, seed=seed, out=json)
+            return
+        if task == "emotion":
+            refuse_others(
+                task, {"--negate": negate, "--by": by, "--cost": cost, "--unit": unit != "auto", "--json": json}
+            )
+            refuse_key(key)
+            evaluate_runs(scores, resamples=resamples, seed=seed)
             return
         localise_scores(scores, key, options, negate=negate, out=json)
         return

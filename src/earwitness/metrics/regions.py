@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from earwitness.core.errors import MetricError
+from earwitness.metrics.regression import EXACT_GUARD
 from earwitness.metrics.scores import Floats, as_scores, as_weights
 
 Region = Literal["many", "medium", "few"]
 REGIONS: tuple[Region, ...] = get_args(Region)
-ZERO_GUARD = 1e-10
-"""What stands for an error of exactly 0 in a geometric mean (released code of arXiv 2102.09554, STS-B)."""
 _EDGE = 1e-9  # of a bin: 0.3 / 0.1 is 2.9999999999999996
 
 
@@ -108,10 +107,10 @@ def region_errors(
     predicted: ArrayLike,
     training: TrainingLabels,
     weights: ArrayLike | None = None,
-    zero_guard: float = ZERO_GUARD,
+    guard: float = EXACT_GUARD,
 ) -> tuple[RegionError, ...]:
     """Of `truth` and `predicted` [N], one entry for each of `REGIONS`; `weights` [N] say how often an item counts (a
-    bootstrap's counts; an item of weight 0 is not there). Errors of exactly 0 count `zero_guard` in the geometric mean;
+    bootstrap's counts; an item of weight 0 is not there). Errors of exactly 0 count `guard` in the geometric mean;
     0 turns that off. Raises `MetricError` for other shapes and values that are not finite.
     """
     y, f = as_scores(truth, "truth"), as_scores(predicted, "predictions")
@@ -120,7 +119,7 @@ def region_errors(
     w = np.ones(len(y)) if weights is None else as_weights(weights, len(y), "weights")
     regions, bins, errors = training.regions(y), training.rule.bins(y), np.abs(f - y)
     with np.errstate(divide="ignore"):
-        logs = np.log(np.where(errors == 0, zero_guard, errors))
+        logs = np.log(np.where(errors == 0, guard, errors))
     parts = ((name, (regions == name) & (w > 0)) for name in REGIONS)
     return tuple(_region_error(name, bins[here], errors[here], logs[here], w[here]) for name, here in parts)
 

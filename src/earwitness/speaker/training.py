@@ -60,6 +60,7 @@ from earwitness.training.model_folder import (
     revise_model,
     save_model,
 )
+from earwitness.training.runlog import counted
 from earwitness.training.task import TrainData
 from earwitness.training.tensors import as_half, tensor_bytes
 
@@ -208,7 +209,8 @@ def speaker_means(embedder: Embedder, manifest: Manifest) -> dict[str, Vectors]:
 def speaker_prints(embedder: Embedder, manifest: Manifest, condition: ConditionName = "clean") -> dict[str, PrintOf]:
     """The same with the mean of the rows' variances, where the network states any; the rows heard under a condition."""
     rows = [row for row in manifest.rows() if row.speaker is not None]
-    samples = (_under(condition, manifest, row, embedder.info.rate) for row in rows)
+    hearing = counted(rows, f"hearing speakers ({condition})", len(rows))
+    samples = (_under(condition, manifest, row, embedder.info.rate) for row in hearing)
     found: dict[str, list[PrintOf]] = {}
     for row, print_ in zip(rows, uncertain_prints_of(embedder, samples), strict=True):
         if print_ is not None:
@@ -397,7 +399,7 @@ def _prints(embedder: Embedder, manifest: Manifest, condition: ConditionName) ->
 def _heard(embedder: Embedder, manifest: Manifest, condition: ConditionName) -> Iterator[tuple[Row, VoicePrint]]:
     """The voice prints of rows under a condition, but for rows in which nothing can be judged (too short, silent)."""
     rate = embedder.info.rate
-    for row in manifest.rows():
+    for row in counted(manifest.rows(), f"hearing dev ({condition})", len(manifest)):
         try:
             yield row, embedder.embed(_under(condition, manifest, row, rate), rate)
         except AudioError:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from earwitness.core.errors import MissingPartError, UsageError
 from earwitness.training.conflicts import ConflictTable
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,15 @@ class TensorBoard:
     def close(self) -> None:
         """Flush and close."""
         self._writer.close()
+
+
+def counted(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """The items; a bar on standard error says how many are done (nothing where that is no terminal)."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
 
 
 class Bar:

@@ -57,6 +57,7 @@ CUTS_S = {"short": 2.0, "second": 1.0}
 TELEPHONE_HZ = 3_400.0
 MOST_NONTARGETS = 30_000
 SIDES = {"dev": "dev side (used to choose epochs and to fit the calibration)", "test": "test side"}
+UNLEARNT_SIDES = {"dev": "dev side (used to fit the calibration)", "test": "test side"}
 CONDITIONS = {
     "full": "whole recordings",
     "short": "both cut to 2 s",
@@ -144,7 +145,8 @@ def _put_under(condition: str, samples: Samples, rate: int) -> Samples:
 
 
 def _parts(name: str, side: Manifest, embedder: Embedder, results: Path, options: JudgeOptions) -> Iterator[_Part]:
-    """Every condition on one side."""
+    """Every condition on one side. Where nothing was learnt (no folder `fit` in the run) no epoch was chosen on dev."""
+    said = (SIDES if (results.parent / "fit").is_dir() else UNLEARNT_SIDES)[name]
     side.write(results / f"{name}.csv")
     trials = results / f"{name}.trials.txt"
     write_trial_list(side, trials)
@@ -157,10 +159,10 @@ def _parts(name: str, side: Manifest, embedder: Embedder, results: Path, options
         output = results / f"{name}.{condition}.scores.csv"
         # a leak between the sides was refused, or allowed by name, when they were drawn; the card says so
         score_trials(side, trials, listener, output, allow_leak=True, resume=True)
-        yield _judged(f"{SIDES[name]}, {words[condition]}", condition, output, options)
+        yield _judged(f"{said}, {words[condition]}", condition, output, options)
         if condition == "full":
             for group, table in group_tables(side, output):
-                yield _judged(f"{SIDES[name]}, {words[condition]}, {group}", "group", table, options)
+                yield _judged(f"{said}, {words[condition]}, {group}", "group", table, options)
 
 
 def _uncalibrated(info: ModelInfo) -> ModelInfo:
