@@ -1,9 +1,9 @@
 """Common Voice: `validated.tsv` (or another of its lists) and `clips/` (Mozilla; CC0). Columns are read by name, since
 releases differ.
 
-Ages are bands, so `age` stays empty and `age_lo` and `age_hi` hold the years. The site and the data page disagree on the
-edges (twenties from 19 or from 20 on); a band here has both. They end where the next decade begins, as a person is in
-their twenties until the thirtieth birthday.
+Ages are bands, so `age` stays empty and `age_lo` and `age_hi` hold the years. The site and the data page disagree on
+the edges (twenties from 19 or from 20 on); a band here has both. They end where the next decade begins, as a person is
+in their twenties until the thirtieth birthday.
 """
 
 from __future__ import annotations

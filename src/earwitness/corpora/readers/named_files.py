@@ -1,8 +1,8 @@
 """Corpora whose file names say what each recording is: described once, read alike.
 
-Each gives the columns `corpus` (the name of its reader), `emotion` in the words below, `sentence` (which of the texts is
-spoken, so that equal texts can be found), and `fold` where the published folds are sound. A speaker is `corpus:name`,
-so that corpora can be joined. Words that a corpus's own table lacks are refused, never passed on.
+Each gives the columns `corpus` (the name of its reader), `emotion` in the words below, `sentence` (which of the texts
+is spoken, so that equal texts can be found), and `fold` where the published folds are sound. A speaker is
+`corpus:name`, so that corpora can be joined. Words that a corpus's own table lacks are refused, never passed on.
 """
 
 from __future__ import annotations

@@ -100,7 +100,8 @@ def _people(file: Path) -> tuple[dict[str, tuple[float | None, str | None]], lis
     """Age in years and sex by speaker, and notes on ages that cannot be; nothing where there is no list."""
     if not file.is_file():
         return {}, []
-    people, notes = {}, []
+    people: dict[str, tuple[float | None, str | None]] = {}
+    notes: list[str] = []
     try:
         for speaker, said in json.loads(read_text(file)).items():
             age = float(said["age"])

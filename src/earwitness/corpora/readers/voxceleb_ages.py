@@ -1,5 +1,5 @@
-"""Ages of VoxCeleb speakers at the time of a video: `final_dataframe_extended.csv`, `age-train.txt` or `age-test.txt` of
-the VoxCeleb enrichment (Hechmi et al., arXiv 2109.13510), beside or above `<VoxCeleb_ID>/<video_id>/*.wav` or `.m4a`.
+"""Ages of VoxCeleb speakers at the time of a video: `final_dataframe_extended.csv`, `age-train.txt` or `age-test.txt`
+of the VoxCeleb enrichment (Hechmi et al., arXiv 2109.13510), above `<VoxCeleb_ID>/<video_id>/*.wav` or `.m4a`.
 
 Of a person the list's ids, sex and age are read; names, nationalities, dates of birth and titles are not. An age is a
 difference of whole years, a year off either way, and the upload stands for the recording.
@@ -58,9 +58,9 @@ def _videos(file: Path) -> Iterator[Mapping[str, str | float | None]]:
     for number, line in enumerate(table.iter_rows(named=True), start=1):
         where = f"{file}, row {number}"
         both, title = line["speaker_age"], line.get("speaker_age_title_only")
-        if not (both or title):
-            continue
         age, source = (both, "both") if both else (title, "title")
+        if not age:
+            continue
         sex = line.get("gender")
         yield {
             "person": _safe(line["VoxCeleb_ID"], where),
