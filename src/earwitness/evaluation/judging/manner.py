@@ -91,7 +91,7 @@ def read_manner_scores(
     notes = [f"{rows.height} {what} (the first: '{rows['id'][0]}')" for what, rows in counts.items() if rows.height]
     if alone := table["speaker"].null_count():
         notes.append(f"{alone} recording(s) have no speaker and are each resampled as a unit of their own")
-    judged = table.select(ANSWERS) if task == "emotion" else table.select(*truth.columns, *NEEDED["age"])
+    judged = table.select(*ANSWERS) if task == "emotion" else table.select(*truth.columns, *NEEDED["age"])
     inputs = {"scores": sha256_file(scores), "key": sha256_file(key)}
     return MannerScores(task, judged, (*notes, *left_out), inputs, _model(scored, scores))
 
