@@ -33,7 +33,7 @@ class Drawn(AgeMaterial):
         marked = svldl.Labels.drawn(self, 1, GridConfig()).noisy
         columns = [np.cos(self.ages / 15), np.sin(self.ages / 15), marked, ~marked]
         values = np.repeat(np.stack(columns, axis=1)[:, None, None], FRAMES, axis=2) @ rng.normal(size=(4, WIDTH))
-        return (values + 0.1 * rng.normal(size=values.shape)).astype(np.float16)  # type: ignore[no-any-return]
+        return (values + 0.1 * rng.normal(size=values.shape)).astype(np.float16)
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def material() -> AgeMaterial:
     return Drawn(manifest, tuple(manifest.table["id"]), "drawn", Path("nowhere"))
 
 
-def small(plan: Plan = CLAIM.plan) -> svldl.SvldlClaim:
+def small(plan: Plan = CLAIM.plan, epochs: int = 8) -> svldl.SvldlClaim:
     recipe: dict[str, Any] = CLAIM.recipe
     for change in (
         "network.branches.0.frontend.dim=8",
         "network.branches.0.encoder.widths=[16]",
         "network.embedding.dim=16",
         "draws=256",
-        "loop.epochs=8",
+        f"loop.epochs={epochs}",
         "optimiser.lr=0.02",
     ):
         recipe = assign(recipe, change)
@@ -73,7 +73,7 @@ def test_arms_are_losses_of_one_recipe_that_end_with_their_last_weights() -> Non
     assert set(names) == {*CLAIM.losses, "ce-noisy", "svldl-0.02-noisy", "median"}
     assert all({found.better, found.worse} <= set(names) for found in CLAIM.plan.expected)
     assert ("svldl-0.02", "ce") in {(found.better, found.worse) for found in CLAIM.plan.expected}
-    losses = {
+    losses: dict[str, Any] = {
         name: parse_config(ValueLossConfig, assign({}, f"loss={text}")["loss"]) for name, text in CLAIM.losses.items()
     }
     weights = [losses[f"svldl-{weight}"].variance_weight for weight in svldl.WEIGHTS]
@@ -138,22 +138,26 @@ def test_widths_grow_where_labels_are_noisy_and_a_voice_tells_whose(material: Ag
     noisy, clean, ce = (
         figures(claim.run(arm, 1, material, tmp_path / arm)) for arm in ("svldl-0.02-noisy", "svldl-0.02", "ce-noisy")
     )
-    for name in ("SD", "selected width"):
-        assert noisy[f"{name}, noisy half"] > 1.3 * noisy[f"{name}, other half"]
-        assert ce[f"{name}, noisy half"] > 1.3 * ce[f"{name}, other half"]
-        assert clean[f"{name}, noisy half"] == pytest.approx(clean[f"{name}, other half"], rel=0.15)
+    for name in ("SD", "selected width"):  # by the square root of what labels scatter, so not by much
+        assert noisy[f"{name}, noisy half"] > 1.15 * noisy[f"{name}, other half"]
+        assert ce[f"{name}, noisy half"] > 1.15 * ce[f"{name}, other half"]
+        assert clean[f"{name}, noisy half"] == pytest.approx(clean[f"{name}, other half"], rel=0.1)
     assert noisy["noisy is the wider, %"] > 75
     assert 25 < clean["noisy is the wider, %"] < 75
 
 
-def test_without_the_variance_loss_the_widest_is_selected_and_the_same_comes_again(
-    material: AgeMaterial, tmp_path: Path
-) -> None:
-    claim = small()
-    drifted, again = (claim.run("svldl-0", 2, material, tmp_path / name) for name in ("one", "two"))
-    assert np.array_equal(drifted.scores, again.scores)
-    assert drifted.figures == again.figures
-    told = figures(drifted)
-    assert told["selected width, other half"] > 8
-    assert told["temperature"] < 1  # too wide as learnt
-    assert told["NLL"] < told["NLL as learnt"]
+def test_without_the_variance_loss_widths_drift(material: AgeMaterial, tmp_path: Path) -> None:
+    claim = small(epochs=16)
+    drifted, held = (figures(claim.run(arm, 2, material, tmp_path / arm)) for arm in ("svldl-0", "svldl-0.1"))
+    for half in ("noisy", "other"):
+        assert drifted[f"selected width, {half} half"] > 1.5 * held[f"selected width, {half} half"]
+    assert drifted["temperature"] < 1  # too wide as learnt
+    assert drifted["NLL"] < drifted["NLL as learnt"]
+
+
+def test_a_run_does_the_same_again(material: AgeMaterial, tmp_path: Path) -> None:
+    one, two = (small(epochs=3).run("svldl-0.02-noisy", 2, material, tmp_path / name) for name in ("one", "two"))
+    assert np.array_equal(one.scores, two.scores)
+    assert one.figures == two.figures
+    right = small(epochs=3).run("svldl-0.02", 2, material, tmp_path / "right")
+    assert not np.array_equal(one.scores, right.scores)
