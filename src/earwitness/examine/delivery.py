@@ -38,7 +38,7 @@ class Delivery:
         if found.pitch_hz is None and found.speaking_rate is None:
             yield Finding(QUESTION, None, "no answer", "There is too little speech to measure how it is spoken.")
             return
-        rows = [*_rows(found), *(self._praat(channel) if self.voice_quality else ())]
+        rows = [*measured(found), *(self._praat(channel) if self.voice_quality else ())]
         yield Finding(
             question=QUESTION,
             hypotheses=None,
@@ -63,7 +63,8 @@ class Delivery:
         yield _row("harmonics-to-noise ratio (Praat)", noise, "dB")
 
 
-def _rows(found: Prosody) -> Iterable[tuple[str | float | None, ...]]:
+def measured(found: Prosody) -> Iterable[tuple[str | float | None, ...]]:
+    """A row of `COLUMNS` for each thing that is measured."""
     yield _row("pitch, median", found.pitch_hz, "Hz", 0)
     yield _row("pitch, 5 % of the time below", found.pitch_low_hz, "Hz", 0)
     yield _row("pitch, 5 % of the time above", found.pitch_high_hz, "Hz", 0)
