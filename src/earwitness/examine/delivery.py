@@ -29,7 +29,7 @@ USUAL: dict[str, tuple[float, float]] = {
     "pauses, share": (0, 33.1),
     "pauses, mean": (0.23, 1.6),
 }
-"""Between what values nine in ten recordings of 279 adults lie: benchmarks/prosody_ranges.py (docs/systems/manner.md)."""
+"""Where nine in ten recordings of 279 adults lie: benchmarks/prosody_ranges.py (docs/systems/manner.md)."""
 LIMITS = (
     "Facts about the sound, not about the person: pitch, pace and pauses depend on text, language, sex, health, mood "
     "and microphone, and nothing follows from a value outside of the usual range.",
