@@ -25,19 +25,21 @@ def evaluate_runs(place: Path, *, resamples: int, seed: int) -> None:
 
     runs = runs_in(place)
     tables = [read_answers(path) for path in runs]
-    for line in _lines(figures(pl.concat(tables), resamples, seed)):
+    for line in figure_lines(figures(pl.concat(tables), resamples, seed)):
         typer.echo(printable(line))
     if len(tables) > 1:
         for line in _folds(folds(tables)):
             typer.echo(printable(line))
 
 
-def _lines(found: EmotionFigures) -> Iterator[str]:
+def figure_lines(found: EmotionFigures) -> Iterator[str]:
+    """All figures as text."""
     for one in (found.whole, *found.parts):
         yield from _accuracies(one)
     yield from _matrix(found.whole.matrix)
-    told = "nothing is answered" if not found.answered else f"WA of the answered {found.answered_wa:.2%}"
-    yield f"answered {found.answered:.2%} of the recordings; {told}"
+    yield f"answered         {_share(found.answered, found.answered_interval)}   of the recordings"
+    if found.answered:
+        yield f"WA, answered     {_share(found.answered_wa, found.answered_wa_interval)}"
     if found.order is not None:
         order = found.order
         yield (
@@ -51,7 +53,8 @@ def _lines(found: EmotionFigures) -> Iterator[str]:
 def _accuracies(one: Accuracies) -> Iterator[str]:
     matrix = one.matrix
     yield f"{one.name}: {matrix.items:.0f} recordings, {one.speakers} speakers"
-    yield f"  WA        {_share(matrix.wa, one.wa)}   (always the most frequent class: {matrix.majority_wa:.2%})"
+    constant = _share(matrix.majority_wa, one.majority).strip()
+    yield f"  WA        {_share(matrix.wa, one.wa)}   (always the most frequent class: {constant})"
     yield f"  UA        {_share(matrix.ua, one.ua)}   (any constant call: {matrix.chance_ua:.2%})"
     yield f"  macro-F1  {_share(matrix.macro_f1, one.macro_f1)}"
 
@@ -92,4 +95,4 @@ def print_labels() -> None:
 def refuse_key(key: Path | None) -> None:
     """Raise `UsageError` for a key: a run knows its test side."""
     if key is not None:
-        raise UsageError("belongs to other tasks", where="--key", fix="Give a run's folder, or a folder of runs.")
+        raise UsageError("belongs to score tables", where="--key", fix="A run's folder knows its truths; leave it out.")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from earwitness.core.errors import AudioError, DataError
 from earwitness.corpora.manifest import Row
 from earwitness.corpora.tables import read_table, write_table
+from earwitness.evaluation.judging.units import speaker_units
 from earwitness.metrics.bootstrap import Interval, Paired, Units, bootstrap, paired
 from earwitness.metrics.classification import Confusion, FoldFigures, confusion, over_folds
 from earwitness.paralinguistic.emotion import EmotionEstimator
@@ -48,7 +49,8 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Of some rows: the matrix, and WA, UA and macro-F1 with intervals over speakers (None with fewer than two)."""
+    """Of some rows: the matrix, and WA, UA, macro-F1 and the WA of always calling the class that is most frequent in
+    it, with intervals over speakers (None with fewer than two)."""
 
     name: str
     matrix: Confusion
@@ -56,6 +58,7 @@ class Accuracies:
     wa: Interval | None
     ua: Interval | None
     macro_f1: Interval | None
+    majority: Interval | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class EmotionFigures:
     answered: float
     answered_wa: float
     order: IntensityOrder | None
+    answered_interval: Interval | None = None
+    answered_wa_interval: Interval | None = None
 
 
 def answer(estimator: EmotionEstimator, labels: Labels, step: Callable[[], None] = lambda: None) -> pl.DataFrame:
@@ -158,23 +163,32 @@ def figures(table: pl.DataFrame, resamples: int = 1000, seed: int = 0) -> Emotio
             ]
     answered = table.filter(pl.col("answered"))
     right = (answered["emotion"] == answered["called"]).mean()
+    said, correct = table["answered"].to_numpy(), (answered["emotion"] == answered["called"]).to_numpy()
     return EmotionFigures(
         whole=accuracies(table, "all", resamples, seed),
         parts=tuple(parts),
         answered=answered.height / table.height,
         answered_wa=float("nan") if right is None else float(right),  # type: ignore[arg-type]
         order=intensity_order(table, resamples, seed),
+        answered_interval=_share(table, said, resamples, seed),
+        answered_wa_interval=_share(answered, correct, resamples, seed),
     )
 
 
 def accuracies(table: pl.DataFrame, name: str, resamples: int = 1000, seed: int = 0) -> Accuracies:
-    """WA, UA and macro-F1 of some rows."""
-    units = _speakers(table)
-    intervals: tuple[Interval | None, ...] = (None, None, None)
+    """WA, UA and macro-F1 of some rows, and the constant call's WA."""
+    units, matrices = speaker_units(table), _matrices(table)
+    matrix = matrices(np.ones(table.height))
+    frequent = int(matrix.truths.argmax())
+
+    def statistic(counts: Floats) -> tuple[float, ...]:
+        drawn = matrices(units.weights(counts))
+        return drawn.wa, drawn.ua, drawn.macro_f1, float(drawn.truths[frequent] / drawn.items)
+
+    intervals: tuple[Interval | None, ...] = (None,) * 4
     if units.count > 1:
-        intervals = bootstrap(lambda counts: _three(_matrix(table, units.weights(counts))), units, resamples, seed)
-    wa, ua, f1 = intervals
-    return Accuracies(name, _matrix(table), units.count, wa, ua, f1)
+        intervals = bootstrap(statistic, units, resamples, seed)
+    return Accuracies(name, matrix, units.count, *intervals)
 
 
 def compared(first: pl.DataFrame, second: pl.DataFrame, resamples: int = 1000, seed: int = 0) -> Paired:
@@ -185,10 +199,11 @@ def compared(first: pl.DataFrame, second: pl.DataFrame, resamples: int = 1000, s
     second = first.select("id").join(second, on="id", how="left", maintain_order="left")
     if second["called"].null_count() or first.height != second.height:
         raise DataError("the two models did not answer the same recordings", fix="Test both on the same side.")
-    units = _speakers(first)
+    units = speaker_units(first)
 
     def ua(table: pl.DataFrame) -> Callable[[Floats], float]:
-        return lambda counts: _matrix(table, units.weights(counts)).ua
+        matrices = _matrices(table)
+        return lambda counts: matrices(units.weights(counts)).ua
 
     return paired(ua(first), ua(second), units, resamples, seed)
 
@@ -235,13 +250,31 @@ def intensity_order(table: pl.DataFrame, resamples: int = 1000, seed: int = 0) -
     return IntensityOrder(len(pairs), float((differences > 0).mean()), float(differences.mean()), interval)
 
 
-def _matrix(table: pl.DataFrame, weights: Floats | None = None) -> Confusion:
-    return confusion(table["emotion"].to_list(), table["called"].to_list(), CALLS, weights)
+def _matrix(table: pl.DataFrame) -> Confusion:
+    return confusion(table["emotion"].to_list(), table["called"].to_list(), CALLS)
 
 
-def _three(matrix: Confusion) -> tuple[float, float, float]:
-    return matrix.wa, matrix.ua, matrix.macro_f1
+def _matrices(table: pl.DataFrame) -> Callable[[Floats], Confusion]:
+    """The matrix as a function of the weights [N] of rows: names are looked up once, not in every resample."""
+    size = len(_matrix(table).classes)  # refuses names that are no class
+    truth, called = (np.array([CALLS.index(name) for name in table[side]]) for side in ("emotion", "called"))
+    cells = size * truth + called
+
+    def of_weights(weights: Floats) -> Confusion:
+        counts = np.bincount(cells, weights, size * size).astype(np.float64)
+        return Confusion(CALLS, counts.reshape(size, size))
+
+    return of_weights
 
 
-def _speakers(table: pl.DataFrame) -> Units:
-    return Units.of(table.select(pl.coalesce("speaker", "id")).to_series().to_list(), "speaker")
+def _share(table: pl.DataFrame, which: NDArray[np.bool_], resamples: int, seed: int) -> Interval | None:
+    """In what share of the rows something holds, bool [N]; None with fewer than two speakers."""
+    units = speaker_units(table)
+    if units.count < 2:
+        return None
+
+    def share(counts: Floats) -> list[float]:
+        weights = units.weights(counts)
+        return [float(weights @ which / weights.sum())]
+
+    return bootstrap(share, units, resamples, seed)[0]

@@ -58,9 +58,9 @@ def assess_emotion(model: str | Path, run: str | Path, options: JudgeOptions | N
     write_answers(table, results / TABLE)
     found = figures(table, options.n_resamples, options.seed)
     source = results / RESULT
-    told = list(_rows(found, source))
+    told = list(figure_rows(found, source))
     failed = int(table["error"].is_not_null().sum())
-    write_result(source, "earwitness model card .", told, failed=failed, confusion=_confusion(found.whole))
+    write_result(source, "earwitness model card .", told, failed=failed, confusion=confusion_table(found.whole))
     return Outcome(
         rows=tuple(told),
         limits=(EVIDENCE,),
@@ -83,9 +83,9 @@ def _assess_left_out(run: Path, estimator: EmotionEstimator, options: JudgeOptio
         table = left_out_answers(part)
         write_answers(table, results / f"left-out.{name}.csv")
         found = figures(table, options.n_resamples, options.seed)
-        told += _rows(found, source, words)
+        told += figure_rows(found, source, words)
         if name == "clean":
-            failures, matrix = _failures(found), _confusion(found.whole)
+            failures, matrix = _failures(found), confusion_table(found.whole)
     write_result(source, "earwitness model card .", told, failed=0, confusion=matrix)
     clean = written.filter(pl.col("condition") == "clean")
     speakers, corpora = clean["speaker"].n_unique(), ", ".join(sorted(clean["corpus"].unique().to_list()))
@@ -99,7 +99,8 @@ def _assess_left_out(run: Path, estimator: EmotionEstimator, options: JudgeOptio
     )
 
 
-def _rows(found: EmotionFigures, source: Path, side: str = "test side") -> list[ResultRow]:
+def figure_rows(found: EmotionFigures, source: Path, side: str = "test side") -> list[ResultRow]:
+    """All figures as rows of a card or a result."""
     rows = []
     for one in (found.whole, *found.parts):
         data = side if one is found.whole else f"{side}, {one.name}"
@@ -110,15 +111,15 @@ def _rows(found: EmotionFigures, source: Path, side: str = "test side") -> list[
             ("macro-F1, %", matrix.macro_f1, one.macro_f1),
         ):
             rows.append(_row(data, metric, value, interval, count, source))
-        rows.append(
-            _row(f"{data}: always the most frequent class", "WA (accuracy), %", matrix.majority_wa, None, count, source)
-        )
+        constant = f"{data}: always the most frequent class"
+        rows.append(_row(constant, "WA (accuracy), %", matrix.majority_wa, one.majority, count, source))
         rows.append(_row(f"{data}: any constant call", "UA (mean recall), %", matrix.chance_ua, None, count, source))
     items = round(found.whole.matrix.items)
-    rows.append(_row(side, "recordings answered, %", found.answered, None, items, source))
+    rows.append(_row(side, "recordings answered, %", found.answered, found.answered_interval, items, source))
     if found.answered > 0:
         answered = round(found.answered * items)
-        rows.append(_row(f"{side}, answered", "WA (accuracy), %", found.answered_wa, None, answered, source))
+        wa, interval = found.answered_wa, found.answered_wa_interval
+        rows.append(_row(f"{side}, answered", "WA (accuracy), %", wa, interval, answered, source))
     if found.order is not None:
         what = f"{side}, pairs of one speaker, emotion and text"
         rows.append(_row(what, "stronger estimated higher, %", found.order.right, None, found.order.pairs, source))
@@ -126,12 +127,11 @@ def _rows(found: EmotionFigures, source: Path, side: str = "test side") -> list[
 
 
 def _row(data: str, metric: str, value: float, interval: Interval | None, files: int, source: Path) -> ResultRow:
-    if interval is not None:
-        return figure(data, metric, interval, files, source)
-    return ResultRow(data, metric, 100 * value, None, None, files, f"{source.parent.name}/{source.name}")
+    return figure(data, metric, value if interval is None else interval, files, source)
 
 
-def _confusion(one: Accuracies) -> dict[str, object]:
+def confusion_table(one: Accuracies) -> dict[str, object]:
+    """The matrix as plain data."""
     return {"rows are truth, columns calls": list(one.matrix.classes), "counts": one.matrix.counts.tolist()}
 
 
