@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ from earwitness.claims.material import Places
 from earwitness.claims.store import Halves
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.corpora.samplers import BalancedSampler
+from earwitness.metrics.scores import Floats
 from earwitness.paralinguistic.age_recipe import AgeRecipe
 from earwitness.paralinguistic.age_task import AgeTrainee
 from earwitness.paralinguistic.age_training import build_trainee
@@ -69,45 +71,67 @@ class Utterances:
 
 @dataclass(frozen=True)
 class LearntAges:
-    """A trained network; the ages [N] that it says of the rows that the seed tests, and their embeddings [N, D]."""
+    """A trained network; the ages [N] that it says of the rows that the seed tests, their embeddings [N, D], and what
+    it hears of all rows."""
 
     trainee: AgeTrainee
     rows: Places
     answers: NDArray[np.float64]
     embeddings: torch.Tensor
+    heard: Utterances
+
+    @torch.inference_mode()
+    def log_distribution(self, rows: Places) -> torch.Tensor:
+        """What is said of any rows [n], heard whole: log-probabilities over the grid, [n, K]."""
+        return self.trainee.criterion.log_distribution(self.trainee(self.heard.whole(rows)).outputs)
 
 
-def learn_ages(recipe: AgeRecipe, material: AgeMaterial, setting: str, folder: Path) -> LearntAges:
-    """Train on the sides of the recipe's seed; epochs are chosen on dev as the recipe says."""
+def learn_ages(
+    recipe: AgeRecipe, material: AgeMaterial, setting: str, folder: Path, labels: Floats | None = None
+) -> LearntAges:
+    """Train on the sides of the recipe's seed; epochs are chosen on dev as the recipe says.
+
+    `labels` [R], in the place of the material's ages, are what training rows are called; dev keeps its true ages.
+    """
     sides = material.sides(recipe.seed, setting)
+    labels = material.ages if labels is None else labels
+    side = material.rows.table[sides.train].with_columns(age=pl.Series(labels[sides.train]))
     heard = Utterances.of(material.features(), sides.train)
-    train = AgeBatches.of(recipe, heard, material, sides.train)
-    trainee, task = build_trainee(recipe, material.rows.with_table(material.rows.table[sides.train]))
+    train = AgeBatches.of(recipe, heard, material, sides.train, labels)
+    trainee, task = build_trainee(recipe, material.rows.with_table(side))
     parts = Regression(trainee.network, trainee.criterion, task.ages)
-    learning = regularised(recipe.regularise, task, parts, material.ages[sides.train].tolist(), train)
-    fit(trainee, learning, train, WholeAges(heard, material, sides.dev), recipe, folder, resume=folder.exists())
+    learning = regularised(recipe.regularise, task, parts, labels[sides.train].tolist(), train)
+    fit(trainee, learning, train, WholeAges(heard, material.ages, sides.dev), recipe, folder, resume=folder.exists())
     with torch.inference_mode():
         found = trainee.eval()(heard.whole(sides.test))
         answers = trainee.criterion.mean(found.outputs).double().numpy()
-    return LearntAges(trainee, sides.test, np.asarray(answers), found.embedding)
+    return LearntAges(trainee, sides.test, np.asarray(answers), found.embedding, heard)
 
 
 @dataclass(frozen=True)
 class AgeBatches:
-    """`TrainData` over kept features: crops are drawn by (seed, epoch, place in the epoch)."""
+    """`TrainData` over kept features: crops are drawn by (seed, epoch, place in the epoch). `ages` [R] of all rows."""
 
     heard: Utterances
-    material: AgeMaterial
+    ages: Floats
     rows: Places
     order: BalancedSampler
     views: int
 
     @classmethod
-    def of(cls, recipe: AgeRecipe, heard: Utterances, material: AgeMaterial, rows: Places) -> AgeBatches:
-        """The rows of the training side, drawn as the recipe balances them."""
+    def of(
+        cls,
+        recipe: AgeRecipe,
+        heard: Utterances,
+        material: AgeMaterial,
+        rows: Places,
+        labels: Floats | None = None,
+    ) -> AgeBatches:
+        """The rows of the training side, drawn as the recipe balances them; `labels` [R] instead of their ages."""
         side = material.rows.with_table(material.rows.table[rows])
         order = BalancedSampler(side, recipe.balance, recipe.loop.batch_size, recipe.seed, recipe.draws)
-        return cls(heard, material, rows, order, recipe.regularise.views)
+        ages = material.ages if labels is None else labels
+        return cls(heard, ages, rows, order, recipe.regularise.views)
 
     def count(self, epoch: int) -> int:
         """Batches in this epoch."""
@@ -119,7 +143,7 @@ class AgeBatches:
         for place in places:
             rows = np.tile(self.rows[np.array(batches[place])], self.views)
             rng = np.random.default_rng([self.order.seed, epoch, place])
-            yield age_batch(self.heard.crops(rows, rng), self.material, rows)
+            yield age_batch(self.heard.crops(rows, rng), self.ages[rows], rows)
 
 
 @dataclass(frozen=True)
@@ -127,16 +151,16 @@ class WholeAges:
     """All rows of one side once, in order, heard whole: dev data for `fit`."""
 
     heard: Utterances
-    material: AgeMaterial
+    ages: Floats
     rows: Places
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.rows), AT_ONCE):
             part = self.rows[start : start + AT_ONCE]
-            yield age_batch(self.heard.whole(part), self.material, part)
+            yield age_batch(self.heard.whole(part), self.ages[part], part)
 
 
-def age_batch(values: torch.Tensor, material: AgeMaterial, rows: Places) -> Batch:
-    """Features [n, F] of rows with their ages, each one frame."""
-    targets = Targets(age=torch.from_numpy(material.ages[rows]).float())
+def age_batch(values: torch.Tensor, ages: Floats, rows: Places) -> Batch:
+    """Features [n, F] of rows with their ages [n], each one frame."""
+    targets = Targets(age=torch.from_numpy(ages).float())
     return Batch(values, torch.full((len(values),), values.shape[1]), targets, tuple(str(row) for row in rows))

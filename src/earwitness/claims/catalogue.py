@@ -21,6 +21,7 @@ CLAIMS = {
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",
     "speecheq": "earwitness.claims.speecheq",
+    "svldl": "earwitness.claims.svldl",
     "xi-plus": "earwitness.claims.xi_plus",
 }
 """Name and module, whose `CLAIM` is it; imported when it is asked for."""

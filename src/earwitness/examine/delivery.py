@@ -16,8 +16,20 @@ from earwitness.paralinguistic.prosody import Prosody, file_prosody
 QUESTION = "How is it spoken?"
 COLUMNS = ("measured", "here", "unit", "usual: 5 %", "usual: 95 %")
 PRAAT_S = 120.0  # jitter and the like are measured on so many seconds from the start
-USUAL: dict[str, tuple[float, float]] = {}
-"""Between what values nine in ten recordings lie, printed by benchmarks/prosody_ranges.py (docs/systems/manner.md)."""
+USUAL: dict[str, tuple[float, float]] = {
+    "pitch, median": (95, 243.3),
+    "pitch, 5 % of the time below": (71.9, 201.1),
+    "pitch, 5 % of the time above": (124.7, 335.1),
+    "pitch, standard deviation": (1.4, 5.4),
+    "level of the speech, standard deviation": (5.6, 13.9),
+    "voiced": (44, 77),
+    "speaking rate, with pauses": (1.8, 4.6),
+    "articulation rate, without pauses": (2.49, 4.7),
+    "pauses of 0.2 s and more": (0, 2),
+    "pauses, share": (0, 33.1),
+    "pauses, mean": (0.23, 1.6),
+}
+"""Where nine in ten recordings of 279 adults lie: benchmarks/prosody_ranges.py (docs/systems/manner.md)."""
 LIMITS = (
     "Facts about the sound, not about the person: pitch, pace and pauses depend on text, language, sex, health, mood "
     "and microphone, and nothing follows from a value outside of the usual range.",
@@ -38,7 +50,7 @@ class Delivery:
         if found.pitch_hz is None and found.speaking_rate is None:
             yield Finding(QUESTION, None, "no answer", "There is too little speech to measure how it is spoken.")
             return
-        rows = [*_rows(found), *(self._praat(channel) if self.voice_quality else ())]
+        rows = [*measured(found), *(self._praat(channel) if self.voice_quality else ())]
         yield Finding(
             question=QUESTION,
             hypotheses=None,
@@ -63,7 +75,8 @@ class Delivery:
         yield _row("harmonics-to-noise ratio (Praat)", noise, "dB")
 
 
-def _rows(found: Prosody) -> Iterable[tuple[str | float | None, ...]]:
+def measured(found: Prosody) -> Iterable[tuple[str | float | None, ...]]:
+    """A row of `COLUMNS` for each thing that is measured."""
     yield _row("pitch, median", found.pitch_hz, "Hz", 0)
     yield _row("pitch, 5 % of the time below", found.pitch_low_hz, "Hz", 0)
     yield _row("pitch, 5 % of the time above", found.pitch_high_hz, "Hz", 0)

@@ -52,13 +52,14 @@ class SoundingAge:
             question=QUESTION,
             hypotheses=None,
             verdict="answer",
-            answer=(
-                f"Like a voice of about {heard.mean:.0f} years; in four of five cases such an estimate's interval, "
-                f"{heard.low:.0f} to {heard.high:.0f} years, held the age on the recordings that it was tested on."
-            ),
+            answer=f"Like a voice of about {heard.mean:.0f} years: probably of {heard.low:.0f} to {heard.high:.0f}.",
             score=heard.mean,
             score_meaning="years, the mean of the distribution",
-            evidence=(f"Standard deviation {heard.sd:.1f} years.", *(f"The model: {note}." for note in tested)),
+            evidence=(
+                f"In four of five cases the age should lie within the interval of {heard.low:.0f} to {heard.high:.0f} "
+                f"years, for voices like those that it was tested on; standard deviation {heard.sd:.1f} years.",
+                *(f"The model: {note}." for note in tested),
+            ),
             tables=(_table(heard),),
             limits=(*LIMITS, *info.limits, *info.known_failures),
             seconds_used=heard.seconds_used,

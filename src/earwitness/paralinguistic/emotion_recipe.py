@@ -25,7 +25,7 @@ class EmotionRecipe(UtteranceRecipe):
     draws a corpus with probability ~ sqrt(rows), within it every class alike; balance goes by `balance`.
     `alignment: {rule: none}` counts on which steps the gradients of the tasks conflict at the shared encoder, other
     rules repair that (an extension of ours). Of the recordings of dev that are answered `answer_accuracy` are right:
-    the smallest probability that reaches it is the threshold under which a model gives no answer.
+    the smallest probability that reaches it, or 0.5, is the threshold under which a model gives no answer.
     With `left_out` a head is trained on frozen branches and judged by leaving out every speaker once
     (`training.left_out`); then there are no sides, `split` says nothing, and rows are drawn by `balance`.
     """

@@ -53,6 +53,7 @@ from earwitness.training.tensors import load_trained_state, stands_under, traine
 
 TEMPERATURES = (0.05, 20.0)
 FEWEST_ANSWERS = 10  # recordings of dev from which an accuracy is taken seriously
+EVEN = 0.5  # of a calibrated probability: an answer below it is more likely wrong than right
 NEVER = 2.0  # a threshold that no probability reaches
 LIMITS = (
     "lie detection, or what a person thinks: it names how speech sounds to listeners of acted corpora",
@@ -299,19 +300,19 @@ def fit_temperature(logits: Floats, truth: NDArray[np.int64]) -> float:
 
 def answer_threshold(probabilities: Floats, truth: NDArray[np.int64], accuracy: float) -> float:
     """The smallest threshold at which the answered recordings reach an accuracy, at least `FEWEST_ANSWERS` of them (or
-    all); `NEVER` where there is none.
+    all), but no less than `EVEN`; `NEVER` where there is none.
 
     >>> answer_threshold(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), 0.5)
-    0.0
+    0.5
     """
     largest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     if right.mean() >= accuracy:
-        return 0.0
+        return EVEN
     fewest = min(FEWEST_ANSWERS, len(truth))
     for threshold in np.unique(largest):
         answered = largest >= threshold
         if answered.sum() < fewest:
             break
         if right[answered].mean() >= accuracy:
-            return float(threshold)
+            return max(EVEN, float(threshold))
     return NEVER

@@ -35,6 +35,7 @@ from earwitness.paralinguistic.emotion import EmotionEstimator
 from earwitness.paralinguistic.labels import read_labels
 from earwitness.training.card import ResultRow
 from earwitness.training.left_out import LEFT_OUT
+from earwitness.training.model_folder import TestedRanges
 
 RESULT = "emotion.json"
 FEW_SPEAKERS = 5
@@ -86,7 +87,16 @@ def _assess_left_out(run: Path, estimator: EmotionEstimator, options: JudgeOptio
         if name == "clean":
             failures, matrix = _failures(found), confusion_table(found.whole)
     write_result(source, "earwitness model card .", told, failed=0, confusion=matrix)
-    return Outcome(rows=tuple(told), limits=(EVIDENCE,), known_failures=tuple(failures))
+    clean = written.filter(pl.col("condition") == "clean")
+    speakers, corpora = clean["speaker"].n_unique(), ", ".join(sorted(clean["corpus"].unique().to_list()))
+    amount = f"judged on {clean.height} recordings of {speakers} speakers of {corpora}, each left out of training"
+    return Outcome(
+        rows=tuple(told),
+        tested=TestedRanges(notes=(amount, "never tested on other corpora by this card")),
+        limits=(EVIDENCE,),
+        known_failures=tuple(failures),
+        inconclusive=tuple(one for one in failures if one.startswith("not shown")),
+    )
 
 
 def figure_rows(found: EmotionFigures, source: Path, side: str = "test side") -> list[ResultRow]:

@@ -22,7 +22,7 @@ from earwitness.nn.frontends.base import Frontend, FrontendConfigBase
 if TYPE_CHECKING:
     from earwitness.nn.network import Network
 
-SHIPPED = "speaker"
+SHIPPED, WEIGHTS = "speaker", "weights.safetensors"
 
 
 class VoiceConfig(FrontendConfigBase):
@@ -36,6 +36,10 @@ class VoiceConfig(FrontendConfigBase):
     def build(self) -> VoicePrints:
         """The front-end, with weights. Raises `ModelError` where the model is not there, altered, or another one."""
         return VoicePrints(_network(self.model, self.sha256))
+
+    def pinned(self) -> VoiceConfig:
+        """With the sha256 of the weights that are there now. Raises `ModelError` where the model is not there."""
+        return self.model_copy(update={"sha256": self.sha256 or sha256_file(_folder(self.model) / WEIGHTS)})
 
 
 class VoicePrints(Frontend):
@@ -67,7 +71,7 @@ def _network(model: str, sha256: str | None) -> Network:
     from earwitness.nn.network import NetworkConfig  # it names this front-end among others
 
     folder = _folder(model)
-    weights = folder / "weights.safetensors"
+    weights = folder / WEIGHTS
     try:
         told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         expected, task = str(told["files"][weights.name]), told["task"]
