@@ -203,7 +203,7 @@ def test_lengths_may_vary(part: Part) -> None:
     with torch.no_grad():
         outputs = [part.run(module, part.batch(2, frames)) for frames in (9, 24, 61)]
     assert len({out.shape[-1] for out in outputs}) == 1
-    if part.case not in POOLINGS:
+    if part.case not in POOLINGS and part.case.kind != "voice":  # one print, however long
         frames = [out.shape[1] for out in outputs]
         assert 1 <= frames[0] < frames[1] < frames[2]
 

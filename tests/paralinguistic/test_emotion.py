@@ -254,7 +254,7 @@ def test_only_what_is_learnt_has_a_head() -> None:
     alone = build_network(config, info)
     assert list(alone.heads) == [CATEGORY]
     assert shared_block(alone) == "shared.branches.0.encoder"
-    with pytest.raises(RecipeError, match="one branch without `outputs`"):
+    with pytest.raises(RecipeError, match="a network without `outputs`"):
         build_network(NetworkConfig(branches=config.branches, outputs=2), info)
 
 
