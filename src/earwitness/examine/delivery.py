@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from earwitness.audio.reading import load
-from earwitness.core.errors import AudioError
 from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, Table
 from earwitness.examine.questions import Channel
@@ -34,7 +33,7 @@ LIMITS = (
     "Facts about the sound, not about the person: pitch, pace and pauses depend on text, language, sex, health, mood "
     "and microphone, and nothing follows from a value outside of the usual range.",
     "The usual range is that of short read sentences of adults; free speech differs. Syllables are counted without a "
-    "transcript and can be off by a third in one recording.",
+    "transcript and can be far off in one short recording.",
 )
 
 
@@ -64,10 +63,7 @@ class Delivery:
 
     def _praat(self, channel: Channel) -> Iterable[tuple[str | float | None, ...]]:
         recording = load(channel.path, channel.facts.rate, channel.number, 0.0, min(PRAAT_S, channel.facts.duration_s))
-        try:
-            found = praat.voice_quality(recording.samples, recording.rate)
-        except AudioError:
-            return
+        found = praat.voice_quality(recording.samples, recording.rate)
         percent = [None if value is None else round(100 * value, 2) for value in (found.jitter, found.shimmer)]
         noise = None if found.harmonicity_db is None else round(found.harmonicity_db, 1)
         yield _row("jitter (local, Praat)", percent[0], "%")
