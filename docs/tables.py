@@ -126,6 +126,19 @@ def coverage() -> str:
     return table(heads, rows)
 
 
+def manner_peers() -> str:
+    """Age and emotion beside what users would do otherwise, of the recorded benchmark run."""
+    lines = json.loads((BENCHMARKS / "results" / "manner_peers.json").read_text(encoding="utf-8"))
+    rows = []
+    for line in lines:
+        value = f"{line['value']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
+        gain = line.get("ours less this")
+        ours = line["arm"].startswith("earwitness")
+        told = "" if gain is None or ours else f"{gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]"
+        rows.append((line["task"], line["arm"], value, told))
+    return table(("recordings and measure", "arm", "value [95 % interval]", "ours less this, paired"), rows)
+
+
 def left_out_speakers() -> str:
     """Every speaker candidate on what it did not learn from: EER, and its difference to Resemblyzer's."""
     result = json.loads((BENCHMARKS / "results" / "left_out_speaker.json").read_text(encoding="utf-8"))["result"]
@@ -346,6 +359,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speeds": speeds,
     "interval-coverage": coverage,
     "left-out-speakers": left_out_speakers,
+    "manner-peers": manner_peers,
     "quality-audit": quality_audit,
     "voice-uncertainty": voice_uncertainty,
     "speaker-first-looks": speaker_first_looks,

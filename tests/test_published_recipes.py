@@ -30,6 +30,13 @@ from earwitness.deepfake.scores import labels_of
 from earwitness.deepfake.task import task_of
 from earwitness.evaluation.assessing.runs import AnyRecipe
 from earwitness.nn.network import NetworkConfig
+from earwitness.paralinguistic import age_training
+from earwitness.paralinguistic.age_recipe import AgeRecipe
+from earwitness.paralinguistic.emotion import build_network
+from earwitness.paralinguistic.emotion_recipe import EmotionRecipe
+from earwitness.paralinguistic.emotion_task import EmotionTask, KnownRows, joined
+from earwitness.paralinguistic.emotion_training import EmotionSides, counted, described, spell_sides, train_side
+from earwitness.paralinguistic.labels import read_labels
 from earwitness.speaker.identity_expansion.learning import Expansion, expanded_batches
 from earwitness.speaker.identity_expansion.pairs import Pair, write_pairs
 from earwitness.speaker.personal_vad.folder import read_verifier
@@ -63,7 +70,10 @@ COMPARING_PHONES = [path for path in EVERY if "task: speaker-traits" in path.rea
 INVERTING = [path for path in EVERY if "task: inversion" in path.read_text(encoding="utf-8")]
 PERSONAL = [path for path in EVERY if "task: personal-vad" in path.read_text(encoding="utf-8")]
 SOUNDING = [path for path in EVERY if "task: sound-class" in path.read_text(encoding="utf-8")]
-RECIPES = [path for path in EVERY if path not in (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING)]
+AGING = [path for path in EVERY if "task: age" in path.read_text(encoding="utf-8")]
+FEELING = [path for path in EVERY if "task: emotion" in path.read_text(encoding="utf-8")]
+OTHERS = (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING, *AGING, *FEELING)
+RECIPES = [path for path in EVERY if path not in OTHERS]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
 SMALL = {
@@ -264,6 +274,28 @@ def test_a_recipe_of_sound_classes_learns(path: Path, rows: Manifest, tmp_path: 
     assert sum(not torch.equal(value, before[name]) for name, value in network.named_parameters()) > 0.7 * len(before)
 
 
+@pytest.mark.parametrize("path", AGING, ids=lambda path: path.stem)
+def test_a_recipe_of_ages_learns(path: Path, encoders: dict[str, str], rows: Manifest, tmp_path: Path) -> None:
+    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), encoders, rows.root)
+    data["loop"] = {**data["loop"], **CUT, **WITHOUT_DEV}
+    data["audio"]["crop_s"] = 0.5
+    recipe: AgeRecipe = parse_config(AnyRecipe, {**data, "draws": 8}, where=path)
+    assert recipe.name == path.stem
+    ages = [float(20 + number) for number in range(len(rows))]
+    heard = rows.with_table(
+        rows.table.with_columns(age=pl.Series(ages), age_band=pl.Series([str(a // 5) for a in ages]))
+    )
+    trainee, task = age_training.build_trainee(recipe, heard)
+    before = {name: value.clone() for name, value in trainee.named_parameters()}
+    learning, batches = age_training.regularised_ages(recipe, trainee, task, heard)
+    result = fit(trainee, learning, batches, None, recipe, tmp_path)
+    assert result.steps == 2
+    contrast = recipe.regularise.contrast
+    assert contrast is None or contrast.kind in result.history[0].losses
+    assert all(bool(value.isfinite().all()) for value in trainee.parameters())
+    assert sum(not torch.equal(value, before[name]) for name, value in trainee.named_parameters()) > 0.7 * len(before)
+
+
 def teacher_for(recipe: InversionRecipe) -> Teacher:
     """A shipped teacher, or one of random weights by the recipe that trains it."""
     folder = Path(recipe.teacher)
@@ -321,6 +353,35 @@ def test_a_recipe_of_a_personal_vad_learns(path: Path, rows: Manifest, tmp_path:
     assert moved > 0.7 * len(before)
 
 
+@pytest.mark.parametrize("path", FEELING, ids=lambda path: path.stem)
+def test_a_recipe_of_emotions_learns(path: Path, encoders: dict[str, str], rows: Manifest, tmp_path: Path) -> None:
+    data = made_tiny(yaml.safe_load(path.read_text(encoding="utf-8")), encoders, rows.root)
+    data["loop"] = {**data["loop"], **CUT, **WITHOUT_DEV, "accumulate": 1}
+    recipe: EmotionRecipe = parse_config(AnyRecipe, {**data, "draws": 8}, where=path)
+    assert recipe.name == path.stem
+    number = pl.int_range(pl.len())
+    felt = {"corpus": "iemocap", "transcript": "da ist es", "split": "train"}
+    table = rows.table.with_columns(
+        **{name: pl.lit(value) for name, value in felt.items()},
+        emotion=pl.when(number % 2 == 0).then(pl.lit("ang")).otherwise(pl.lit("neu")),
+        sex=pl.when(number % 3 == 0).then(pl.lit("m")).otherwise(pl.lit("f")),
+        intensity=(number % 5) / 5,
+    )
+    train = read_labels(rows.with_table(table), recipe.labels)
+    sides = EmotionSides(train, train, train, ())
+    spelt = spell_sides(recipe, sides)
+    seed_run(recipe.seed, "init")
+    network = build_network(recipe.network, described(recipe, train, spelt[0]))
+    recipe = counted(recipe, network)
+    task = EmotionTask(KnownRows.of((train,), joined(spelt)), recipe.losses)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    result = fit(network, task, train_side(recipe, train), None, recipe, tmp_path)
+    assert result.steps == 2
+    assert set(result.history[0].losses) == set(recipe.losses.tasks)
+    moved = sum(not torch.equal(value, before[name]) for name, value in network.named_parameters())
+    assert moved > 0.7 * len(before)
+
+
 def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
     assert RETRIEVING
@@ -328,3 +389,4 @@ def test_there_are_published_recipes() -> None:
     assert len(INVERTING) == 7
     assert len(SOUNDING) == 4
     assert PERSONAL
+    assert len(FEELING) == 2

@@ -70,7 +70,10 @@ def test_speakers_by_trials_and_by_references(home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("calls --task age -o out.csv", "unknown task 'age'. This version scores: deepfake, speaker, quality."),
+        (
+            "calls --task ages -o out.csv",
+            "unknown task 'ages'. This version scores: deepfake, speaker, age, emotion, quality.",
+        ),
         ("calls --task speaker -o out.csv", "needs either --trials or --reference"),
         ("calls --task speaker --trials trials.txt --reference calls/0.wav -o out.csv", "needs either"),
         ("calls --task deepfake --trials trials.txt -o out.csv", "--trials belongs to --task speaker"),

@@ -88,3 +88,26 @@ def test_examine_with_references_writes_a_page(samples_folder: Path, tmp_path: P
     assert "http://" not in text
     assert "https://" not in text
     assert "channel 2 of 2" in text
+
+
+@pytest.mark.parametrize(("name", "columns"), [("age", "mean sd low high"), ("emotion", "called p_neutral p_happy")])
+def test_manner_is_scored_and_its_card_beats_the_constant(
+    name: str, columns: str, samples_folder: Path, tmp_path: Path
+) -> None:
+    folder = shipped_models()[name]
+    info = verify_model(folder)
+    assert not info.extra["inconclusive"]
+    assert not any("-NC" in source.licence for source in info.data)
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
+    table = tmp_path / "scores.csv"
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "caller.flac").write_bytes((samples_folder / "caller.flac").read_bytes())
+    assert command("score", str(tmp_path), "--task", name, "-o", str(table)) == 1
+    rows = {row["path"]: row for row in pl.read_csv(table).iter_rows(named=True)}
+    assert rows["broken.wav"]["error"]
+    assert rows["broken.wav"]["score"] is None
+    assert set(columns.split()) <= set(rows["caller.flac"])
+    assert rows["caller.flac"]["seconds_used"] > 0
+    again = earwitness.load(name).estimate_file(tmp_path / "caller.flac")  # type: ignore[union-attr]
+    told = again.mean if name == "age" else float(again.probabilities.max())  # type: ignore[union-attr]
+    assert rows["caller.flac"]["score"] == pytest.approx(told, abs=1e-5)

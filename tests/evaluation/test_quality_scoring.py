@@ -106,8 +106,8 @@ def test_the_mos_alone_is_a_control(heard: Path, tmp_path: Path) -> None:
     ("words", "what"),
     [
         (("--task", "quality", "--reference", "a.wav"), "--reference belongs to --task speaker"),
-        (("--task", "quality", "--calibration", "c.json"), "a MOS has no log-likelihood ratio"),
-        (("--task", "qualty"), "deepfake, speaker, quality"),
+        (("--task", "quality", "--calibration", "c.json"), "scores of quality have no log-likelihood ratio"),
+        (("--task", "qualty"), "deepfake, speaker, age, emotion, quality"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(words: tuple[str, ...], what: str, heard: Path, capfd) -> None:

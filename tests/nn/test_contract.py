@@ -24,11 +24,13 @@ from earwitness.nn.types import Frames
 
 WIDTH = 16  # values a frame in these tests
 SMALL: dict[str, dict[str, Any]] = {  # where the default is large; a kind that is not named here is tested as it is
+    "voice": {"model": "speaker-small"},
     "nes2net": {"nes_ratio": (4, 2)},
     "nes2net_x": {"nes_ratio": (4, 2)},
     "nes2net_x_selu": {"nes_ratio": (4, 2)},
     "ecapa": {"channels": 16, "outputs": 24, "se_hidden": 4},
     "resnet": {"widths": (4, 8), "blocks": (1, 1), "strides": (1, 2)},
+    "conv_transformer": {"dim": 16, "blocks": 1, "heads": 2, "block": "conformer"},
     "lstm": {"hidden": 8, "layers": 2},
     "camplus": {
         "head": 4,
@@ -201,7 +203,7 @@ def test_lengths_may_vary(part: Part) -> None:
     with torch.no_grad():
         outputs = [part.run(module, part.batch(2, frames)) for frames in (9, 24, 61)]
     assert len({out.shape[-1] for out in outputs}) == 1
-    if part.case not in POOLINGS:
+    if part.case not in POOLINGS and part.case.kind != "voice":  # one print, however long
         frames = [out.shape[1] for out in outputs]
         assert 1 <= frames[0] < frames[1] < frames[2]
 

@@ -10,6 +10,7 @@ from earwitness.training.schedules import (
     CosineConfig,
     CyclicConfig,
     ExponentialConfig,
+    MilestonesConfig,
     RunLength,
     Schedule,
     ScheduleConfig,
@@ -85,6 +86,12 @@ def test_every_schedule_builds_from_its_name_and_is_a_pure_function(kind: str) -
     places = [(0, 0), (777, 7), (9_999, 99)]
     assert [first(*place) for place in places] == [second(*place) for place in reversed(places)][::-1]
     assert all(0 <= first(step, step // 100) <= 0.8 for step in range(0, 15_000, 53))
+
+
+def test_steps_down_at_milestones() -> None:
+    schedule = MilestonesConfig().build(RunLength(lr=2.5e-4, epochs=90, steps_per_epoch=10, batch=64))
+    rates = [at_epoch(schedule, epoch, 10) for epoch in (0, 59, 60, 79, 80, 89)]
+    assert rates == pytest.approx([2.5e-4, 2.5e-4, 2.5e-5, 2.5e-5, 2.5e-6, 2.5e-6])
 
 
 def test_steps_down_every_few_epochs() -> None:

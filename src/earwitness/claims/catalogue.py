@@ -10,6 +10,7 @@ from earwitness.core.config import nearest
 from earwitness.core.errors import UsageError
 
 CLAIMS = {
+    "accon": "earwitness.claims.accon",
     "acorl": "earwitness.claims.acorl",
     "dpda": "earwitness.claims.dpda",
     "expo": "earwitness.claims.expo",
@@ -19,6 +20,8 @@ CLAIMS = {
     "nes2net": "earwitness.claims.nes2net",
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",
+    "speecheq": "earwitness.claims.speecheq",
+    "svldl": "earwitness.claims.svldl",
     "svvad": "earwitness.claims.svvad",
     "xi-plus": "earwitness.claims.xi_plus",
 }

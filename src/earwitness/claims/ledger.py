@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,13 @@ def ledger(results: Iterable[dict[str, Any]]) -> str:
         for found in result["judgement"]["differences"]:
             agree = sum(one > 0 for one in found["seeds"])
             words = f"{_cell(found['expected']['words'])}"
-            value = f"{found['difference']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
+            unit = _Unit.of(result["judgement"]["measure"])
+            value = unit.interval(found["difference"], found["low"], found["high"], "+")
+            value += "" if unit.per_cent else f" {unit.name}"
             seeds = f"{agree} of {len(found['seeds'])} this way"
             lines.append(
                 f"| {_cell(result['name'])} | {words} | {value} | {_cell(result['judgement']['measure'])} "
-                f"| {found['smallest']:.1f} | {seeds} "
+                f"| {unit.number(found['smallest'])} | {seeds} "
                 f"| **{found['verdict']}** |"
             )
     return "\n".join(lines) + "\n"
@@ -56,14 +59,16 @@ def _details(result: dict[str, Any]) -> Iterator[str]:
     yield f"{_cell(result['statement'])} ({_cell(result['source'])})"
     yield ""
     names = list(dict.fromkeys(figure["name"] for arm in judged["arms"] for figure in arm["figures"]))
-    head = f"| arm | what it does | {_cell(judged['measure'])} % [95 % interval] | seeds, least to most |"
+    unit = _Unit.of(judged["measure"])
+    measured = f"{_cell(judged['measure'])}{' %' if unit.per_cent else ''}"
+    head = f"| arm | what it does | {measured} [95 % interval] | seeds, least to most |"
     yield head + "".join(f" {_cell(name)} |" for name in names)
     yield "|---|---|---|---|" + "---|" * len(names)
     for arm in judged["arms"]:
         figures = {figure["name"]: figure["value"] for figure in arm["figures"]}
         shown = "".join(f" {figures[name]:.4g} |" if name in figures else " - |" for name in names)
-        error = f"{arm['error']:.1f} [{arm['low']:.1f}, {arm['high']:.1f}]"
-        spread = f"{min(arm['seeds']):.1f} to {max(arm['seeds']):.1f}"
+        error = unit.interval(arm["error"], arm["low"], arm["high"])
+        spread = f"{unit.number(min(arm['seeds']))} to {unit.number(max(arm['seeds']))}"
         yield f"| `{_cell(arm['name'])}` | {_cell(arm['words'])} | {error} | {spread} |{shown}"
     yield ""
     yield (
@@ -74,6 +79,27 @@ def _details(result: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield from (f"- {_cell(note)}" for note in result["notes"])
     yield ""
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What a measure is in: what follows " in " in its name ("MAE in years"), else per cent, with one decimal less."""
+
+    name: str
+
+    @classmethod
+    def of(cls, measure: str) -> _Unit:
+        return cls(_cell(measure.partition(" in ")[2]) or "%")
+
+    @property
+    def per_cent(self) -> bool:
+        return self.name == "%"
+
+    def number(self, value: float, sign: str = "") -> str:
+        return f"{value:{sign}.{1 if self.per_cent else 2}f}"
+
+    def interval(self, value: float, low: float, high: float, sign: str = "") -> str:
+        return f"{self.number(value, sign)} [{self.number(low, sign)}, {self.number(high, sign)}]"
 
 
 def _cell(text: str) -> str:

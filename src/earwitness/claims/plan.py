@@ -62,8 +62,9 @@ class ArmRun:
 
 
 class Tested(Protocol):
-    """What the seeds of a claim are tested on, and how it is judged: `measure` names an error in per cent (lower is
-    better) and `definition` says what it is; `words` say what was tested, `units` are resampled together."""
+    """What the seeds of a claim are tested on, and how it is judged: `measure` names an error (lower is better), in per
+    cent where its name does not end in another unit ("MAE in years"), and `definition` says what it is; `words` say
+    what was tested, `units` are resampled together."""
 
     @property
     def measure(self) -> str: ...

@@ -25,6 +25,7 @@ from earwitness.cli.judging import (
 from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
+    from earwitness.evaluation.judging.manner import Manner
     from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.results.comparing import ComparisonResult
 
@@ -33,7 +34,9 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="SCORES_A", help="Scores of one system.")],
     second: Annotated[Path, typer.Argument(metavar="SCORES_B", help="Scores of another, of the same rows.")],
     key: Key = None,
-    task: Annotated[str | None, typer.Option(help="deepfake, speaker or sasv; without it told by A.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="deepfake, speaker, sasv, age or emotion; without it told by A.")
+    ] = None,
     protocol: Protocol = None,
     subset: Subset = None,
     negate_first: Annotated[
@@ -50,16 +53,32 @@ def compare(
 ) -> None:
     """Figures of two score files on the same rows and the same resamples, and the interval of their difference.
 
-    The difference is A minus B: of every figure but AUC, below 0 means that A is better. Whole speakers and systems are
-    resampled together, in both files alike, so that what both find hard does not widen the interval.
+    The difference is A minus B: of every figure but AUC and UA, below 0 means that A is better. Whole speakers and
+    systems are resampled together, in both files alike, so that what both find hard does not widen the interval.
 
     Example: `earwitness compare mine.csv theirs.csv --key test.csv`
     """
+    from earwitness.cli.localisation import refuse_others
+    from earwitness.cli.manner import compare_tables
+    from earwitness.evaluation.judging.manner import manner_of
     from earwitness.evaluation.judging.score_files import task_of
     from earwitness.evaluation.results.comparing import compare_files, scores_of
     from earwitness.evaluation.results.files import write_result_file
     from earwitness.evaluation.results.requests import CompareRequest
 
+    manner = manner_of(first) if task is None else task if task in ("age", "emotion") else None
+    if manner is not None:
+        refuse_others(
+            manner,
+            {
+                **{"--protocol": protocol, "--subset": subset, "--plots": plots, "--negate-first": negate_first},
+                **{"--negate-second": negate_second, "--cost": cost, "--unit": unit != "auto"},
+                "--eer": eer != "interpolated",
+            },
+        )
+        options = judge_options(unit, resamples, seed, cost)
+        compare_tables(cast("Manner", manner), first, second, key, options, out=json)
+        return
     request = CompareRequest(
         task=cast("Task", task or task_of(first)),
         first=first,

@@ -180,6 +180,17 @@ def describe(
 
 
 @app.command()
+def labels() -> None:
+    """Show how the emotion labels of each corpus are read: one category each, or dropped, and their strengths.
+
+    Example: `earwitness corpus labels`
+    """
+    from earwitness.cli.emotion import print_labels
+
+    print_labels()
+
+
+@app.command()
 def expand(
     given: Given,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the new recordings and manifest.csv.")],

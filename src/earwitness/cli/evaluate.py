@@ -27,6 +27,7 @@ from earwitness.core.errors import printable
 
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.judge import Group, Judgement
+    from earwitness.evaluation.judging.manner import Manner
     from earwitness.evaluation.judging.tasks import Task
     from earwitness.evaluation.judging.trivial import ControlReport
     from earwitness.evaluation.perturbing import PerturbedResult
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv, localisation or personal-vad.")],
+    task: Annotated[str, typer.Argument(help="deepfake, speaker, sasv, localisation, personal-vad, age or emotion.")],
     scores: Annotated[
         Path,
         typer.Argument(help="What `earwitness score` wrote, a score file of others, or (personal-vad) models."),
@@ -81,11 +82,14 @@ def evaluate(
     control: gradient boosting that knows only duration, level, bandwidth and silence, on the same rows. Localisation
     takes scores of segments (id, start, end, score) and as its key an RTTM file, an .npz of labels, or a folder of
     them. personal-vad takes a model folder, or a folder of runs, and as its key the list that `earwitness corpus mix`
-    wrote. `earwitness reproduce` runs a JSON result again.
+    wrote. age and emotion take a manifest as their key; emotion also a run instead of scores, or a folder of runs that
+    are its folds. `earwitness reproduce` runs a JSON result again.
 
     Example: `earwitness evaluate deepfake scores.parquet --key test.csv --by language --json result.json`
     """
+    from earwitness.cli.emotion import evaluate_runs, refuse_key
     from earwitness.cli.localisation import localise_scores, refuse_others
+    from earwitness.cli.manner import evaluate_table, is_table
     from earwitness.cli.personal_vad import evaluate_models
     from earwitness.cli.progress import progress_bar
     from earwitness.evaluation.results.evaluating import evaluate as run
@@ -94,15 +98,28 @@ def evaluate(
     from earwitness.evaluation.results.requests import EvaluateRequest
 
     options = judge_options(unit, resamples, seed, cost, eer, by)
-    if task in ("localisation", "personal-vad"):
+    if task in ("localisation", "personal-vad", "age", "emotion"):
         others = {
-            **{"--protocol": protocol, "--subset": subset, "--asv": asv, "--asv-key": asv_key, "--model": model},
+            **{"--protocol": protocol, "--subset": subset, "--asv": asv, "--asv-key": asv_key},
             **{"--calibration": calibration, "--control": control != "auto", "--perturb": perturb, "--plots": plots},
         }
         refuse_others(task, others)
-        if task == "personal-vad":
+        tables = task == "age" or (task == "emotion" and is_table(scores))
+        if not tables:
+            refuse_others(task, {"--model": model})
+        if task != "localisation":
             refuse_others(task, {"--negate": negate, "--by": by, "--cost": cost, "--unit": unit != "auto"})
+        if tables:
+            refuse_others(task, {"--eer": eer != "interpolated"})
+            evaluate_table(cast("Manner", task), scores, key, options, model=model, out=json)
+            return
+        if task == "personal-vad":
             evaluate_models(scores, key, resamples=resamples, seed=seed, out=json)
+            return
+        if task == "emotion":
+            refuse_others(task, {"--json": json})
+            refuse_key(key)
+            evaluate_runs(scores, resamples=resamples, seed=seed)
             return
         localise_scores(scores, key, options, negate=negate, out=json)
         return

@@ -19,6 +19,7 @@ HTML = typer.Option(help="Write one self-contained page.")
 JSON = typer.Option("--json", help="Write the reports as data ('-' for standard output).")
 INDEX = typer.Option(help="Show the recordings of this index of genuine speech that sound most alike.")
 STRETCHES = typer.Option("--stretches", help="Mark parts that fall below the rest, with the errors of such marks.")
+NO_MANNER = typer.Option("--no-manner", help="Say nothing of how it was said: pace, pitch, age, emotion.")
 MODEL = typer.Option(metavar="TASK=NAME", help="Another model, e.g. deepfake=deepfake-small.")
 
 
@@ -31,6 +32,7 @@ def examine(
     model: Annotated[list[str] | None, MODEL] = None,
     index: Annotated[Path | None, INDEX] = None,
     stretches: Annotated[bool, STRETCHES] = False,
+    no_manner: Annotated[bool, NO_MANNER] = False,
 ) -> None:
     """Say what a recording can testify to: genuine or synthetic, and with `--reference`, the same voice or not.
 
@@ -47,7 +49,10 @@ def examine(
 
     paths, references = expand(recordings), expand(reference or [])
     genuine_speech = None if index is None else _opened(index)
-    load = partial(Examiner.load, _chosen(model or []), stretches=stretches, genuine_speech=genuine_speech)
+    manner = not no_manner
+    load = partial(
+        Examiner.load, _chosen(model or []), stretches=stretches, genuine_speech=genuine_speech, manner=manner
+    )
     if known is None:
         examiner = load()
     else:

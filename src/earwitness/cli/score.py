@@ -16,7 +16,7 @@ def score(
     given: Annotated[
         str, typer.Argument(metavar="INPUT", help="A file, a folder, a glob or a manifest (CSV, Parquet, JSONL).")
     ],
-    task: Annotated[str, typer.Option(help="deepfake, speaker or quality.")],
+    task: Annotated[str, typer.Option(help="deepfake, speaker, age, emotion or quality.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
     model: Annotated[
         str | None,
@@ -108,8 +108,9 @@ def score(
     row with `error` and no score (exit code 1). Trials of speakers that the model was trained on are refused. A
     --submission holds every trial of the finished table exactly once, or is not written. With --segments the score
     runs over the time of each recording, for `earwitness evaluate localisation`. With a model of speaker-traits each
-    trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`). Speakers are scored by one of
-    --trials, --reference, --known, --cluster or --embeddings.
+    trial has an evidence score too (`evd`, and as a score file of its own `OUT.evd.csv`). Rows of ages have mean, sd,
+    low and high (80 %), rows of emotions the class called (none where unsure) and every class's probability. Speakers
+    are scored by one of --trials, --reference, --known, --cluster or --embeddings.
 
     Example: `earwitness score calls/ --task deepfake -o scores.parquet --resume`
     """

@@ -12,7 +12,8 @@ from earwitness.core.errors import UsageError
 if TYPE_CHECKING:
     from earwitness.speaker.uncertainty import Use
 
-TASKS = ("deepfake", "speaker", "quality")
+TASKS = ("deepfake", "speaker", "age", "emotion", "quality")
+WITHOUT_LLR = ("age", "emotion", "quality")
 BACK_ENDS = ("cosine", "plda")
 USES = ("up_cos", "conservative")
 
@@ -146,8 +147,9 @@ class ScoreOptions:
     def _check_calibration(self) -> None:
         if self.calibration is None:
             return
-        if self.task == "quality":
-            raise UsageError("a MOS has no log-likelihood ratio", where="--calibration", fix="Leave it out.")
+        if self.task in WITHOUT_LLR:
+            what = f"scores of {self.task} have no log-likelihood ratio"
+            raise UsageError(what, where="--calibration", fix="Leave it out.")
         if given := _named({"--cohort": self.speaker.cohort, "--uncertainty": self.speaker.uncertainty}):
             what = "a calibration is of the model's own comparison"
             raise UsageError(what, where="--calibration", fix=f"Leave {given[0]} out.")

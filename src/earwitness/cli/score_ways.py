@@ -13,13 +13,14 @@ from earwitness.cli.score_options import ScoreOptions, SpeakerOptions
 from earwitness.core.errors import UsageError
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.loading import load_detector, load_voice
+from earwitness.evaluation.loading import load_age, load_detector, load_emotions, load_voice
 from earwitness.evaluation.results.calibrated import with_calibration
 from earwitness.evaluation.scoring.cluster_scores import score_clusters
 from earwitness.evaluation.scoring.cohorts import BackEnd, CohortOptions
 from earwitness.evaluation.scoring.galleries import read_known
 from earwitness.evaluation.scoring.inputs import read_input
 from earwitness.evaluation.scoring.known_scores import score_known
+from earwitness.evaluation.scoring.manner import score_ages, score_emotions
 from earwitness.evaluation.scoring.print_export import export_prints
 from earwitness.evaluation.scoring.quality import score_quality
 from earwitness.evaluation.scoring.scorers import Tally, score_detection, score_references
@@ -63,6 +64,10 @@ def way_of(asked: ScoreOptions, inputs: Inputs) -> Way:
     if asked.task == "quality":
         return partial(score_quality, inputs.manifest, asked.model or "dnsmos")
     model = asked.model or asked.task
+    if asked.task == "age":
+        return partial(score_ages, inputs.manifest, load_age(model))
+    if asked.task == "emotion":
+        return partial(score_emotions, inputs.manifest, load_emotions(model))
     if asked.task == "deepfake":
         detector = load_detector(model)
         detector.info = _calibrated(detector.info, asked)

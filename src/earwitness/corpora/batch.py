@@ -9,6 +9,8 @@ from torch import Tensor
 
 PATHS = ("clean", "augmented")
 """What the paths of a batch are called, in their order."""
+SEXES = ("f", "m")
+"""The classes of `Targets.sex`, in their order."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,10 @@ class Targets:
     `label` is int64, 1 bona fide and 0 spoof (-1 unknown); `speaker` an int64 class index (-1 unknown); `age` float32
     years (NaN unknown); `emotion` an int64 class index (-1 unknown); `members` bool [B, M], which members of a
     committee learn from the utterance; `quality` an int64 level of speech quality, 0 the lowest (-1 unknown);
-    `phones` int64 [B, T] the phone of each analysis frame (-1 none); `sound` an int64 class of sound (-1 unknown).
+    `phones` int64 [B, T] the phone of each analysis frame (-1 none); `sound` an int64 class of sound (-1 unknown);
+    `sex` int64, 0 female and 1 male (-1 unknown or another);
+    `whole` bool, whether the utterance is heard from beginning to end, neither cut nor repeated: only then does its
+    transcript say what is in it.
     """
 
     label: Tensor | None = None
@@ -29,6 +34,8 @@ class Targets:
     quality: Tensor | None = None
     phones: Tensor | None = None
     sound: Tensor | None = None
+    sex: Tensor | None = None
+    whole: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""

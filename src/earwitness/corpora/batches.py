@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -42,13 +43,15 @@ Perturb = Callable[[Samples, int, np.random.Generator], Samples]
 class UtteranceOptions:
     """How rows become samples: load, trim, crop, perturb, level; then the crop's length is made exact again.
 
-    With `perturb` file the whole file is perturbed and then cropped, as RawBoost is meant; that costs more. With
-    `twins` every item has its clean form too, of the same crop and speed.
+    What is shorter than `crop_s` is repeated until it fills; with `short` keep it stays as it is. With `perturb` file
+    the whole file is perturbed and then cropped, as RawBoost is meant; that costs more. With `twins` every item has its
+    clean form too, of the same crop and speed.
     """
 
     rate: int = 16_000  # Hz
     crop_s: float | None = None  # None: the whole utterance
     crop_from: Literal["anywhere", "start"] = "anywhere"
+    short: Literal["repeat", "keep"] = "repeat"
     trim: SpeechRule | Literal["silero", "energy"] | None = None  # leading and trailing silence, by this rule
     perturbation: Perturb | None = None
     perturb: Literal["crop", "file"] = "crop"
@@ -103,6 +106,8 @@ class Utterance:
     emotion: int
     quality: int = -1
     sound: int = -1
+    sex: int = -1
+    whole: bool = True
     augmented: Tensor | None = None
 
 
@@ -137,6 +142,12 @@ class UtteranceDataset(Dataset[Utterance]):
         """Random crops and perturbations are drawn anew for each epoch."""
         self._epoch.fill_(epoch)
 
+    def drawn_anew(self, view: int) -> UtteranceDataset:
+        """The same rows with other crops and perturbations; what is kept in memory is kept once."""
+        other = copy(self)
+        other.options = replace(self.options, seed=self.options.seed + (view << 32))
+        return other
+
     @property
     def durations_s(self) -> list[float]:
         """What the manifest says of each row's length. Raises `DataError` where it says nothing."""
@@ -146,7 +157,8 @@ class UtteranceDataset(Dataset[Utterance]):
         row = self._rows[index]
         rng = item_rng(self.options.seed, int(self._epoch), row.id)
         speed = 0 if len(self._played) == 1 else int(rng.integers(len(self._played)))
-        (first, *others), changed = self._prepared(self._samples(index, row), rng, speed)
+        samples = self._samples(index, row)
+        (first, *others), changed = self._prepared(samples, rng, speed)
         return Utterance(
             id=row.id,
             samples=_tensor(first),
@@ -158,6 +170,8 @@ class UtteranceDataset(Dataset[Utterance]):
             emotion=self.emotions.index(row.emotion) if self.emotions else -1,
             quality=-1 if self.quality is None else self.quality.of(row.id, changed, int(self._epoch)),
             sound=self.sounds.get(row.id, -1),
+            sex=sex_class(row.sex),
+            whole=self.options.crop_s is None or len(samples) == self._taken(samples, self.options.speeds[speed]),
         )
 
     def _samples(self, index: int, row: Row) -> Samples:
@@ -183,12 +197,20 @@ class UtteranceDataset(Dataset[Utterance]):
             return -1
         return place + speed * len(self.speakers)
 
+    def _taken(self, samples: Samples, factor: float) -> int:
+        """How many samples a crop takes of what is played by a factor."""
+        assert self.options.crop_s is not None
+        taken = round(round(self.options.crop_s * self.options.rate) * factor)
+        return min(taken, len(samples)) if self.options.short == "keep" else taken
+
     def _prepared(self, samples: Samples, rng: np.random.Generator, speed: int = 0) -> tuple[list[Samples], bool]:
         """The item as the network hears it, with `twins` clean and then perturbed; and whether its one form is other
         than clean."""
         options, factor = self.options, self.options.speeds[speed]
         length = None if options.crop_s is None else round(options.crop_s * options.rate)
-        taken = None if length is None else round(length * factor)
+        taken = None if length is None else self._taken(samples, factor)
+        if length is not None and taken is not None and options.short == "keep":
+            length = min(length, round(taken / factor))
         start = 0 if taken is None or options.crop_from == "start" else crop_start(samples, taken, rng)
         if options.perturb == "crop" and taken is not None:
             samples, start = cropped(samples, taken, start), 0
@@ -221,6 +243,12 @@ class Kept:
 
     def samples(self) -> Samples:
         return self.numbers.astype(np.float32) * np.float32(self.scale / 32_767)
+
+
+def sex_class(written: str | None) -> int:
+    """The place in `SEXES` of a manifest's word (f, female, female_feminine, M, ...); -1 for none and for any other."""
+    first = (written or "").strip().lower().split("_")[0]
+    return {"f": 0, "female": 0, "m": 1, "male": 1}.get(first, -1)
 
 
 def crop_start(samples: Samples, length: int, rng: np.random.Generator) -> int:
@@ -281,5 +309,7 @@ def collate(items: Sequence[Utterance]) -> Batch:
         emotion=torch.tensor([item.emotion for item in items]),
         quality=torch.tensor([item.quality for item in items]),
         sound=torch.tensor([item.sound for item in items]),
+        sex=torch.tensor([item.sex for item in items]),
+        whole=torch.tensor([item.whole for item in items]),
     )
     return Batch(waveforms, lengths, targets, tuple(item.id for item in items), items[0].rate, paths)

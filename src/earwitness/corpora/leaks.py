@@ -4,6 +4,9 @@ Detection: system and family of spoofs, source recording, split group, audio, an
 manner: speaker, source recording, split group, audio. A splice counts with every recording in it. Voices that stand on
 both sides by a rule of the recipe are named in `shared_voices`: their speaker and split group are then no leak, their
 recordings are. Rows without a split don't count.
+
+Whose voice a recording is, the ids of known corpora say themselves (`corpora.voices`): where that voice stands on both
+sides, no column `speaker` can hide it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import polars as pl
 from earwitness.core.errors import AudioError, LeakError
 from earwitness.core.hashing import sha256_file
 from earwitness.corpora.manifest import Manifest
+from earwitness.corpora.voices import voices_by_id
 
 Guarded = Literal["detection", "speaker", "manner"]
 
@@ -41,17 +45,20 @@ def find_leaks(
 ) -> list[Leak]:
     """The leaks that matter to a task; with `hashes` (see `audio_hashes`) equal files count too."""
     table = manifest.table.with_columns(audio=pl.Series(hashes or [None] * len(manifest), dtype=pl.String))
-    table = table.filter(pl.col("split").is_not_null())
+    table = table.with_columns(voice_by_id=voices_by_id(table)).filter(pl.col("split").is_not_null())
     shared = pl.col("speaker").is_in(list(shared_voices)).fill_null(False)
     spoof = pl.col("label") == "spoof"
     everywhere = {"source_recording": pl.lit(True), "split_group": ~shared, "audio": pl.lit(True)}
     if task == "detection":
-        rules = {"system": spoof, "family": spoof, "speaker": (pl.col("label") == "bonafide") & ~shared, **everywhere}
+        voices = (pl.col("label") == "bonafide") & ~shared
+        rules = {"system": spoof, "family": spoof, "speaker": voices, "voice_by_id": voices, **everywhere}
     else:
-        rules = {"speaker": ~shared, **everywhere}
+        rules = {"speaker": ~shared, "voice_by_id": ~shared, **everywhere}
     parts = {kind: table.filter(which) for kind, which in rules.items()}
     parts["source_recording"] = _each_recording(parts["source_recording"])
-    return [leak for kind, part in parts.items() for leak in _leaks_of(part, kind)]
+    leaks = [leak for kind, part in parts.items() for leak in _leaks_of(part, kind)]
+    said = {leak.value for leak in leaks if leak.kind == "speaker"}
+    return [leak for leak in leaks if leak.kind != "voice_by_id" or leak.value not in said]
 
 
 def _each_recording(table: pl.DataFrame) -> pl.DataFrame:

@@ -117,6 +117,30 @@ class BalancedSampler(BatchOrder):
         return self._cut(rng.permutation(order))
 
 
+class MixedSampler(BalancedSampler):
+    """Rows of several corpora: a corpus with probability ~ sqrt(rows), within it every class alike, then a row.
+
+    `corpus` and `within` are columns of the manifest. Else as `BalancedSampler`.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        batch_size: int,
+        seed: int = 0,
+        size: int | None = None,
+        *,
+        corpus: str = "corpus",
+        within: str = "emotion",
+    ) -> None:
+        super().__init__(manifest, (corpus, within), batch_size, seed, size)
+        names = manifest.table[corpus].to_list()
+        of_cell = [names[rows[0]] for rows in self.cells]
+        share = {name: np.sqrt(names.count(name)) * of_cell.count(name) ** -1.0 for name in set(names)}
+        weights = np.array([share[name] for name in of_cell])
+        self.weights = weights / weights.sum()
+
+
 def _cells(table: pl.DataFrame, columns: list[str]) -> tuple[list[Indices], NDArray[np.float64]]:
     """The row indices of each combination of values, and its weight: equal parts at every level."""
     keyed = table.select(columns).with_row_index("_row").group_by(columns, maintain_order=True).agg("_row")

@@ -9,6 +9,10 @@ from earwitness.deepfake.detector import Detector
 from earwitness.nn.centroids import CentroidsConfig
 from earwitness.nn.network import Network
 from earwitness.nn.pretrained.mos import MosEstimator, load_mos
+from earwitness.paralinguistic.age import TASK as AGE
+from earwitness.paralinguistic.age import AgeEstimator
+from earwitness.paralinguistic.emotion import TASK as EMOTIONS
+from earwitness.paralinguistic.emotion import EmotionEstimator
 from earwitness.speaker.embedder import Embedder
 from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.speaker.phones import kept, phones_named
@@ -20,7 +24,9 @@ from earwitness.training.sound_classes import TASK as SOUNDS
 from earwitness.training.sound_classes import SoundClassifier
 
 
-def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClassifier:
+def load(
+    name: str | Path,
+) -> AgeEstimator | Detector | Embedder | EmotionEstimator | PersonalVerifier | SoundClassifier:
     """A shipped model by name, or a model folder by path. Raises `ModelError` (unknown, incomplete, altered)."""
     folder = find_model(name)
     task = read_model_info(folder).task
@@ -28,11 +34,20 @@ def load(name: str | Path) -> Detector | Embedder | PersonalVerifier | SoundClas
         return open_detector(folder)
     if task == "speaker":
         return Embedder.load(folder)
+    if task == AGE:
+        return AgeEstimator.load(folder)
     if task == SOUNDS:
         return SoundClassifier.load(folder)
     if task == "personal-vad":
         return PersonalVerifier.load(folder)
+    if task == EMOTIONS:
+        return EmotionEstimator.load(folder)
     raise ModelError(f"no room of this version answers '{task}'", where=folder)
+
+
+def load_emotions(name: str | Path) -> EmotionEstimator:
+    """An emotion model by name or path. Raises `ModelError` for a model of another task."""
+    return EmotionEstimator.load(find_model(name))
 
 
 def load_detector(name: str | Path) -> Detector:
@@ -77,6 +92,11 @@ def load_traits(name: str | Path, phones: str | None = None) -> TraitVerifier:
         raise ModelError(f"this model answers '{info.task}', not '{TRAITS}'", where=folder)
     source = own_phones(folder, info) if phones is None else phones_named(phones).build()
     return TraitVerifier.load(folder, kept(source))
+
+
+def load_age(name: str | Path) -> AgeEstimator:
+    """An age model by name or path. Raises `ModelError` for a model of another task."""
+    return AgeEstimator.load(find_model(name))
 
 
 def load_embedder(name: str | Path) -> Embedder:

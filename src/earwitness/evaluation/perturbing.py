@@ -40,10 +40,8 @@ from earwitness.evaluation.scoring.scorers import ahead_of
 from earwitness.evaluation.scoring.trials import read_trials
 from earwitness.metrics.bootstrap import Interval
 from earwitness.speaker.embedder import Embedder, VoicePrint
-from earwitness.speaker.personal_vad.hearing import PersonalVerifier
 from earwitness.training.model_folder import ModelInfo, read_model_info
 from earwitness.training.shipped import shipped_models
-from earwitness.training.sound_classes import SoundClassifier
 
 __all__ = [
     "PERTURBATIONS",
@@ -111,7 +109,7 @@ def model_of(scores: LabelledScores, given: str | Path | None = None) -> Detecto
     if reference not in (None, model.info.reference):
         what = f"is {model.info.reference}, and the scores are of {reference}"
         raise UsageError(what, where=given, fix="Give the model that made the scores, or score again.")
-    if isinstance(model, PersonalVerifier | SoundClassifier) or model.info.task != scores.task:
+    if not isinstance(model, Detector | Embedder) or model.info.task != scores.task:
         raise UsageError(f"answers '{model.info.task}', and the scores are of '{scores.task}'", where=given)
     return model
 

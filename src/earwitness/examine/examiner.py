@@ -64,14 +64,16 @@ class Examiner:
         stretches: bool = False,
         genuine_speech: Index | None = None,
         known: str | Path | None = None,
+        manner: bool = True,
         progress: Callable[[], object] = lambda: None,
     ) -> Examiner:
         """With the shipped models, or those chosen by task: `{"deepfake": "deepfake-small"}`. `known` names known
-        voices (`evaluation.scoring.galleries`); `progress` is called for each of their recordings.
+        voices (`evaluation.scoring.galleries`); `progress` is called for each of their recordings. Without `manner`
+        it is not asked how it was said.
 
         Raises `ModelError`, and `UsageError` and `DataError` as `read_known` does.
         """
-        models = load_models(chosen or {})
+        models = load_models(chosen or {}, manner=manner)
         voices = None if known is None else read_known(known, models.embedder, progress=progress)
         return cls(models, stretches=stretches, genuine_speech=genuine_speech, known=voices)
 

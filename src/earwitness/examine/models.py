@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from earwitness.core.errors import MissingPartError
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.loading import load_detector, load_embedder
 from earwitness.examine.credit import credit_of
+from earwitness.examine.delivery import Delivery
 from earwitness.examine.finding import ModelCredit
 from earwitness.examine.personal_voice import PersonalVoice
 from earwitness.examine.questions import Question
 from earwitness.examine.shared_sounds import SharedSounds
+from earwitness.examine.sounding_age import SoundingAge
+from earwitness.examine.sounding_emotion import SoundingEmotion
+from earwitness.paralinguistic import voice_quality as praat
 from earwitness.speaker.embedder import Embedder
+from earwitness.training.shipped import shipped_models
 
 FURTHER: Mapping[str, Callable[[str], Question]] = {"traits": SharedSounds.by, "personal-vad": PersonalVoice.by}
 """Questions that are asked only where a model for them is named: by its task, from its name or path."""
-TASKS = ("deepfake", "speaker", *FURTHER)
+MANNER: Mapping[str, Callable[[str], SoundingAge | SoundingEmotion]] = {
+    "age": SoundingAge.by,
+    "emotion": SoundingEmotion.by,
+}
+"""How it was said: asked by the shipped models, or by others that are named."""
+TASKS = ("deepfake", "speaker", *FURTHER, *MANNER)
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,10 @@ class Answering:
     further: tuple[Question, ...] = ()
 
 
-def load_models(chosen: Mapping[str, str]) -> Answering:
+def load_models(chosen: Mapping[str, str], *, manner: bool = True) -> Answering:
     """The chosen models (`{"deepfake": name or path, "speaker": ...}`), the shipped ones for what is not named.
+
+    Without `manner` nothing is asked about how it was said, but by a model that is chosen for it.
 
     Where the shared encoder is not installed, `deepfake-small` answers instead of `deepfake` and a note says so. Raises
     `ModelError`, and `MissingPartError` for a model that was chosen by name.
@@ -51,7 +63,28 @@ def load_models(chosen: Mapping[str, str]) -> Answering:
         notes = (f"The small model answers, because the full one could not be loaded: {error}",)
     voice = chosen.get("speaker", "speaker")
     embedder = load_embedder(voice)
-    further = tuple(begin(chosen[task]) for task, begin in FURTHER.items() if task in chosen)
+    named = tuple(begin(chosen[task]) for task, begin in FURTHER.items() if task in chosen)
+    further = (*named, *_manner(chosen, manner))
     return Answering(
         detector, credit_of(name, detector.info), embedder, credit_of(voice, embedder.info), notes, further
     )
+
+
+def _manner(chosen: Mapping[str, str], manner: bool) -> Iterator[Question]:
+    """How it is spoken, and how old and in which emotion it sounds.
+
+    A shipped model that was not shown to be better than a constant is left out, and so is one whose encoder is not
+    installed; a chosen one is not.
+    """
+    if manner:
+        yield Delivery(voice_quality=praat.available())
+    for task, begin in MANNER.items():
+        if task in chosen:
+            yield begin(chosen[task])
+        elif manner and task in shipped_models():
+            try:
+                question = begin(task)
+            except MissingPartError:
+                continue
+            if not question.estimator.info.extra.get("inconclusive"):
+                yield question

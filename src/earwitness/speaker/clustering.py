@@ -2,8 +2,8 @@
 
 Two groups are joined while the mean of the ratios between their recordings (average linkage, Sokal and Michener 1958)
 is at least a threshold. That mean is not the ratio of the groups: noise in each recording lowers it, so that at even
-odds (0) one voice is often left in several groups. The default of -1 is where the number of groups came out right on
-the dev speakers of the shipped model (docs/systems/speaker.md); a group of it is seldom of two voices.
+odds (0) one voice is often left in several groups. The default of -1 rather leaves a voice in two groups than puts two
+voices into one (docs/systems/speaker.md).
 """
 
 from __future__ import annotations

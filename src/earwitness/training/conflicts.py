@@ -20,7 +20,9 @@ class GradientNotes:
     """Names what the products of gradients say, for the whole network and for blocks of it.
 
     `conflict`: the share of the pairs that conflict (of two losses: 0 or 1); `cosine`: their mean cosine, 0 where a
-    gradient is zero; `norm/TERM`. With blocks also `conflict/BLOCK` and `cosine/BLOCK`.
+    gradient is zero; `norm/TERM`. With blocks also `conflict/BLOCK` and `cosine/BLOCK`, and of each pair of terms
+    `conflict/BLOCK/A x B` (0 or 1) and `met/BLOCK/A x B` (1 where neither gradient is zero): a term without a label in
+    the batch is in no conflict, so that a share is conflicts over meetings (`conflict_shares`).
 
     Raises `RecipeError` for a block that holds no parameter that learns.
     """
@@ -41,8 +43,35 @@ class GradientNotes:
         notes = _pairs(whole)
         notes |= {f"norm/{term}": float(np.sqrt(max(0.0, whole[k, k]))) for k, term in enumerate(terms)}
         for block, places in self._blocks.items():
-            notes |= {f"{name}/{block}": value for name, value in _pairs(grams[places].sum(axis=0)).items()}
+            of_block = grams[places].sum(axis=0)
+            notes |= {f"{name}/{block}": value for name, value in _pairs(of_block).items()}
+            notes |= _each_pair(of_block, terms, block)
         return notes
+
+
+def _each_pair(gram: NDArray[np.float64], terms: Sequence[str], block: str) -> dict[str, float]:
+    """Whether each pair of terms meets in a block, and whether it conflicts there."""
+    notes: dict[str, float] = {}
+    for i, j in combinations(range(len(terms)), 2):
+        pair = f"{block}/{terms[i]} x {terms[j]}"
+        notes[f"met/{pair}"] = float(gram[i, i] > 0 and gram[j, j] > 0)
+        notes[f"conflict/{pair}"] = float(gram[i, j] < 0)
+    return notes
+
+
+def conflict_shares(notes: Mapping[str, float], term: str, blocks: Sequence[str]) -> dict[str, float]:
+    """Of an epoch's mean notes: for each other term the share of the steps with both gradients on which it conflicts
+    with `term` (negative cosine) in the first of the blocks that it was noted for; NaN where they never met.
+    """
+    found: dict[str, float] = {}
+    for block in blocks:
+        for name, met in notes.items():
+            pair = name.removeprefix(f"met/{block}/")
+            if pair == name or term not in (sides := pair.split(" x ")):
+                continue
+            other = sides[1] if sides[0] == term else sides[0]
+            found.setdefault(other, notes[f"conflict/{block}/{pair}"] / met if met > 0 else float("nan"))
+    return found
 
 
 def _pairs(gram: NDArray[np.float64]) -> dict[str, float]:

@@ -58,17 +58,28 @@ def read_split(
     allowed (then they are notes), and `DataError` where data is bad, or nothing is left to train on or to judge by.
     """
     manifest, notes = read_rows(config, root)
-    if config.split_file is None:
-        manifest = split(manifest, rule)
-    else:
-        manifest = sides_from(manifest, Path(root) / config.split_file)
+    split_file = None if config.split_file is None else Path(root) / config.split_file
+    return put_on_sides(manifest, notes, rule, split_file, guarded, shared_voices, allow_leak)
+
+
+def put_on_sides(
+    manifest: Manifest,
+    notes: Sequence[str],
+    rule: SplitConfig,
+    split_file: Path | None,
+    guarded: Guarded,
+    shared_voices: Sequence[str] = (),
+    allow_leak: bool = False,
+) -> SplitData:
+    """The same for rows that were chosen already; `notes` say how."""
+    manifest = split(manifest, rule) if split_file is None else sides_from(manifest, split_file)
     train, dev, test = (manifest.filter(pl.col("split") == name) for name in SIDES)
     for name, side in (("train", train), ("dev", dev)):
         if not len(side):
             raise DataError(f"no row stands on the side '{name}'", fix="Check the recipe's split and its data.")
     leaks = require_no_leaks(manifest, guarded, shared_voices, audio_hashes(manifest), allow_leak)
-    notes += [f"leak allowed by name: {leak}" for leak in leaks]
-    return SplitData(train, dev, test, (*notes, *_left_out(manifest)))
+    allowed = [f"leak allowed by name: {leak}" for leak in leaks]
+    return SplitData(train, dev, test, (*notes, *allowed, *_left_out(manifest)))
 
 
 def read_rows(config: DataConfig, root: str | Path = ".") -> tuple[Manifest, list[str]]:

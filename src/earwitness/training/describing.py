@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from earwitness.core.records import RunRecord
+from earwitness.nn.frontends import VoiceConfig
+from earwitness.nn.network import NetworkConfig
 from earwitness.training.complementary import ALONE
 from earwitness.training.data import SplitData
 from earwitness.training.model_folder import DataSource, ModelInfo, read_model_info
@@ -31,7 +33,7 @@ def describe(recipe: UtteranceRecipe, data: SplitData, metrics: Mapping[str, flo
         name=recipe.name,
         task=recipe.task,
         summary=recipe.notes,
-        network=recipe.network.model_dump(mode="json"),
+        network=pinned(recipe.network).model_dump(mode="json"),
         rate=recipe.audio.rate,
         windows=recipe.windows,
         polarity=polarity,
@@ -40,6 +42,17 @@ def describe(recipe: UtteranceRecipe, data: SplitData, metrics: Mapping[str, flo
         limits=() if recipe.complementary is None else (ALONE,),
         training=record.plain(),
     )
+
+
+def pinned(network: NetworkConfig) -> NetworkConfig:
+    """With the weights named that its front-ends of voice prints took: what learnt beside them reads no others."""
+    branches = [
+        branch.model_copy(update={"frontend": branch.frontend.pinned()})
+        if isinstance(branch.frontend, VoiceConfig)
+        else branch
+        for branch in network.branches
+    ]
+    return network.model_copy(update={"branches": branches})
 
 
 def _members(recipe: UtteranceRecipe) -> dict[str, str]:

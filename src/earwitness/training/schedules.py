@@ -120,6 +120,18 @@ class StepConfig(Config):
         return lambda step, epoch: run.lr * self.factor ** (epoch // self.every)
 
 
+class MilestonesConfig(Config):
+    """The base rate times `factor` once for each of the epochs `at` that has begun."""
+
+    kind: Literal["milestones"] = "milestones"
+    at: tuple[int, ...] = Field((60, 80), min_length=1)
+    factor: float = Field(0.1, gt=0, le=1)
+
+    def build(self, run: RunLength) -> Schedule:
+        """lr(i) = lr factor^(milestones up to the epoch)."""
+        return lambda step, epoch: run.lr * self.factor ** sum(epoch >= begun for begun in self.at)
+
+
 class CyclicConfig(Config):
     """The triangular cyclical rate (arXiv 1506.01186): `min_lr` up to the base rate in `step_size` steps, and down
     again.
@@ -140,7 +152,13 @@ class CyclicConfig(Config):
 
 
 ScheduleConfig = Annotated[
-    ConstantConfig | CosineConfig | ExponentialConfig | WarmupCosineConfig | StepConfig | CyclicConfig,
+    ConstantConfig
+    | CosineConfig
+    | ExponentialConfig
+    | WarmupCosineConfig
+    | StepConfig
+    | MilestonesConfig
+    | CyclicConfig,
     Field(discriminator="kind"),
 ]
 

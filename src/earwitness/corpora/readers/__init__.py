@@ -14,6 +14,7 @@ from earwitness.corpora.readers.base import Imported, Reader
 from earwitness.corpora.readers.detection import DETECTION_READERS, write_protocol
 from earwitness.corpora.readers.earwitness_data import read_earwitness_data
 from earwitness.corpora.readers.folder import read_folder
+from earwitness.corpora.readers.paralinguistic import PARALINGUISTIC_READERS
 from earwitness.corpora.readers.sounds import SOUND_READERS
 from earwitness.corpora.suffixes import AUDIO_SUFFIXES
 
@@ -45,4 +46,5 @@ READERS: Mapping[str, Reader] = {
     **{name: known.read for name, known in FORMATS.items()},
     **DETECTION_READERS,
     **SOUND_READERS,
+    **PARALINGUISTIC_READERS,
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from earwitness.corpora.readers.lists import read_text
 SOUND, FOLD = "sound", "fold"  # extra columns of the manifests
 URBANSOUND8K = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class")
 ESC50 = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+OLDEST = 120  # years; AudioMNIST gives one speaker 1234
+SEXES: Mapping[str, str] = {"male": "m", "female": "f"}
 DIGIT = re.compile(r"([0-9])_([0-9]+)_([0-9]+)\.wav")
 
 Line = Mapping[str, str]
@@ -70,22 +73,45 @@ def read_esc50(path: Path) -> Imported:
 
 
 def read_audiomnist(path: Path) -> Imported:
-    """The corpus folder, or its `data`: `SPK/DIGIT_SPK_TAKE.wav`. Raises `DataError` for a file of another name, or one
-    that lies in another speaker's folder."""
+    """The corpus folder, or its `data`: `SPK/DIGIT_SPK_TAKE.wav`; ages and sexes from `audioMNIST_meta.txt` where it
+    lies there. Raises `DataError` for a file of another name, or one that lies in another speaker's folder."""
     root = path / "data" if (path / "data").is_dir() else path
     files = sorted(root.glob("*/*.wav"))
     if not files:
         raise DataError("holds no SPK/DIGIT_SPK_TAKE.wav", where=path, fix="Name the folder of AudioMNIST.")
-    rows = []
+    people, notes = _people(root / "audioMNIST_meta.txt")
+    rows: list[dict[str, str | float | None]] = []
     for file in files:
         found = DIGIT.fullmatch(file.name)
         if found is None or found[2] != file.parent.name:
             raise DataError("is not named DIGIT_SPK_TAKE.wav after its folder", where=file, fix="Correct the name.")
         place = file.relative_to(root).as_posix()
         said = {SOUND: found[1], "speaker": found[2], "take": found[3], "licence": "MIT"}
-        rows.append({"id": place, "path": place, **said})
-    speakers = len({row["speaker"] for row in rows})
-    return Imported(Manifest.from_table(pl.DataFrame(rows), root, path), (f"{len(rows)} digits, {speakers} speakers",))
+        age, sex = people.get(found[2], (None, None))
+        rows.append({"id": place, "path": place, **said, "age": age, "sex": sex})
+    speakers = {str(row["speaker"]) for row in rows}
+    if people and (unknown := sorted(speakers - people.keys())):
+        notes.append(f"nothing is said of the speaker(s) {', '.join(unknown)}")
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return Imported(Manifest.from_table(table, root, path), (f"{len(rows)} digits, {len(speakers)} speakers", *notes))
+
+
+def _people(file: Path) -> tuple[dict[str, tuple[float | None, str | None]], list[str]]:
+    """Age in years and sex by speaker, and notes on ages that cannot be; nothing where there is no list."""
+    if not file.is_file():
+        return {}, []
+    people: dict[str, tuple[float | None, str | None]] = {}
+    notes: list[str] = []
+    try:
+        for speaker, said in json.loads(read_text(file)).items():
+            age = float(said["age"])
+            if not 0 < age <= OLDEST:
+                notes.append(f"speaker {speaker}: no age can be {said['age']}, so it stays empty")
+            people[str(speaker)] = (age if 0 < age <= OLDEST else None, SEXES[said["gender"]])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"is not the JSON of speakers with `age` and `gender` ({type(error).__name__}: {error})"
+        raise DataError(what, where=file, fix="Take the file that came with AudioMNIST.") from None
+    return people, notes
 
 
 SOUND_READERS: Mapping[str, Reader] = {

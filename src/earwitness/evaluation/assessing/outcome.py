@@ -93,12 +93,14 @@ def read_side(run: Path, side: str) -> Manifest | None:
     return Manifest.read(path) if path.is_file() else None
 
 
-def figure(data: str, metric: str, interval: Interval, files: int, source: Path) -> ResultRow:
-    """An interval as a row of the card; metrics in % are given as shares."""
+def figure(data: str, metric: str, found: Interval | float, files: int, source: Path) -> ResultRow:
+    """A value, with its interval where it has one, as a row of the card; metrics in % are given as shares."""
     scale = 100.0 if metric.endswith("%") else 1.0
-    low, high = interval.low * scale, interval.high * scale
     place = f"{source.parent.name}/{source.name}"
-    return ResultRow(data, metric, interval.value * scale, low, high, files, place, interval.unit)
+    if not isinstance(found, Interval):
+        return ResultRow(data, metric, found * scale, None, None, files, place)
+    low, high = found.low * scale, found.high * scale
+    return ResultRow(data, metric, found.value * scale, low, high, files, place, found.unit)
 
 
 def write_result(path: Path, command: str, rows: Iterable[ResultRow], **details: Any) -> None:

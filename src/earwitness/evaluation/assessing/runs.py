@@ -13,16 +13,22 @@ from earwitness.deepfake.committee import ROWS
 from earwitness.deepfake.recipe import DetectionRecipe
 from earwitness.deepfake.retrieval.training import RetrievalRecipe, train_retrieval
 from earwitness.deepfake.training import train_detector
+from earwitness.evaluation.assessing.age import assess_age
 from earwitness.evaluation.assessing.committee import assess_committee
 from earwitness.evaluation.assessing.detector import assess_detector
 from earwitness.evaluation.assessing.distilled import run_inversion
 from earwitness.evaluation.assessing.embedder import assess_embedder
+from earwitness.evaluation.assessing.emotion import assess_emotion
 from earwitness.evaluation.assessing.outcome import Outcome, write_card
 from earwitness.evaluation.assessing.personal_vad import assess_personal_vad
 from earwitness.evaluation.assessing.sounds import assess_sounds
 from earwitness.evaluation.assessing.traits import assess_traits
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.loading import quality_for
+from earwitness.paralinguistic.age_recipe import AgeRecipe
+from earwitness.paralinguistic.age_training import train_age
+from earwitness.paralinguistic.emotion_recipe import EmotionRecipe
+from earwitness.paralinguistic.emotion_training import train_emotion
 from earwitness.speaker.personal_vad.recipe import PersonalVadRecipe
 from earwitness.speaker.personal_vad.training import train_personal_vad
 from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
@@ -36,7 +42,9 @@ from earwitness.training.recipe import read_recipe
 from earwitness.training.sound_classes import SoundClassRecipe, train_sound_classes
 
 Trained = (
-    DetectionRecipe
+    AgeRecipe
+    | DetectionRecipe
+    | EmotionRecipe
     | InversionRecipe
     | PersonalVadRecipe
     | RetrievalRecipe
@@ -66,10 +74,14 @@ def run_recipe(recipe: Trained, folder: Path, *, resume: bool = False, allow_lea
             model = train_embedder(recipe, folder, resume=resume, allow_leak=allow_leak)
         case SpeakerTraitsRecipe():
             model = train_traits(recipe, folder, resume=resume, allow_leak=allow_leak)
+        case AgeRecipe():
+            model = train_age(recipe, folder, resume=resume, allow_leak=allow_leak)
         case PersonalVadRecipe():
             model = train_personal_vad(recipe, folder, resume=resume, allow_leak=allow_leak)
         case SoundClassRecipe():
             model = train_sound_classes(recipe, folder, resume=resume, allow_leak=allow_leak)
+        case EmotionRecipe():
+            model = train_emotion(recipe, folder, resume=resume, allow_leak=allow_leak)
         case InversionRecipe():
             model = run_inversion(recipe, folder, resume=resume)
     assess_run(folder)
@@ -97,6 +109,10 @@ def _assessed(model: Path, folder: Path, options: JudgeOptions | None) -> Outcom
             return assess_traits(model, folder, options)
         case "personal-vad":
             return assess_personal_vad(model, folder, options)
+        case "age":
+            return assess_age(model, folder, options)
+        case "emotion":
+            return assess_emotion(model, folder, options)
         case "sound-class":
             return assess_sounds(model, folder)
         case other:

@@ -46,6 +46,12 @@ def units_of(scores: LabelledScores, unit: Unit = "auto") -> tuple[Units, list[s
     return Units.stacked(by_speaker, by_system), first + second
 
 
+def speaker_units(table: pl.DataFrame) -> Units:
+    """The speakers of a table; a row without one is a unit of its own ("recording" where no row has one)."""
+    units, _ = _grouped(table, "speaker")
+    return replace(units, name="recording") if table["speaker"].null_count() == table.height else units
+
+
 def _usable(table: pl.DataFrame, column: str) -> bool:
     return column in table.columns and table[column].drop_nulls().n_unique() > 1
 

@@ -9,11 +9,13 @@ from pydantic import Field
 from earwitness.nn.encoders.base import Encoder
 from earwitness.nn.encoders.camplus import CamPlusConfig
 from earwitness.nn.encoders.conv2d import Conv2dConfig
+from earwitness.nn.encoders.conv_transformer import ConvTransformerConfig
 from earwitness.nn.encoders.ecapa import EcapaConfig
 from earwitness.nn.encoders.identity import IdentityConfig
 from earwitness.nn.encoders.latent_entropy import LatentEntropyConfig
 from earwitness.nn.encoders.lstm import LstmConfig
 from earwitness.nn.encoders.nes2net import Nes2NetConfig
+from earwitness.nn.encoders.perceptron import PerceptronConfig
 from earwitness.nn.encoders.resnet import ResNetConfig
 
 EncoderConfig = Annotated[
@@ -22,8 +24,10 @@ EncoderConfig = Annotated[
     | CamPlusConfig
     | ResNetConfig
     | Conv2dConfig
+    | ConvTransformerConfig
     | LstmConfig
     | LatentEntropyConfig
+    | PerceptronConfig
     | IdentityConfig,
     Field(discriminator="kind"),
 ]
@@ -31,6 +35,7 @@ EncoderConfig = Annotated[
 __all__ = [
     "CamPlusConfig",
     "Conv2dConfig",
+    "ConvTransformerConfig",
     "EcapaConfig",
     "Encoder",
     "EncoderConfig",
@@ -38,5 +43,6 @@ __all__ = [
     "LatentEntropyConfig",
     "LstmConfig",
     "Nes2NetConfig",
+    "PerceptronConfig",
     "ResNetConfig",
 ]

@@ -14,6 +14,7 @@ from earwitness.nn.frontends.lfcc import LFCCConfig
 from earwitness.nn.frontends.log_mel import DVECTOR_MEL, LogMelConfig
 from earwitness.nn.frontends.pretrained import PretrainedConfig
 from earwitness.nn.frontends.sinc import SincConfig
+from earwitness.nn.frontends.voice import VoiceConfig
 from earwitness.nn.frontends.waveform import WaveformConfig
 from earwitness.nn.frontends.whisper import WhisperConfig
 
@@ -27,7 +28,8 @@ FrontendConfig = Annotated[
     | SincConfig
     | PretrainedConfig
     | CarriedConfig
-    | WhisperConfig,
+    | WhisperConfig
+    | VoiceConfig,
     Field(discriminator="kind"),
 ]
 
@@ -44,6 +46,7 @@ __all__ = [
     "LogMelConfig",
     "PretrainedConfig",
     "SincConfig",
+    "VoiceConfig",
     "WaveformConfig",
     "WhisperConfig",
     "run_together",

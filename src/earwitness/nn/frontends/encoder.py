@@ -47,7 +47,8 @@ class EncoderConfig(FrontendConfigBase):
     `layers` are indices into the hidden states (0 is the input of the first layer, -1 the output; None takes all),
     `aggregation` says how they become one. A `frozen` encoder is shared by all heads of the process and never
     trained; otherwise each head has its own copy. A frozen one may have trained `adapters` of this head's own.
-    `layer_norm` brings each frame to mean 0 and variance 1 over its features at the end, without weights. Nothing is
+    `layer_norm` brings each frame to mean 0 and variance 1 over its features at the end, without weights;
+    `instance_norm` then each feature to mean 0 and variance 1 over the utterance's time. Nothing is
     fetched from a hub unless `allow_download` is set; it is a permission of this run, so it is not written into what a
     model remembers of its front-end.
     """
@@ -58,6 +59,7 @@ class EncoderConfig(FrontendConfigBase):
     frozen: bool = True
     adapters: AdaptersConfig | None = None
     layer_norm: bool = False
+    instance_norm: bool = False
     allow_download: bool = Field(False, exclude=True)
 
     @model_validator(mode="after")
@@ -70,7 +72,8 @@ class EncoderConfig(FrontendConfigBase):
     def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Options that came later leave no trace while they are off: what is kept under a hash stays valid."""
         data: dict[str, Any] = handler(self)
-        return {name: value for name, value in data.items() if name not in ("adapters", "layer_norm") or value}
+        off = [name for name in ("adapters", "layer_norm", "instance_norm") if not data[name]]
+        return {name: value for name, value in data.items() if name not in off}
 
 
 class EncoderFrontend(Frontend):
@@ -90,6 +93,7 @@ class EncoderFrontend(Frontend):
         normalisation: Normalisation = "none",
         adapters: AdaptersConfig | None = None,
         layer_norm: bool = False,
+        instance_norm: bool = False,
     ) -> None:
         super().__init__()
         self.dim = aggregation.dim
@@ -98,6 +102,7 @@ class EncoderFrontend(Frontend):
         self.frozen = frozen and adapters is None
         self.normalisation = normalisation
         self.layer_norm = layer_norm
+        self.instance_norm = instance_norm
         self.aggregation = aggregation
         self._adapted: _Adapted | None = None
         if not frozen:
@@ -136,7 +141,8 @@ class EncoderFrontend(Frontend):
     def combine(self, states: HiddenStates) -> Frames:
         """The frames that this head reads, from hidden states that may have been computed for another head."""
         values = self.aggregation(states)
-        return Frames(F.layer_norm(values, values.shape[-1:]) if self.layer_norm else values)
+        values = F.layer_norm(values, values.shape[-1:]) if self.layer_norm else values
+        return Frames(over_time(values) if self.instance_norm else values)
 
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, T, F]."""
@@ -183,7 +189,14 @@ def build_frontend(
         normalisation=normalisation,
         adapters=config.adapters,
         layer_norm=config.layer_norm,
+        instance_norm=config.instance_norm,
     )
+
+
+def over_time(values: Tensor) -> Tensor:
+    """Each feature of [B, T, F] to mean 0 and variance 1 over time; a single frame becomes 0."""
+    centred = values - values.mean(dim=1, keepdim=True)
+    return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
 
 
 def run_together(frontends: Sequence[Frontend], waveforms: Tensor) -> list[Frames]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from earwitness.nn.pooling.aasist import AasistConfig
 from earwitness.nn.pooling.aasist_raw import AasistRawConfig
-from earwitness.nn.pooling.attentive import AstpConfig, AttentiveStatisticsConfig
+from earwitness.nn.pooling.attentive import AstpConfig, AttentiveMeanConfig, AttentiveStatisticsConfig
 from earwitness.nn.pooling.base import Pooling
 from earwitness.nn.pooling.conformer_tcm import ConformerTcmConfig
 from earwitness.nn.pooling.dynamics import DynamicsConfig
@@ -24,6 +24,7 @@ PoolingConfig = Annotated[
     | StatisticsConfig
     | AttentiveStatisticsConfig
     | AstpConfig
+    | AttentiveMeanConfig
     | DynamicsConfig
     | LastConfig
     | AasistConfig
@@ -41,6 +42,7 @@ __all__ = [
     "AasistConfig",
     "AasistRawConfig",
     "AstpConfig",
+    "AttentiveMeanConfig",
     "AttentiveStatisticsConfig",
     "ConformerTcmConfig",
     "DynamicsConfig",

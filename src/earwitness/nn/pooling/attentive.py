@@ -61,6 +61,18 @@ class AstpConfig(PoolingConfigBase):
         return AttentiveStatistics(input_dim, self.bottleneck, variance_floor=1e-10, context=None, norm=nn.Identity())
 
 
+class AttentiveMeanConfig(PoolingConfigBase):
+    """The attention of `astp` for the weighted mean alone: one weight a frame, or with `per_channel` one a channel."""
+
+    kind: Literal["attentive_mean"] = "attentive_mean"
+    bottleneck: int = Field(default=128, ge=1)
+    per_channel: bool = False
+
+    def build(self, input_dim: int) -> AttentiveMean:
+        """dim = input_dim."""
+        return AttentiveMean(input_dim, self.bottleneck, per_channel=self.per_channel)
+
+
 class Context(nn.Module):
     """Mean and standard deviation of an utterance, [B, C, T] -> [B, 2C, 1]."""
 
@@ -120,3 +132,20 @@ class AttentiveStatistics(Pooling):
         require_frames(frames)
         mean, variance = moments(frames.values.transpose(1, 2), self.attention(frames))
         return Embedding(torch.cat([mean, standard_deviation(variance, self.variance_floor)], dim=1).squeeze(-1))
+
+
+class AttentiveMean(Pooling):
+    """Frames [B, T, F] -> weighted mean [B, F]."""
+
+    def __init__(self, input_dim: int, bottleneck: int, *, per_channel: bool) -> None:
+        super().__init__()
+        self.dim = input_dim
+        self.statistics = AttentiveStatistics(
+            input_dim, bottleneck, variance_floor=1e-10, context=None, norm=nn.Identity(), per_channel=per_channel
+        )
+
+    def forward(self, frames: Frames) -> Embedding:
+        """[B, T, F] -> [B, F]."""
+        require_frames(frames)
+        x = frames.values.transpose(1, 2)
+        return Embedding((self.statistics.attention(frames) * x).sum(-1))

@@ -1,0 +1,98 @@
+"""Which emotion does the voice sound like? Probabilities over acted categories, their course, and often no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from earwitness.core.errors import AudioError
+from earwitness.evaluation.loading import load_emotions
+from earwitness.examine.credit import credit_of
+from earwitness.examine.enrolment import Enrolment
+from earwitness.examine.finding import Finding, ModelCredit, Table, Track
+from earwitness.examine.questions import Channel
+from earwitness.paralinguistic.emotion import EmotionEstimate, EmotionEstimator
+
+QUESTION = "Which emotion does the voice sound like?"
+SHOWN = 0.15  # a class whose mean probability is lower has no track
+LIMITS = (
+    "How the speech sounds beside recordings of actors who were told what to play: not what the speaker feels, thinks "
+    "or intends, and no sign of lying.",
+    "Listeners of one culture misjudge the voices of another, models more so; this one learnt from few speakers of "
+    "one language, and one corpus does not predict another.",
+    "Nothing here may serve to decide about people: in work, school, at borders, by police or in medicine.",
+)
+NAMED = {"happy": "happiness", "sad": "sadness", "angry": "anger", "fear": "fear", "disgust": "disgust"}
+
+
+@dataclass(frozen=True)
+class SoundingEmotion:
+    """Asked of every recording while the model is better than a constant."""
+
+    estimator: EmotionEstimator
+    credit: ModelCredit
+
+    @classmethod
+    def by(cls, name: str) -> SoundingEmotion:
+        """With a model by name or path. Raises `ModelError`."""
+        estimator = load_emotions(name)
+        return cls(estimator, credit_of(name, estimator.info))
+
+    def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:
+        """ "No answer" where nothing can be judged, "inconclusive" where no class is likely enough."""
+        try:
+            heard = self.estimator.estimate_file(channel.path, None, channel.number)
+        except AudioError as error:
+            what = f"No emotion can be heard here: it {error.what}."
+            yield Finding(QUESTION, None, "no answer", what, model=self.credit)
+            return
+        info = self.estimator.info
+        yield Finding(
+            question=QUESTION,
+            hypotheses=None,
+            verdict="inconclusive" if heard.category is None else "answer",
+            answer=_answer(heard),
+            score=float(heard.probabilities.max()),
+            score_meaning=f"probability of '{heard.likeliest}' among the classes that the model knows",
+            tracks=_tracks(heard) if len(heard.spans) > 1 else (),
+            tables=(_table(heard),),
+            limits=(*LIMITS, *info.limits, *info.known_failures),
+            seconds_used=heard.seconds_used,
+            seconds_total=heard.seconds_total,
+            window_policy=info.windows.name,
+            model=self.credit,
+        )
+
+
+def _answer(heard: EmotionEstimate) -> str:
+    if heard.category is None:
+        return "Like none of the acted emotions that the model knows clearly enough to name one."
+    if heard.category == "neutral":
+        return "Most like speech that actors were asked to keep neutral."
+    return f"Most like speech in which actors played {NAMED.get(heard.category, heard.category)}."
+
+
+def _table(heard: EmotionEstimate) -> Table:
+    rows = sorted(zip(heard.classes, heard.probabilities.tolist(), strict=True), key=lambda row: -row[1])
+    note = "Of these classes alone: speech that is none of them gets shares too."
+    cells = tuple((name, round(100 * share, 1)) for name, share in rows)
+    return Table("how much it sounds like each", ("played", "share, %"), cells, drawn="share, %", note=note)
+
+
+def _tracks(heard: EmotionEstimate) -> tuple[Track, ...]:
+    """The course of each class that is likely over the whole."""
+    starts, ends = (tuple(getattr(span, name) for span in heard.spans) for name in ("start_s", "end_s"))
+    return tuple(
+        Track(
+            name=f"sounds like {name}",
+            unit="probability",
+            starts_s=starts,
+            ends_s=ends,
+            values=tuple(map(float, heard.course[:, place])),
+            high_means=f"like played {NAMED.get(name, name)}",
+            low_means="unlike it",
+            neutral=1 / len(heard.classes),
+        )
+        for place, name in enumerate(heard.classes)
+        if heard.probabilities[place] >= SHOWN
+    )

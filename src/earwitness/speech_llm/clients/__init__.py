@@ -1,0 +1,1 @@
+"""Clients of models that answer: `interface` is the contract."""

@@ -1,0 +1,84 @@
+"""How it was said: measured delivery, and the age and the emotion that a voice sounds like; or none of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earwitness.audio.facts import file_facts
+from earwitness.examine import delivery, sounding_age, sounding_emotion
+from earwitness.examine.delivery import Delivery
+from earwitness.examine.finding import Finding
+from earwitness.examine.models import load_models
+from earwitness.examine.questions import Channel, Question
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def speech(samples_folder: Path) -> Channel:
+    path = samples_folder / "caller.flac"
+    return Channel(path, None, file_facts(path))
+
+
+@pytest.fixture(scope="module")
+def silence(tmp_path_factory: pytest.TempPathFactory) -> Channel:
+    path = tmp_path_factory.mktemp("silence") / "zeros.wav"
+    soundfile.write(path, np.zeros(2 * RATE, np.float32), RATE)
+    return Channel(path, None, file_facts(path))
+
+
+@pytest.fixture(scope="module")
+def questions() -> dict[type, Question]:
+    return {type(question): question for question in load_models({}).further}
+
+
+def asked(questions: dict[type, Question], kind: type, channel: Channel) -> Finding:
+    (finding,) = questions[kind].answer(channel, None)
+    return finding
+
+
+def test_delivery_is_measured_with_units(speech: Channel) -> None:
+    (finding,) = Delivery().answer(speech, None)
+    rows = {row[0]: row for row in finding.tables[0].rows}
+    pitch = rows["pitch, median"]
+    assert pitch[2] == "Hz"
+    assert isinstance(pitch[1], float)
+    assert 60 < pitch[1] < 400
+    assert rows["articulation rate, without pauses"][2] == "syllables/s"
+    for name, (low, high) in delivery.USUAL.items():
+        assert rows[name][3:] == (low, high)
+        assert low < high
+    assert finding.llr is None
+
+
+def test_ages_are_of_voices_and_come_with_an_interval(questions: dict[type, Question], speech: Channel) -> None:
+    finding = asked(questions, sounding_age.SoundingAge, speech)
+    assert finding.answer.startswith("Like a voice of about")
+    (table,) = finding.tables
+    assert sum(float(row[1]) for row in table.rows) > 90  # type: ignore[arg-type]
+    assert any("not how old the person is" in limit for limit in finding.limits)
+    assert finding.hypotheses is None
+
+
+def test_emotions_are_what_it_sounds_like(questions: dict[type, Question], speech: Channel) -> None:
+    finding = asked(questions, sounding_emotion.SoundingEmotion, speech)
+    assert finding.verdict in ("answer", "inconclusive")
+    assert finding.answer.startswith(("Most like", "Like none"))
+    assert sum(float(row[1]) for row in finding.tables[0].rows) == pytest.approx(100, abs=1)  # type: ignore[arg-type]
+    assert all(0 <= value <= 1 for track in finding.tracks for value in track.values if value is not None)
+    assert any("not what the speaker feels" in limit for limit in finding.limits)
+
+
+def test_silence_gets_no_answer(questions: dict[type, Question], silence: Channel) -> None:
+    for kind in questions:
+        assert asked(questions, kind, silence).verdict == "no answer"
+
+
+def test_no_manner_asks_nothing_of_it() -> None:
+    assert load_models({}, manner=False).further == ()
+    chosen = load_models({"age": "age"}, manner=False).further
+    assert [type(question) for question in chosen] == [sounding_age.SoundingAge]

@@ -1,0 +1,60 @@
+"""The voice print as a front-end equals the embedder's, and only the right weights will do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from earwitness.core.errors import ModelError
+from earwitness.evaluation.loading import load_embedder
+from earwitness.nn.frontends import VoiceConfig
+from earwitness.nn.network import BranchConfig, NetworkConfig
+from earwitness.training.model_folder import WEIGHTS, read_model_info
+from earwitness.training.shipped import find_model
+
+
+def test_it_is_the_embedders_print() -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
+    frames = VoiceConfig().build()(torch.from_numpy(sound)[None]).values
+    assert frames.shape == (1, 1, 192)
+    expected = load_embedder("speaker").embed(sound, 16_000).vector
+    np.testing.assert_allclose(frames[0, 0].numpy(), expected, atol=1e-4)
+
+
+def test_its_weights_are_nobodys_to_keep_or_train() -> None:
+    network = NetworkConfig(branches=[BranchConfig(frontend=VoiceConfig())], outputs=3).build()
+    assert set(network.trainable_state()) == {"classifier.weight", "classifier.bias"}
+    network(torch.randn(2, 16_000) / 10).sum().backward()
+    frontend = network.branches[0].frontend
+    assert not list(frontend.parameters())
+
+
+def test_other_weights_than_those_that_are_meant() -> None:
+    right = read_model_info(find_model("speaker")).files[WEIGHTS]
+    VoiceConfig(sha256=right).build()
+    with pytest.raises(ModelError, match="other weights"):
+        VoiceConfig(sha256="0" * 64).build()
+    with pytest.raises(ModelError, match="no such speaker model"):
+        VoiceConfig(model="nobody").build()
+    with pytest.raises(ModelError, match="answers 'deepfake'"):
+        VoiceConfig(model="deepfake-small").build()
+
+
+def test_an_altered_model_is_refused(tmp_path: Path) -> None:
+    source = find_model("speaker-small")
+    for name in ("model.json", WEIGHTS):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    VoiceConfig(model=str(tmp_path)).build()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model.json").write_text("[]")
+    with pytest.raises(ModelError, match="no speaker model"):
+        VoiceConfig(model=str(tmp_path / "broken")).build()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.json").write_bytes((source / "model.json").read_bytes())
+    (other / WEIGHTS).write_bytes((source / WEIGHTS).read_bytes()[:-4] + b"0000")
+    with pytest.raises(ModelError, match="altered"):
+        VoiceConfig(model=str(other)).build()
