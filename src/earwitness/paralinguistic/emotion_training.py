@@ -124,7 +124,7 @@ def train_head(recipe: EmotionRecipe, config: LeftOutConfig, folder: Path, *, re
         weights = inverse_frequencies(read_labels(part, recipe.labels)) if recipe.losses.class_weights else None
         return build_network(over, info), EmotionTask(known, recipe.losses, None, weights)
 
-    pupil = Pupil(build, lambda network, vectors: network(vectors)[CATEGORY])
+    pupil = Pupil(build, lambda network, vectors: network(vectors)[CATEGORY], recipe.relative)
     found = learn_left_out(recipe, config, labels.manifest, pupil, folder, resume=resume)
     masks = np.stack([labels.config.mask(name) for name in labels.manifest.table["corpus"].to_list()])
     logits = np.where(masks, found.outputs, -np.inf)
@@ -223,6 +223,7 @@ def described(recipe: EmotionRecipe, train: Labels, spelt: Spelt) -> EmotionInfo
         corpora=train.corpora,
         symbols=spelt.symbols,
         intensity_learnt=bool(np.isfinite(train.intensity).any()),
+        relative=recipe.relative,
     )
 
 
