@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from earwitness.core.errors import AudioError
 from earwitness.evaluation.loading import load_emotions
@@ -35,25 +36,25 @@ NAMED = {"happy": "happiness", "sad": "sadness", "angry": "anger", "fear": "fear
 class SoundingEmotion:
     """Asked of every recording while the model is better than a constant.
 
-    `relative` answers instead where enough other recordings of the voice are at hand.
+    The model named `relative` answers instead where enough other recordings of the voice are at hand.
     """
 
     estimator: EmotionEstimator
     credit: ModelCredit
-    relative: SoundingEmotion | None = None
+    relative: str | None = None
 
     @classmethod
     def by(cls, name: str) -> SoundingEmotion:
         """With a model by name or path; beside the shipped one stands the shipped relative one. Raises `ModelError`."""
         estimator = load_emotions(name)
-        beside = cls.by(RELATIVE) if name == ABSOLUTE and RELATIVE in shipped_models() else None
+        beside = RELATIVE if name == ABSOLUTE and RELATIVE in shipped_models() else None
         return cls(estimator, credit_of(name, estimator.info), beside)
 
     def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:
         """ "No answer" where nothing can be judged, "inconclusive" where no class is likely enough."""
         references = () if enrolment is None else tuple(path for path, _ in enrolment.sources)
         if self.relative is not None and len(references) >= FEWEST_OWN:
-            yield from self.relative.answer(channel, enrolment)
+            yield from _by(self.relative).answer(channel, enrolment)
             return
         try:
             estimator = self._beside(references)
@@ -84,6 +85,11 @@ class SoundingEmotion:
         if not self.estimator.relative:
             return self.estimator
         return self.estimator.beside([self.estimator.vector_of_file(path) for path in references])
+
+
+@lru_cache(maxsize=2)  # loaded where it is asked for, once
+def _by(name: str) -> SoundingEmotion:
+    return SoundingEmotion.by(name)
 
 
 def _answer(heard: EmotionEstimate, own: OwnSpeech | None) -> str:
