@@ -94,7 +94,9 @@ def save_qwen2_5_omni(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     tiny_ears().save_pretrained(folder)
     torch.manual_seed(1)
-    text = _text_settings(len(tokenizer)) | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}}
+    text = _text_settings(len(tokenizer)) | {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    }
     config = Qwen2_5OmniThinkerConfig(
         audio_config={
             "num_mel_bins": 16,
@@ -122,4 +124,6 @@ def save_qwen2_5_omni(folder: Path) -> None:
     whole = {"model_type": "qwen2_5_omni", "architectures": ["Qwen2_5OmniModel"], "thinker_config": settings}
     (folder / "config.json").write_text(json.dumps(whole))
     weights = load_file(folder / "model.safetensors")
-    save_file({f"thinker.{name}": value for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {f"thinker.{name}": value for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"}
+    )

@@ -181,8 +181,7 @@ class Endpoint:
                 raise http.client.HTTPException(f"the reply is longer than {LONGEST_REPLY} bytes")
             if time.monotonic() > until:
                 raise TimeoutError
-        if not response.isclosed() or response.will_close:
-            self._drop()
+        response.read()  # nothing is left, and only now the connection is free for the next request
         return Response(response.status, b"".join(pieces), response.getheader("Retry-After"))
 
     def _drop(self) -> None:
