@@ -219,7 +219,9 @@ def test_the_generic_family_loads_what_the_folder_says(saved: dict[str, Path]) -
 def test_the_id_follows_the_content_of_the_folder(saved: dict[str, Path], tmp_path: Path) -> None:
     copy = tmp_path / saved["qwen2_audio"].name
     shutil.copytree(saved["qwen2_audio"], copy)
-    one, other = (TransformersConfig(model=str(folder), family="qwen2_audio") for folder in (saved["qwen2_audio"], copy))
+    one, other = (
+        TransformersConfig(model=str(folder), family="qwen2_audio") for folder in (saved["qwen2_audio"], copy)
+    )
     assert one.build().id == other.build().id
     settings = json.loads((copy / "generation_config.json").read_text())
     (copy / "generation_config.json").write_text(json.dumps({**settings, "top_k": 3}))
