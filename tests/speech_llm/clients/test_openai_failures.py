@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -190,6 +191,73 @@ def test_nothing_listens() -> None:
         place.bind(("127.0.0.1", 0))
         answer = asked(f"http://127.0.0.1:{place.getsockname()[1]}/v1", tries=2)
     assert (answer.status, answer.error) == ("error", "the server cannot be reached: nothing listens at its address")
+
+
+def raw_server(say: Callable[[socket.socket], None]) -> tuple[str, threading.Thread, socket.socket]:
+    """A server below HTTP: `say` gets each connection after its request."""
+    place = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = place.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                say(connection)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return f"http://127.0.0.1:{place.getsockname()[1]}/v1", thread, place
+
+
+def drip(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    for _ in range(100):
+        connection.sendall(b" ")
+        threading.Event().wait(0.05)
+
+
+def cut_short(connection: socket.socket) -> None:
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"choices"')
+
+
+def garbage(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+
+def endless(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+@pytest.mark.parametrize(
+    ("say", "status", "words"),
+    [
+        (drip, "timeout", "no answer within 0.4 s"),
+        (cut_short, "error", "the reply was cut short"),
+        (garbage, "error", "no valid HTTP"),
+        (endless, "error", "no valid HTTP (the reply is longer than"),
+    ],
+)
+def test_servers_that_speak_no_good_http(say: Callable[[socket.socket], None], status: str, words: str) -> None:
+    url, thread, place = raw_server(say)
+    answer = asked(url, tries=1, timeout_s=0.4 if say is drip else 5.0)
+    place.shutdown(socket.SHUT_RDWR)
+    place.close()
+    thread.join(10)
+    assert (answer.status, answer.text, answer.seconds_heard) == (status, None, 0.0)
+    assert words in (answer.error or "")
+
+
+def test_https_is_not_taken_for_http() -> None:
+    with FakeServer() as server:
+        answer = asked(server.base_url.replace("http:", "https:"), tries=1)
+        assert server.count == 0
+    assert answer.status == "error"
+    assert "cannot be reached" in (answer.error or "")
 
 
 def test_a_kept_connection_is_used_again_and_made_anew_when_the_server_closed_it() -> None:

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,8 @@ def test_the_id_has_all_that_changes_a_reply_and_nothing_else(monkeypatch: pytes
     one = OpenAIClient(OpenAIConfig(**base)).id
     assert one.startswith("Qwen-Qwen2-Audio-")
     assert one == OpenAIClient(OpenAIConfig(**base, key_env="A_KEY", timeout_s=5, tries=1)).id
+    joined = {"length": "chunk:30", "merge": {**base, "tries": 1}}
+    assert OpenAIConfig(**base | joined).build().id == OpenAIConfig(**base, length="chunk:30", merge=base).build().id
     others: list[dict[str, Any]] = [
         {"length": "first:30"}, {"length": "chunk:30"}, {"audio_first": False}, {"server": "vllm"},
         {"max_seconds": 30}, {"schema_form": "json_object"}, {"base_url": "http://localhost:2/v1"},
@@ -178,10 +182,28 @@ def test_settings_that_are_wrong_are_refused_with_a_sentence(tmp_path: Path, set
         read_client(path)
 
 
-@pytest.mark.parametrize("address", ["localhost:8000", "ftp://x/v1", "http://:80", "http://x:99999999/v1", "file:///x"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:8000",
+        "ftp://x/v1",
+        "http://:80",
+        "http://x:99999999/v1",
+        "file:///x",
+        "http://[",
+        "http://ü/",
+        "http://a b/",
+    ],
+)
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="is no address of a server"):
         OpenAIConfig(base_url=address, model="m").build()
+
+
+def test_to_have_a_client_loads_no_model_library() -> None:
+    code = "import sys, earwitness.speech_llm.clients; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "polars", "faster_whisper", "ctranslate2"} & set(done.stdout.split())
 
 
 def test_every_kind_has_the_contract_of_clients(tmp_path: Path) -> None:

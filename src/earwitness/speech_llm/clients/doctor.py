@@ -191,7 +191,11 @@ def _hearing(client: SpeechLLM, tone: Answer) -> tuple[Hearing, Check]:
         return "unknown", Check(what, "unknown", f"not known: questions with a recording got no answer; {counted}")
     if more is None and tone.text != quiet.text:
         return "unknown", Check(what, "unknown", f"a tone and silence got other answers, but not right ones; {counted}")
-    same = "the same answer to a tone and to silence" if tone.text == quiet.text else "answers that do not follow the sound"
+    same = (
+        "the same answer to a tone and to silence"
+        if tone.text == quiet.text
+        else "answers that do not follow the sound"
+    )
     return "ignored", Check(what, "bad", f"recordings seem to be ignored: {same}, {counted}")
 
 

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from earwitness.core.hashing import sha256_data, sha256_file
 from earwitness.speech_llm.clients.answers import client_id, failed
 from earwitness.speech_llm.clients.hearing import HearingConfig
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM, Usage
+from earwitness.speech_llm.clients.openai import PASSING
 from earwitness.speech_llm.clients.sound import unanswerable
 
 Family = Literal["qwen2_audio", "qwen2_5_omni", "meralion", "generic"]
@@ -92,8 +93,9 @@ class TransformersClient:
         """By the settings, and what is in the folder rather than where it lies."""
         folder = Path(self.config.model)
         content = _content(folder) if folder.is_dir() else self.config.model
-        passing = frozenset({"model", "allow_download", "device"})
-        return client_id(folder.name, self.config, content, passing=passing)
+        passing = PASSING | {"allow_download", "device"}
+        placeless = self.config.model_copy(update={"model": folder.name})
+        return client_id(folder.name, placeless, content, passing=passing)
 
     @property
     def max_seconds(self) -> float | None:
@@ -290,11 +292,11 @@ def model_inputs(
         given[audio_argument(processor)] = waves[0] if config.family == "meralion" else waves
         given |= {"sampling_rate": RATE}
     inputs: Mapping[str, Any] = processor(**_accepted(processor, given))
-    found = next((name for name in FEATURES if name in inputs), None)
-    if audios and found is None:
+    found = [inputs[name] for name in FEATURES if name in inputs]
+    if audios and not found:
         raise ValueError("the processor has made no features of the recordings: the model would not hear them")
-    if audios and config.family.startswith("qwen") and len(inputs[found]) != len(audios):
-        raise ValueError(f"{len(inputs[found])} sets of features for {len(audios)} recordings")
+    if audios and config.family.startswith("qwen") and len(found[0]) != len(audios):
+        raise ValueError(f"{len(found[0])} sets of features for {len(audios)} recordings")
     return inputs
 
 
@@ -305,7 +307,7 @@ def heard_seconds(processor: Any) -> float | None:
     return samples / RATE if isinstance(samples, int) else None
 
 
-def audio_argument(processor: Callable[..., Any]) -> str:
+def audio_argument(processor: Any) -> str:
     """`audio`, or `audios` as in older releases: the wrong one is dropped with no more than a warning."""
     names = inspect.signature(processor.__call__).parameters
     for name in ("audio", "audios", "raw_speech"):
@@ -314,7 +316,7 @@ def audio_argument(processor: Callable[..., Any]) -> str:
     raise ValueError(f"{type(processor).__name__} has no argument for recordings")
 
 
-def _accepted(processor: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+def _accepted(processor: Any, given: dict[str, Any]) -> dict[str, Any]:
     """Without `sampling_rate` where a processor does not take it."""
     names = inspect.signature(processor.__call__).parameters
     open_ended = any(name.kind is inspect.Parameter.VAR_KEYWORD for name in names.values())
