@@ -69,6 +69,7 @@ def test_inputs_hold_features_and_as_many_places_as_the_encoder_fills(family: st
     two = model_inputs(config, model.processor, [sixteen_bit(1.0), sixteen_bit(2.0)], "How?", "Be brief.")
     assert len(two["input_features"]) == 2
     assert int((two["input_ids"] == place).sum()) == 75
+    assert model.processor.tokenizer.padding_side == "left"
     assert not {"input_features"} & set(model_inputs(config, model.processor, [], "How?", None))
 
 

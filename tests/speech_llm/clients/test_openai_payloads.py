@@ -106,6 +106,13 @@ def test_the_body_is_the_one_of_the_documentation() -> None:
     assert content[1]["content"][1] == {"type": "text", "text": QUESTION}
 
 
+def test_an_address_may_have_a_query() -> None:
+    with FakeServer() as server:
+        config = OpenAIConfig(server="azure", base_url=f"{server.base_url}/?api-version=2025-01-01", model="fake-1")
+        assert OpenAIClient(config).answer([], "How?").status == "ok"
+        assert OpenAIClient(config).models() == ["fake-1"]
+
+
 def test_samples_between_the_steps_are_rounded_and_those_above_full_scale_clipped() -> None:
     recording = Recording(np.array([0.4 / 32768, 0.6 / 32768, 1.5, -1.5], np.float32), 16_000)
     with wave.open(io.BytesIO(wav_bytes(recording))) as file:

@@ -338,7 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         fake = self.server.fake
-        if self.path != "/v1/models":
+        if urlsplit(self.path).path != "/v1/models":
             self._send(404, _error(f"there is nothing at {self.path}", None))
             return
         self._send(200, {"object": "list", "data": [{"id": fake.model, "object": "model"}]})
