@@ -11,7 +11,7 @@ from sounds import sixteen_bit
 
 from earwitness.audio.recording import Recording
 from earwitness.core.errors import UsageError
-from earwitness.speech_llm.clients import read_client
+from earwitness.speech_llm.clients import openai, read_client
 from earwitness.speech_llm.clients.fake import FakeClient
 from earwitness.speech_llm.clients.fake_server import Asked, FakeServer, Reply
 from earwitness.speech_llm.clients.interface import Params, SpeechLLM
@@ -72,11 +72,13 @@ def test_full_refuses_what_is_too_long_and_cuts_nothing() -> None:
         assert "31.0 s and the model hears 30 s" in (told[2].error or "")
 
 
-def test_forty_minutes_under_each_policy() -> None:
+def test_forty_minutes_under_each_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many bytes for one request: refused whole, heard by its start, or in eighty parts."""
     long = Recording(np.zeros(40 * 60 * 16_000, np.float32), 16_000)
     with FakeServer(seconds_of) as server:
-        refused = hears(server).answer([long], "How?")
+        with monkeypatch.context() as patch:  # nothing is encoded for a request that will not be made
+            patch.setattr(openai, "wav_bytes", None)
+            refused = hears(server).answer([long], "How?")
         assert (refused.status, refused.text, server.count) == ("too_long", None, 0)
         assert "102.4 MB" in (refused.error or "")
         start = hears(server, length="first:30").answer([long], "How?")
