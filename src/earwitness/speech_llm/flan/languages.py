@@ -1,4 +1,4 @@
-"""Languages and accents of a manifest's language tags: `de` is German, `en-zhL1` is English as Mandarin natives speak it."""
+"""Languages and accents of language tags: `de` is German, `en-zhL1` English as Mandarin natives speak it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 _REGIONS = {
@@ -52,6 +53,6 @@ def languages_in(text: str) -> frozenset[str]:
     """The names of languages that a text mentions."""
     words = re.findall(r"[^\W\d_]+", text.casefold())
     names = {name.casefold(): name for name in language_names().values()}
-    pairs = [" ".join(pair) for pair in zip(words, words[1:], strict=False)]
+    pairs = [" ".join(pair) for pair in pairwise(words)]
     found = {names[word] for word in (*words, *pairs) if word in names}
     return frozenset(found - {"German"} if "Low German" in found and words.count("german") == 1 else found)

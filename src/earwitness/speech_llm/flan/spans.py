@@ -19,7 +19,7 @@ _WORDS = (
     "emotion enrolment event example excerpt file first fragment gap gender genre input instrument key label language "
     "lyrics melody mixture music noise noisy notes options output parameters passage phonemes piece pitch prompt "
     "question recording reference sample second sentence signal song sound source speaker speech style tags target "
-    "text time times track transcript transcription utterance voice words"
+    "text time times track transcript transcription turns utterance vocoder voice words"
 )
 _LABEL_WORDS = frozenset(_WORDS.split())
 
