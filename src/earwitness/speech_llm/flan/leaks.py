@@ -13,30 +13,43 @@ from earwitness.speech_llm.flan.records import SPLITS, Record
 from earwitness.speech_llm.flan.spans import PLACEHOLDER
 
 
-def find_record_leaks(records: Iterable[Record]) -> list[Leak]:
-    """Clips (audio ids, and files of the sister format), recordings that they were made from, and speakers (as far as
-    `other` names them) in several splits."""
-    counts: dict[tuple[str, str], dict[str, int]] = {}
-    for record in records:
+class LeakFinder:
+    """Counts clips and speakers by split, as records come."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], dict[str, int]] = {}
+
+    def add(self, record: Record) -> None:
+        """Count one record."""
         for key in dict.fromkeys(_keys(record)):
             for split in record.split:
-                found = counts.setdefault(key, {})
+                found = self._counts.setdefault(key, {})
                 found[split] = found.get(split, 0) + 1
-    return [
-        Leak(kind, value, tuple((split, found[split]) for split in SPLITS if split in found))
-        for (kind, value), found in counts.items()
-        if len(found) > 1
-    ]
+
+    @property
+    def leaks(self) -> list[Leak]:
+        """Clips (audio ids, files of the sister format, and what a clip was made from) and speakers (as far as `other`
+        names them) in several splits."""
+        return [
+            Leak(kind, value, tuple((split, found[split]) for split in SPLITS if split in found))
+            for (kind, value), found in self._counts.items()
+            if len(found) > 1
+        ]
+
+    def require_none(self) -> None:
+        """Raises `LeakError` naming the first leaks."""
+        if leaks := self.leaks:
+            first = "; ".join(str(leak) for leak in leaks[:3])
+            fix = "Split by clip and speaker, not by record, or allow the leak by name (--allow-leak)."
+            raise LeakError(f"{len(leaks)} leak(s) between splits: {first}", fix=fix)
 
 
-def require_no_record_leaks(records: Iterable[Record]) -> None:
-    """Raises `LeakError` naming the first leaks."""
-    leaks = find_record_leaks(records)
-    if leaks:
-        first = "; ".join(str(leak) for leak in leaks[:3])
-        raise LeakError(
-            f"{len(leaks)} leak(s) between splits: {first}", fix="Split by clip and speaker, not by record."
-        )
+def find_record_leaks(records: Iterable[Record]) -> list[Leak]:
+    """The leaks of a set of records."""
+    finder = LeakFinder()
+    for record in records:
+        finder.add(record)
+    return finder.leaks
 
 
 def _keys(record: Record) -> Iterable[tuple[str, str]]:

@@ -90,12 +90,15 @@ def made(
     return Record(instruction, input_, output, name, (split,), kind, task.domain, tuple(source), dict(other))
 
 
-def varied(record: Record, instruction: str, input_: str, output: str, replace_original: bool = False) -> Record:
-    """The record with other words, and a uuid of its own unless it stands in for the original."""
-    if replace_original:
-        return replace(record, instruction=instruction, input=input_, output=output)
+def varied(record: Record, instruction: str, input_: str, output: str) -> Record:
+    """The record in other words, with a uuid of its own."""
     name = str(uuids.uuid5(_NAMESPACE, json_line([record.uuid, instruction, input_, output])))
     return replace(record, instruction=instruction, input=input_, output=output, uuid=name)
+
+
+def repeated(record: Record, number: int) -> Record:
+    """The record with a uuid of its own, for its `number`-th repetition."""
+    return replace(record, uuid=str(uuids.uuid5(_NAMESPACE, f"{record.uuid}/{number}")))
 
 
 def plain(record: Record) -> dict[str, Any]:

@@ -52,8 +52,8 @@ SYSTEM = (
 _TASK = """Rewrite each of the {count} records below in other words. Their task is: {task}.
 
 Rules:
-1. "instruction": change the sentence structure, style and tone. Use any of these forms: a command, a polite request, a \
-question, a suggestion, an emphatic wish. Do not give away the answer.
+1. "instruction": change the sentence structure, style and tone. Forms: a command, a polite request, a question, \
+a suggestion, an emphatic wish. Do not give away the answer.
 2. "input": only the label before a colon may change (such as "audio", "audio sample 1", "text"). What follows the \
 label stays identical, character by character, and there are as many lines as before.
 3. "output": the original output stays as it is, at the end. You may put a short phrase before it.
@@ -274,8 +274,8 @@ def _bad_lead_in(record: Record, instruction: str, input_: str, output: str) -> 
 
 def _tells(record: Record, instruction: str, input_: str, output: str) -> bool:
     """The instruction names the answer, and not because it lists the same choices as before."""
-    answer = fold(core(record.output))
-    if not answer or audio_ids(record.output):
+    answer = core(record.output)
+    if not fold(answer) or audio_ids(record.output):
         return False
     named = _names(instruction, answer)
     return named and not (
@@ -304,9 +304,11 @@ def _mentioned(record: Record, text: str) -> frozenset[str]:
     return frozenset(
         str(choice)
         for choice in (choices if isinstance(choices, list) else ())
-        if fold(str(choice)) and _names(text, fold(str(choice)))
+        if fold(str(choice)) and _names(text, str(choice))
     )
 
 
-def _names(text: str, folded: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(folded)}(?!\w)", fold(text)) is not None
+def _names(text: str, words: str) -> bool:
+    """Whether a text has these words; a single letter only in its own case."""
+    within, sought = (text, words) if len(words) == 1 else (fold(text), fold(words))
+    return re.search(rf"(?<!\w){re.escape(sought)}(?!\w)", within) is not None

@@ -87,7 +87,7 @@ def table(records: Sequence[Record]) -> pl.DataFrame:
 
     texts = pl.List(pl.String)
     kind = pl.Struct({"major": texts, "minor": texts, "U/G": texts, "unseen": pl.Boolean})
-    schema = {
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
         **dict.fromkeys(("instruction", "input", "output", "uuid"), pl.String),
         "split": texts,
         "task_type": kind,
