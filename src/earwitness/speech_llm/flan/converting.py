@@ -31,7 +31,7 @@ from earwitness.speech_llm.flan.spans import span
 from earwitness.speech_llm.flan.taxonomy import fold, task_named
 
 SEXES = {"m": "male", "f": "female", "male": "male", "female": "female"}
-SHARES = (0.8, 0.1)  # of speakers in train and dev where a manifest has no split
+SHARE = 0.1  # of speakers in dev, and in test, where a manifest has no split
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Clips:
         corpora = [_plain_name(name or "recordings") for name in named]
         numbers = {name: number for number, name in enumerate(sorted(set(corpora)), 1)}
         rows = list(manifest.rows())
-        splits = [row.split for row in rows] if table["split"].null_count() < len(rows) else _splits(rows, seed)
+        given = table["split"].null_count() < len(rows)
+        splits = [row.split for row in rows] if given else _splits(rows, corpora, seed)
         clips, places = [], {}
         for row, corpus, split in zip(rows, corpora, splits, strict=True):
             if split is None:
@@ -97,7 +98,8 @@ class Clips:
         return sorted({value for clip in self.clips if (value := label(clip)) is not None})
 
 
-def _splits(rows: Sequence[Row], seed: int) -> list[str]:
+def _splits(rows: Sequence[Row], corpora: Sequence[str], seed: int) -> list[str]:
+    """Of each corpus a tenth of the speakers to dev and to test, and at least one each where there are three."""
     keys = [
         [
             f"{name}:{value}"
@@ -107,8 +109,17 @@ def _splits(rows: Sequence[Row], seed: int) -> list[str]:
         or [f"i:{row.id}"]
         for row in rows
     ]
-    draws = [draw(seed, f"flan/{group}") for group in connected(keys)]
-    return ["train" if at < SHARES[0] else "dev" if at < sum(SHARES) else "test" for at in draws]
+    groups = [group or "" for group in connected(keys)]
+    home = dict(zip(reversed(groups), reversed(corpora), strict=True))  # where a group comes first
+    sides: dict[str, str] = {}
+    for corpus in dict.fromkeys(corpora):
+        own = [group for group in dict.fromkeys(groups) if home[group] == corpus]
+        own.sort(key=lambda group: draw(seed, f"flan/{group}"))
+        few = max(1, round(SHARE * len(own))) if len(own) >= 3 else 0
+        sides |= (
+            dict.fromkeys(own, "train") | dict.fromkeys(own[:few], "dev") | dict.fromkeys(own[few : 2 * few], "test")
+        )
+    return [sides[group] for group in groups]
 
 
 def _plain_name(text: str) -> str:
@@ -189,40 +200,50 @@ def _vocoder(clip: Clip) -> str | None:
 
 
 def _verification(maker: Maker, clips: Clips, options: ConvertOptions) -> Iterator[Record]:
-    """Same and different speakers in turn; others are of the same sex where that is known."""
-    for (corpus, split), group in clips.groups.items():
-        rng = maker.rng(options, corpus, split)
+    """Other speakers are of the same sex where that is known and there are some."""
+
+    def alike(first: Clip, others: Mapping[str, Sequence[Clip]]) -> Sequence[str]:
+        names = [name for name, found in others.items() if found[0].row.sex == first.row.sex]
+        return names or list(others)
+
+    for key, group in clips.groups.items():
         voices = _by(group, lambda clip: clip.row.speaker if clip.human else None)
-        twice = [name for name, found in voices.items() if len(found) > 1]
-        if len(voices) < 2 or not twice:
-            continue
-        for number in range(min(options.pairs, 2 * len(group))):
-            name = twice[int(rng.integers(len(twice)))]
-            first, second = (voices[name][place] for place in rng.choice(len(voices[name]), 2, replace=False))
-            if number % 2:
-                others = [other for other in voices if other != name]
-                alike = [other for other in others if voices[other][0].row.sex == first.row.sex]
-                choices = alike or others
-                found = voices[choices[int(rng.integers(len(choices)))]]
-                second = found[int(rng.integers(len(found)))]
-            yield _pair(maker, first, second, "Same speaker", same=not number % 2)
+        yield from _pairs(maker, voices, alike, "Same speaker", options, maker.rng(options, *key))
 
 
 def _paragraph(maker: Maker, clips: Clips, options: ConvertOptions) -> Iterator[Record]:
     """The same or another text by two different recordings."""
-    for (corpus, split), group in clips.groups.items():
-        rng = maker.rng(options, corpus, split)
+    for key, group in clips.groups.items():
         texts = _by(group, lambda clip: clip.row.transcript)
-        twice = [text for text, found in texts.items() if len(found) > 1]
-        if len(texts) < 2 or not twice:
-            continue
-        for number in range(min(options.pairs, 2 * len(group))):
-            text = twice[int(rng.integers(len(twice)))]
-            first, second = (texts[text][place] for place in rng.choice(len(texts[text]), 2, replace=False))
-            if number % 2:
-                found = texts[[other for other in texts if other != text][int(rng.integers(len(texts) - 1))]]
-                second = found[int(rng.integers(len(found)))]
-            yield _pair(maker, first, second, "Same text", same=not number % 2)
+        rng = maker.rng(options, *key)
+        yield from _pairs(maker, texts, lambda _, others: list(others), "Same text", options, rng)
+
+
+def _pairs(
+    maker: Maker,
+    classes: Mapping[str, Sequence[Clip]],
+    alike: Callable[[Clip, Mapping[str, Sequence[Clip]]], Sequence[str]],
+    word: str,
+    options: ConvertOptions,
+    rng: np.random.Generator,
+) -> Iterator[Record]:
+    """Pairs of one class and of two, in couples with the same first recording, none of them twice; so both answers are
+    equally frequent, and which recording comes first tells nothing."""
+    twice = [name for name, found in classes.items() if len(found) > 1]
+    if len(classes) < 2 or not twice:
+        return
+    seen: set[frozenset[str]] = set()
+    for _ in range(options.pairs // 2):
+        name = twice[int(rng.integers(len(twice)))]
+        first, second = (classes[name][place] for place in rng.choice(len(classes[name]), 2, replace=False))
+        names = alike(first, {other: found for other, found in classes.items() if other != name})
+        found = classes[names[int(rng.integers(len(names)))]]
+        third = found[int(rng.integers(len(found)))]
+        couple = {frozenset((first.id, other.id)) for other in (second, third)}
+        if not couple & seen:
+            seen |= couple
+            yield _pair(maker, first, second, word, same=True)
+            yield _pair(maker, first, third, word, same=False)
 
 
 def _pair(maker: Maker, first: Clip, second: Clip, word: str, *, same: bool) -> Record:

@@ -12,6 +12,8 @@ from earwitness.speech_llm.flan.records import Record
 from earwitness.speech_llm.flan.spans import core
 from earwitness.speech_llm.flan.taxonomy import find_minor
 
+_MEASURES = ("distinct-1", "distinct-2", "Jaccard", "same")
+
 
 @dataclass(frozen=True)
 class TaskPart:

@@ -7,6 +7,7 @@ the sha256 of the samples. All is drawn by seed, task and clip alone, so the sam
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,6 +193,7 @@ def _voice_activity(bench: Bench) -> Spoilt:
     return Spoilt(heard, answer=f"Speech: {times}", facts={"rule": rule.name, "silence_before_s": before})
 
 
+MIXED = ("Speaker Extraction", "Speaker Diarization")
 SIMULATIONS: Mapping[str, Callable[[Bench], Spoilt]] = {
     "Denoising": _denoising,
     "Dereverberation": _dereverberation,
@@ -251,9 +253,26 @@ def _names(options: SimulateOptions) -> Sequence[str]:
 
 
 def _chosen(clips: Clips, task: str, options: SimulateOptions) -> list[Clip]:
-    """Human recordings in an order drawn for the task."""
-    human = [clip for clip in clips.clips if clip.human and clip.row.speaker is not None]
+    """Human recordings in an order drawn for the task: those of a known length that fits, with the company it needs."""
+    company = {key: Counter(clip.row.speaker for clip in group if clip.human) for key, group in clips.groups.items()}
+
+    def fits(clip: Clip) -> bool:
+        speakers = company[clip.corpus, clip.split]
+        lonely = (task in MIXED and len(speakers) < 2) or (
+            task == "Speaker Extraction" and speakers[clip.row.speaker] < 2
+        )
+        seconds = _seconds(clip)
+        return not lonely and (seconds is None or SHORTEST_S <= seconds <= LONGEST_S)
+
+    human = [clip for clip in clips.clips if clip.human and clip.row.speaker is not None and fits(clip)]
     return sorted(human, key=lambda clip: draw(options.seed, f"{task}/{clip.id}"))[: options.per_task]
+
+
+def _seconds(clip: Clip) -> float | None:
+    """As far as its row says."""
+    row = clip.row
+    end = row.duration_s if row.end is None else row.end
+    return None if end is None else end - (row.start or 0.0)
 
 
 def _one(task: str, clip: Clip, clips: Clips, folder: Path, options: SimulateOptions) -> Simulated:

@@ -17,7 +17,7 @@ _LABEL = re.compile(r"^\s*([^:<>|\n]{1,60}?)\s*:\s*(.*)$", re.DOTALL)
 _WORDS = (
     "accent age answer audio candidate candidates caption class clip content description device dialect duration "
     "emotion enrolment event example excerpt file first fragment gap gender genre input instrument key label language "
-    "lyrics melody mixture music noise noisy notes options output parameters passage phonemes piece pitch prompt "
+    "lyrics melody mixture music noise noisy notes options output parameters passage phonemes piece pitch prompt ratio "
     "question recording reference sample second sentence signal song sound source speaker speech style tags target "
     "text time times track transcript transcription turns utterance vocoder voice words"
 )

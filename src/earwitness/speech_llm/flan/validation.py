@@ -166,7 +166,7 @@ def _minor_faults(
     if task is None:
         yield Fault("unknown minor", f"there is no minor task '{name}'")
         return
-    if task.major not in given:
+    if None not in given and task.major not in given:
         yield Fault("wrong major", f"'{name}' belongs to '{task.major}'")
     if data.get("domain") in DOMAINS and data["domain"] != task.domain:
         yield Fault("wrong domain", f"'{name}' belongs to '{task.domain}', not to '{data['domain']}'")
