@@ -12,6 +12,7 @@ OPEN, CLOSE = "<|SOA|>", "<|EOA|>"
 PLACEHOLDER = "<AUDIO>"
 """What stands for the id in records that name their files beside (`audio_path`)."""
 _SPAN = re.compile(r"<\|SOA\|>(.*?)<\|EOA\|>", re.DOTALL)
+_WELL = re.compile(r"<\|SOA\|>(?:[^\s<>|]+|<AUDIO>)<\|EOA\|>")
 _ANY = re.compile(r"<\s*[|/]?\s*[SE]OA\b\s*\|?\s*>?|\|\s*[SE]OA\s*\|?\s*>", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*([^:<>|\n]{1,60}?)\s*:\s*(.*)$", re.DOTALL)
 _WORDS = (
@@ -42,7 +43,8 @@ def without_spans(text: str, instead: str = " ") -> str:
 def delimiter_fault(text: str) -> tuple[str, str] | None:
     """(kind, message) of the first thing wrong with the delimiters of a text: `misspelt delimiter`, `unbalanced
     delimiters`, or `audio id`; None where all is well."""
-    if "OA" not in text and "oa" not in text.lower():
+    rest = _WELL.sub("", text) if OPEN in text else text
+    if "oa" not in rest.lower():
         return None
     for found in _ANY.findall(text):
         if found not in (OPEN, CLOSE):
