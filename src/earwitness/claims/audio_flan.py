@@ -293,7 +293,7 @@ CLAIM = FlanClaim(
             f"{STEPS} steps of {BATCH} records in every arm. Nothing is chosen, so there is no dev side.",
             "At most four recordings of a voice, and all those with an emotion. Voices (with all that shares a source "
             "recording or split group) are in five folds; a seed tests one and learns from the rest. Channels differ "
-            "by corpus, and language, accent and synthesis with them: the figures say how arms differ, not how well "
+            "by corpus, and language and synthesis with them: the figures say how arms differ, not how well "
             "voices can be judged.",
         ),
     )
