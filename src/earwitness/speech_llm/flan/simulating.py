@@ -84,7 +84,7 @@ class Bench:
 
     def one_of(self, which: Callable[[Clip], bool]) -> Clip:
         """A drawn recording of the same corpus and side. Raises `AudioError` where there is none."""
-        group = [clip for clip in self.clips.groups[self.clip.corpus, self.clip.split] if which(clip)]
+        group = [clip for clip in self.clips.groups[self.clip.corpus, self.clip.split] if which(clip) and _fits(clip)]
         if not group:
             raise AudioError("there is no other recording that fits", where=self.clip.id)
         return group[int(self.rng.integers(len(group)))]
@@ -254,25 +254,27 @@ def _names(options: SimulateOptions) -> Sequence[str]:
 
 def _chosen(clips: Clips, task: str, options: SimulateOptions) -> list[Clip]:
     """Human recordings in an order drawn for the task: those of a known length that fits, with the company it needs."""
-    company = {key: Counter(clip.row.speaker for clip in group if clip.human) for key, group in clips.groups.items()}
+    company = {
+        key: Counter(clip.row.speaker for clip in group if clip.human and _fits(clip))
+        for key, group in clips.groups.items()
+    }
 
     def fits(clip: Clip) -> bool:
         speakers = company[clip.corpus, clip.split]
         lonely = (task in MIXED and len(speakers) < 2) or (
             task == "Speaker Extraction" and speakers[clip.row.speaker] < 2
         )
-        seconds = _seconds(clip)
-        return not lonely and (seconds is None or SHORTEST_S <= seconds <= LONGEST_S)
+        return not lonely and _fits(clip)
 
     human = [clip for clip in clips.clips if clip.human and clip.row.speaker is not None and fits(clip)]
     return sorted(human, key=lambda clip: draw(options.seed, f"{task}/{clip.id}"))[: options.per_task]
 
 
-def _seconds(clip: Clip) -> float | None:
-    """As far as its row says."""
+def _fits(clip: Clip) -> bool:
+    """Whether its length can be worked on, as far as its row says."""
     row = clip.row
     end = row.duration_s if row.end is None else row.end
-    return None if end is None else end - (row.start or 0.0)
+    return end is None or SHORTEST_S <= end - (row.start or 0.0) <= LONGEST_S
 
 
 def _one(task: str, clip: Clip, clips: Clips, folder: Path, options: SimulateOptions) -> Simulated:
