@@ -12,6 +12,8 @@ from earwitness.core.errors import UsageError
 CLAIMS = {
     "accon": "earwitness.claims.accon",
     "acorl": "earwitness.claims.acorl",
+    "audio-flan": "earwitness.claims.audio_flan",
+    "audio-flan-guard": "earwitness.claims.audio_flan_guard",
     "dpda": "earwitness.claims.dpda",
     "expo": "earwitness.claims.expo",
     "f-infoed": "earwitness.claims.f_infoed",

@@ -45,6 +45,7 @@ def build_app() -> typer.Typer:
     from earwitness.cli.doctor import doctor
     from earwitness.cli.evaluate import evaluate
     from earwitness.cli.examine import examine
+    from earwitness.cli.flan import app as flan
     from earwitness.cli.fuse import fuse
     from earwitness.cli.index import app as index
     from earwitness.cli.model import app as model
@@ -72,6 +73,7 @@ def build_app() -> typer.Typer:
     app.add_typer(index, name="index")
     app.add_typer(model, name="model")
     app.add_typer(claim, name="claim")
+    app.add_typer(flan, name="flan")
     app.command("doctor")(doctor)
     return app
 
