@@ -165,6 +165,13 @@ def test_markers_name_items_that_exist() -> None:
     assert sorted(shown_items() - set(known)) == []
 
 
+def test_no_merge_was_left_half_done() -> None:
+    marks = tuple(7 * mark + " " for mark in "<>")
+    for path in written_files():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if line.startswith(marks)], named(path)
+
+
 BUILT = {
     **dict.fromkeys(("accon", "acorl", "expo", "f-infoed", "frami", "inside", "nes2net", "rawboost", "svvad"), 8),
     **dict.fromkeys(("dpda", "qamo", "rad", "speecheq"), 9),
