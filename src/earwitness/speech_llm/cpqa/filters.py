@@ -103,4 +103,4 @@ def normalised_entropy(counts: Mapping[Emotion, int], classes: Sequence[Emotion]
     if not total or len(classes) < 2:
         return 0.0
     shares = [counts[name] / total for name in classes if counts.get(name, 0)]
-    return -sum(share * math.log(share) for share in shares) / math.log(len(classes))
+    return sum(share * math.log(1 / share) for share in shares) / math.log(len(classes))
