@@ -48,6 +48,7 @@ def build_app() -> typer.Typer:
     from earwitness.cli.fuse import fuse
     from earwitness.cli.index import app as index
     from earwitness.cli.model import app as model
+    from earwitness.cli.qa import app as qa
     from earwitness.cli.reproduce import reproduce
     from earwitness.cli.score import score
     from earwitness.cli.train import train
@@ -72,6 +73,7 @@ def build_app() -> typer.Typer:
     app.add_typer(index, name="index")
     app.add_typer(model, name="model")
     app.add_typer(claim, name="claim")
+    app.add_typer(qa, name="qa")
     app.command("doctor")(doctor)
     return app
 

@@ -1,6 +1,6 @@
 """Recognisers of others, loaded from local paths: nothing is fetched, nothing is unpickled.
 
-    AudioClassifier      a folder of transformers, `AutoModelForAudioClassification` (emotion2vec ports, wav2vec 2.0, ...)
+    AudioClassifier      a folder of transformers, `AutoModelForAudioClassification` (wav2vec 2.0, WavLM, ...)
     DimensionalRegressor a folder with the layout of audEERING's wav2vec 2.0 on MSP-Podcast (arXiv 2203.07378)
     OnnxClassifier       a network as ONNX with a JSON file of its labels beside it
 

@@ -1,4 +1,4 @@
-"""Questions about a condensed set: a writer makes pairs for each clip, the post-filter sifts them (sections 2.9 and 2.10
+"""Questions about a condensed set: a writer makes pairs for each clip, the post-filter sifts them (sections 2.9, 2.10
 of the sheet on CPQA, arXiv 2505.13338).
 
     outcome = generate(folder, GenerateConfig(), ModelWriter(client, config))
@@ -79,7 +79,11 @@ class TemplateWriter:
     """`template`: no model at all."""
 
     id = "template"
-    params: dict[str, Any] = {}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
     def write(self, clip: Clip, kept: KeptRecords) -> Written:
         """The same pairs every time."""

@@ -80,7 +80,7 @@ def sift(
     asked: Sequence[QuestionType] = QUESTION_TYPES,
     config: PostFilter = PostFilter(),
 ) -> list[Sifted]:
-    """Each pair of one clip, whose labels are `emotions`, with its rule; what was taken before counts for what follows."""
+    """Each pair of one clip, whose labels are `emotions`, with its rule; what was taken counts for what follows."""
     taken: list[Pair] = []
     why: set[Emotion | None] = set()
     found = []

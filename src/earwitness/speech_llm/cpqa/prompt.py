@@ -28,8 +28,8 @@ that was heard in them, and whether the voice is a man's or a woman's. {rule(TAG
 PROMPT = """The recording lasts {duration:.1f} seconds. These are the notes:
 {notes}
 
-Write {pairs} different pairs of question and answer, at least {contextual} of which need both the meaning of the words and the
-manner of speaking. Types of questions:
+Write {pairs} different pairs of question and answer, at least {contextual} of which need both the meaning of the
+words and the manner of speaking. Types of questions:
 {types}
 
 Whoever answers has the sound alone. So never speak of notes, words in writing, labels or times, and ask only what can
@@ -37,8 +37,8 @@ be heard. Never ask the same again in other words. Invent nothing that the notes
 two sentences. Questions end with a question mark.
 
 Reply with JSON alone, of this form:
-{{"qa": [{{"question": "...", "answer": "...", "type": "{example}", "evidence": [start, end], "needs": ["content", "emotion"]}}]}}
-`evidence` is the stretch in seconds that the answer rests on."""
+{{"qa": [{{"question": "...", "answer": "...", "type": "{example}", "evidence": [1.5, 4.0], "needs": ["content"]}}]}}
+`needs` holds what a listener must attend to (content, emotion, gender, speakers). `evidence` is the stretch in seconds that the answer rests on."""
 
 
 def clip_prompt(clip: Clip, pairs: int, contextual: int, types: Sequence[QuestionType]) -> str:

@@ -85,8 +85,8 @@ def best(found: Sweep, least: float = 0.3) -> Cell:
 
 
 def read_truth(path: Path, windows: Sequence[WindowRow]) -> tuple[Truth, Counter[str]]:
-    """Human labels of windows from a table with `emotion` and one of `win_id`, `seg_id`, `rec_id` (or `id`, `path`); and
-    how many rows have a label that is none of the nine classes, by the label.
+    """Human labels of windows from a table with `emotion` and one of `win_id`, `seg_id`, `rec_id` (or `id`, `path`);
+    and how many rows have a label that is none of the nine classes, by the label.
 
     Raises `DataError` for a table without these columns, and where it knows none of the windows.
     """

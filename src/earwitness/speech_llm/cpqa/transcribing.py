@@ -1,4 +1,4 @@
-"""The words of a condensed set: those of the kept segments, kept as they come, with the label of each (`words.jsonl`)."""
+"""The words of a condensed set: those of its kept segments, kept as they come, each with its label (`words.jsonl`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.speech_llm.cpqa.condensing import Condensed
 from earwitness.speech_llm.cpqa.forms import WORDS, WordRow, write_rows
 from earwitness.speech_llm.cpqa.hearing import Place
-from earwitness.speech_llm.cpqa.words import Word, WordSource, labelled
+from earwitness.speech_llm.cpqa.words import WordSource, labelled
 from earwitness.speech_llm.kept import KeptRecords
+from earwitness.speech_llm.words import Word
 
 SAID = "said.jsonl"
 

@@ -22,25 +22,16 @@ from typing import Any, Protocol
 import polars as pl
 
 from earwitness.audio.reading import RATE, load
-from earwitness.audio.recording import Recording
 from earwitness.core.errors import DataError
 from earwitness.core.hashing import sha256_data, sha256_file
 from earwitness.corpora.formats.ctm import read_ctm
 from earwitness.corpora.formats.textgrid import read_textgrid
 from earwitness.speech_llm.cpqa.forms import SegmentRow, WindowRow, WordRow
 from earwitness.speech_llm.cpqa.hearing import MILLISECONDS, Place
+from earwitness.speech_llm.words import Recogniser, Word
 
 SUFFIXES = (".json", ".ctm", ".TextGrid")
 TIERS = ("words", "word")
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word and when it is said, seconds in the recording."""
-
-    text: str
-    start: float
-    end: float
 
 
 class WordSource(Protocol):
@@ -54,31 +45,20 @@ class WordSource(Protocol):
         ...
 
 
-class Transcriber(Protocol):
-    """A recogniser of words."""
-
-    @property
-    def id(self) -> str: ...
-
-    def words(self, recording: Recording) -> Sequence[Word]:
-        """Times from the start of the samples."""
-        ...
-
-
 @dataclass(frozen=True)
 class HeardWords:
     """Words as a recogniser hears them in the stretch alone."""
 
-    transcriber: Transcriber
+    recogniser: Recogniser
 
     @property
     def id(self) -> str:
         """The recogniser's."""
-        return self.transcriber.id
+        return self.recogniser.id
 
     def words(self, place: Place) -> list[Word]:
         """Of a stretch of a file. Raises `AudioError`."""
-        heard = self.transcriber.words(load(place.path, RATE, place.channel, place.start, place.end))
+        heard = self.recogniser.transcribe(load(place.path, RATE, place.channel, place.start, place.end))
         return [replace(one, start=one.start + place.start, end=one.end + place.start) for one in heard]
 
 
@@ -151,7 +131,8 @@ def interpolated(words: Sequence[tuple[str, float | None, float | None]], start:
         place += len(group)
         if timed:
             for text, a, b in group:
-                assert a is not None and b is not None
+                assert a is not None
+                assert b is not None
                 yield Word(text, a, b)
                 at = max(at, b)
             continue
