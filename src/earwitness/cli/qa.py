@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from earwitness.corpora.manifest import Manifest
     from earwitness.speech_llm.cpqa.generating import GenerateConfig, Writer
+    from earwitness.speech_llm.cpqa.transcribing import Problem
     from earwitness.speech_llm.cpqa.words import WordSource
 
 app = typer.Typer(
@@ -64,7 +65,7 @@ def condense(
     source = _words(words)
     with progress_bar("listening", len(manifest)) as step:
         found = run(manifest, config, who, output, step)
-    problems = []
+    problems: list[Problem] = []
     if source is not None:
         with progress_bar("words", sum(row.kept for row in found.segments)) as step:
             _, problems = transcribe(found, manifest, source, output, step)

@@ -147,12 +147,14 @@ def _windows(
         valence, arousal, dominance = (None if np.isnan(v) else float(v) for v in segment.dimensions[k])
         drop = drop_of_window(emotions[k], valence, config.thresholds)
         probs = {name: segment.probabilities[m, k].tolist() for m, name in enumerate(names)}
-        times = (window.start, window.end, window.label_start, window.label_end)
         yield WindowRow(
-            rec_id,
-            seg_id,
-            f"{seg_id}-{k:03d}",
-            *(round(time, MILLISECONDS) for time in times),
+            rec_id=rec_id,
+            seg_id=seg_id,
+            win_id=f"{seg_id}-{k:03d}",
+            start=round(window.start, MILLISECONDS),
+            end=round(window.end, MILLISECONDS),
+            label_start=round(window.label_start, MILLISECONDS),
+            label_end=round(window.label_end, MILLISECONDS),
             probs=probs,
             emotion=emotions[k],
             valence=valence,
@@ -178,7 +180,7 @@ def _segment(
         end=segment.end,
         emotion=emotion,
         emotion_conf=round(float(np.mean(sure)), DIGITS) if sure else None,
-        gender=segment.gender,  # type: ignore[arg-type]
+        gender=segment.gender,
         gender_conf=segment.gender_conf,
         n_windows=len(windows),
         n_kept=len(kept),

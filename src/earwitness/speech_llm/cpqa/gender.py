@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from earwitness.audio.pitch import FRAME_S, pitch_track
+from earwitness.audio.pitch import FRAME_S, PITCH_RATE, pitch_track
 from earwitness.audio.recording import Samples
 
 Gender = Literal["female", "male", "unknown"]
@@ -56,6 +56,7 @@ class PitchGender:
     middle_hz: float = 165.0
     slope_semitones: float = 2.0
     shortest_s: float = 0.3  # voiced
+    heard_s: float = 10.0  # of the middle; a longer segment tells no more
 
     @property
     def id(self) -> str:
@@ -64,7 +65,8 @@ class PitchGender:
 
     def gender(self, samples: Samples) -> GenderGuess:
         """Of samples [N] at 16 kHz; unknown without confidence where too little is voiced."""
-        semitones = pitch_track(samples).semitones(self.middle_hz)
+        spare = max(0, len(samples) - round(self.heard_s * PITCH_RATE)) // 2
+        semitones = pitch_track(samples[spare : len(samples) - spare]).semitones(self.middle_hz)
         if len(semitones) * FRAME_S < self.shortest_s:
             return GenderGuess("unknown", None)
         return GenderGuess.of(1 / (1 + math.exp(-float(np.median(semitones)) / self.slope_semitones)))

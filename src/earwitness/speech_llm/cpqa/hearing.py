@@ -20,7 +20,7 @@ from earwitness.audio.recording import Samples, Segment
 from earwitness.audio.speech import SileroRule, SpeechRule, SpeechTracker
 from earwitness.core.config import Config
 from earwitness.core.hashing import sha256_data
-from earwitness.speech_llm.cpqa.gender import GenderLabeller
+from earwitness.speech_llm.cpqa.gender import Gender, GenderLabeller
 from earwitness.speech_llm.cpqa.recognisers import (
     CategoricalRecogniser,
     DimensionalRecogniser,
@@ -67,7 +67,7 @@ class HeardSegment:
 
     start: float
     end: float
-    gender: str | None
+    gender: Gender | None
     gender_conf: float | None
     probabilities: Floats
     dimensions: Floats

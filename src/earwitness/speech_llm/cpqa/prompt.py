@@ -38,7 +38,8 @@ two sentences. Questions end with a question mark.
 
 Reply with JSON alone, of this form:
 {{"qa": [{{"question": "...", "answer": "...", "type": "{example}", "evidence": [1.5, 4.0], "needs": ["content"]}}]}}
-`needs` holds what a listener must attend to (content, emotion, gender, speakers). `evidence` is the stretch in seconds that the answer rests on."""
+`needs` holds what a listener must attend to (content, emotion, gender, speakers). `evidence` is the stretch in seconds
+that the answer rests on."""
 
 
 def clip_prompt(clip: Clip, pairs: int, contextual: int, types: Sequence[QuestionType]) -> str:

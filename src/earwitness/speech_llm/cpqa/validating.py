@@ -73,9 +73,12 @@ class By:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one set: the mean rating from 0 to 100 with its interval over clips (None: too few). Of `items`, `missing` have
-    no answer and `refused` are refusals, which are rated; `unrated` have answers of which no rating could be read.
-    `parsed` is the share of all ratings that could be. `seconds_heard` of `seconds` reached the model."""
+    """Of one set: the mean rating from 0 to 100 with its interval over clips (None: too few).
+
+    Of `items`, `missing` have no answer and `refused` are refusals, which are rated; `unrated` have answers of which no
+    rating could be read. `parsed` is the share of all ratings that could be. `seconds_heard` of `seconds` reached the
+    model.
+    """
 
     set_name: str
     by: By
@@ -92,7 +95,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two sets agree: over the clips that both have, with intervals and the difference of the means (first minus
+    """How far two sets agree: over the clips that both have, with intervals and the difference of the means (first less
     second); or over models, where `by.model` is empty, without. None: not known, or one side is constant."""
 
     sets: tuple[str, str]
