@@ -12,6 +12,7 @@ from earwitness.core.errors import UsageError
 CLAIMS = {
     "accon": "earwitness.claims.accon",
     "acorl": "earwitness.claims.acorl",
+    "cpqa": "earwitness.claims.cpqa",
     "dpda": "earwitness.claims.dpda",
     "expo": "earwitness.claims.expo",
     "f-infoed": "earwitness.claims.f_infoed",

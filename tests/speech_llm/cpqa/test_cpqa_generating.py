@@ -172,7 +172,8 @@ def test_the_files_have_the_agreed_form(tmp_path: Path) -> None:
     assert row["evidence"] == [11.0, 14.0]  # seconds of the recording
     assert tuple(read_rows(tmp_path / QA, QaRow)) == found.rows
     items = read_items(tmp_path / ITEMS)
-    assert [(one.id, one.clip_id, one.start, one.end) for one in items][0] == (row["qa_id"], "r0-0000", 10.0, 22.0)
+    first = items[0]
+    assert (first.id, first.clip_id, first.start, first.end) == (row["qa_id"], "r0-0000", 10.0, 22.0)
     assert {tag.name: tag.value for tag in items[0].tags}["labels"] == "pseudo"
 
 

@@ -156,8 +156,16 @@ def test_answers_cannot_give_orders_to_a_judge() -> None:
 
 @pytest.mark.parametrize(
     ("reply", "rating"),
-    [('{"rating": 4}', 4), ('{"rating": 4.0}', 4), ('{"rating": 9}', None), ('{"rating": true}', None), ("4", None)]
-    + [('{"rating": "4"}', None), (None, None), ('```json\n{"rationale": "", "rating": 0}\n```', 0)],
+    [
+        ('{"rating": 4}', 4),
+        ('{"rating": 4.0}', 4),
+        ('```json\n{"rationale": "", "rating": 0}\n```', 0),
+        ('{"rating": 9}', None),
+        ('{"rating": true}', None),
+        ('{"rating": "4"}', None),
+        ("4", None),
+        (None, None),
+    ],
 )
 def test_a_rating_is_an_integer_of_the_scale_or_none(reply: str | None, rating: int | None) -> None:
     assert rating_of(reply) == rating
