@@ -2,11 +2,14 @@
 
     python benchmarks/manner_peers.py --data ../shared/data --runs runs
 
-Needs runs/age and runs/emotion (`earwitness train recipes/default/age.yaml`, `.../emotion.yaml`), and the package
-opensmile (research licence: a peer, never a part). Peers: eGeMAPSv02 functionals with a support vector machine,
-standardised by the training folds; for emotion also by each speaker's own recordings, which needs all of a speaker's
-speech at once; the training median, the most frequent class. Differences are paired, over speakers. Then the emotion
-model across corpora: on nEMO (Polish, six actors, CC BY-NC-SA: measured with, never learnt from by what ships).
+Needs runs/age, runs/emotion, runs/emotion-relative (`earwitness train recipes/default/NAME.yaml -o runs/NAME`) and
+runs/emotion-nemo, runs/emotion-nemo-absolute (`earwitness train recipes/noncommercial/emotion-nemo.yaml -o
+runs/emotion-nemo`, and with `--set relative=false`), and the package opensmile (research licence: a peer, never a
+part). Peers: eGeMAPSv02 functionals with a support vector machine, standardised by the training folds; for emotion also
+by each speaker's own recordings, which needs all of a speaker's speech at once; the training median, the most frequent
+class. Differences are paired, over speakers. Then the emotion models across corpora, both ways: EmoDB (German, ten
+actors) and nEMO (Polish, six actors, CC BY-NC-SA: measured with, never learnt from by what ships); a relative model
+hears each recording against others of the same speaker: all, three at random, or neutral ones alone.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from earwitness.corpora.readers import read_corpus
 from earwitness.corpora.tables import read_table
 from earwitness.metrics.bootstrap import Units, bootstrap
 from earwitness.paralinguistic.emotion import EmotionEstimator
-from earwitness.paralinguistic.labels import CATEGORIES, read_labels
+from earwitness.paralinguistic.labels import CATEGORIES, Labels, read_labels
 
 Floats = NDArray[np.float64]
 RATE = 16_000
@@ -95,17 +98,28 @@ def told(name: str, values: dict[str, Callable[[Floats], float]], units: Units, 
     return lines
 
 
-def emotions(left: Left) -> list[dict[str, object]]:
+def emotions(left: Left, relative: Left) -> list[dict[str, object]]:
     """UAR over six acted categories, each speaker left out."""
     truth = left.table["category"].to_numpy()
-    ours = np.array([int(np.argmax(row)) for row in left.table["probabilities"]])
-    arms = {"earwitness": ours, "eGeMAPS + SVM": _machine(left, truth), "most frequent class": np.zeros_like(truth)}
-    arms["eGeMAPS + SVM, by the speaker's own mean and deviation"] = _machine(
-        Left(left.table, _own(left.gemaps, left.table["speaker"].to_list())), truth
-    )
-    arms["most frequent class"][:] = np.bincount(truth).argmax()
+    peer, own = "eGeMAPS + SVM", "by the speaker's own mean"
+    if left.table["id"].to_list() != relative.table["id"].to_list():
+        raise SystemExit("the two emotion runs did not leave out the same rows")
+    arms = {
+        "earwitness": called_of(left.table),
+        f"earwitness, {own}": called_of(relative.table),
+        peer: _machine(left, truth),
+        "most frequent class": np.full_like(truth, np.bincount(truth).argmax()),
+        f"{peer}, {own} and deviation": _machine(
+            Left(left.table, _own(left.gemaps, left.table["speaker"].to_list())), truth
+        ),
+    }
     values = {name: (lambda w, c=called: uar(truth, c, w)) for name, called in arms.items()}
     return told("emotion (EmoDB, leave one speaker out), UAR %", values, left.units, "earwitness")
+
+
+def called_of(table: pl.DataFrame) -> NDArray[np.int64]:
+    """The likeliest class of each left-out row."""
+    return np.array([int(np.argmax(row)) for row in table["probabilities"]])
 
 
 def ages(left: Left) -> list[dict[str, object]]:
@@ -124,31 +138,58 @@ def ages(left: Left) -> list[dict[str, object]]:
     return told("age (speechocean762, 195 speakers), MAE years", values, left.units, "earwitness")
 
 
-def across(run: Path, everything: Manifest) -> list[dict[str, object]]:
-    """The whole model on another corpus: nEMO's classes that it knows, by nEMO's own classes and by all."""
-    estimator = EmotionEstimator.load(run / "model")
-    labels = read_labels(everything.filter(pl.col("corpus") == "nemo_nc"), estimator.emotion.labels)
-    known = estimator.emotion.classes & labels.config.mask("nemo_nc")
-    truth, called, speakers = [], [], []
-    for row, category in zip(labels.manifest.rows(), labels.category, strict=True):
-        if not known[category]:
-            continue
-        truth.append(int(category))
-        speakers.append(str(row.speaker))
-        try:
-            heard = estimator.estimate_file(labels.manifest.resolve(row))
+def across(absolute: Path, relative: Path, corpus: str, everything: Manifest) -> list[dict[str, object]]:
+    """Two whole models on a corpus that they never heard: its classes that they know."""
+    plain, moving = EmotionEstimator.load(absolute / "model"), EmotionEstimator.load(relative / "model")
+    labels = read_labels(everything.filter(pl.col("corpus") == corpus), plain.emotion.labels)
+    known = plain.emotion.classes & labels.config.mask(corpus)
+    asked = np.flatnonzero(known[labels.category])
+    rows = list(labels.manifest.rows())
+    truth, speakers = labels.category[asked], [str(rows[place].speaker) for place in asked]
+
+    def called(told: Callable[[int], EmotionEstimator]) -> NDArray[np.int64]:
+        found = []
+        for place in asked:
+            try:
+                heard = told(place).estimate_file(labels.manifest.resolve(rows[place]))
+            except AudioError:
+                found.append(len(CATEGORIES))  # UNHEARD counts as wrong
+                continue
             shares = dict(zip(heard.classes, heard.probabilities, strict=True))
-            allowed = [name for place, name in enumerate(CATEGORIES) if known[place]]
-            called.append(CATEGORIES.index(max(allowed, key=lambda name: float(shares[name]))))
-        except AudioError:
-            called.append(len(CATEGORIES))  # UNHEARD counts as wrong
-    units, right = Units.of(speakers, "speaker"), np.array(truth)
-    values = {
-        "earwitness, learnt from EmoDB": lambda w: uar(right, np.array(called), w),
-        "a constant": lambda w: 100.0 / len(np.unique(right)),
+            allowed = [name for index, name in enumerate(CATEGORIES) if known[index]]
+            found.append(CATEGORIES.index(max(allowed, key=lambda name: float(shares[name]))))
+        return np.array(found)
+
+    own = _OwnVectors(moving, labels)
+    arms = {
+        "earwitness": called(lambda place: plain),
+        "earwitness, against the speaker's others": called(lambda place: own.told(place, len(rows), False)),
+        "earwitness, against three others": called(lambda place: own.told(place, 3, False)),
+        "earwitness, against up to five neutral others": called(lambda place: own.told(place, 5, True)),
     }
-    first = "earwitness, learnt from EmoDB"
-    return told(f"emotion across corpora (nEMO, {len(np.unique(right))} classes), UAR %", values, units, first)
+    values = {name: (lambda w, c=c: uar(truth, c, w)) for name, c in arms.items()}
+    values["a constant"] = lambda w: 100.0 / len(np.unique(truth))
+    learnt, count = ", ".join(plain.emotion.corpora), len(np.unique(truth))
+    name = f"emotion across corpora (learnt from {learnt}, {corpus}, {count} classes), UAR %"
+    return told(name, values, Units.of(speakers, "speaker"), "earwitness")
+
+
+class _OwnVectors:
+    """What a relative model makes of every row, and the model told of some others of a row's speaker."""
+
+    def __init__(self, estimator: EmotionEstimator, labels: Labels) -> None:
+        rows = list(labels.manifest.rows())
+        self.estimator, self.category = estimator, labels.category
+        self.speakers = np.array([str(row.speaker) for row in rows])
+        self.vectors = [estimator.vector_of_file(labels.manifest.resolve(row)) for row in rows]
+
+    def told(self, place: int, most: int, neutral: bool) -> EmotionEstimator:
+        others = np.flatnonzero(self.speakers == self.speakers[place])
+        others = others[others != place]
+        if neutral:
+            others = others[self.category[others] == CATEGORIES.index("neutral")]
+        chosen = np.random.default_rng([0, place]).permutation(others)[:most]
+        return self.estimator.beside([self.vectors[other] for other in chosen])
 
 
 def _machine(left: Left, truth: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -177,8 +218,9 @@ def main() -> None:
     asked = parser.parse_args()
     everything = read_corpus("earwitness-data", asked.data).manifest
     lines = [
-        *emotions(left_out(asked.runs / "emotion", everything)),
-        *across(asked.runs / "emotion", everything),
+        *emotions(left_out(asked.runs / "emotion", everything), left_out(asked.runs / "emotion-relative", everything)),
+        *across(asked.runs / "emotion", asked.runs / "emotion-relative", "nemo_nc", everything),
+        *across(asked.runs / "emotion-nemo-absolute", asked.runs / "emotion-nemo", "emodb", everything),
         *ages(left_out(asked.runs / "age", everything)),
     ]
     text = json.dumps(lines, indent=1)

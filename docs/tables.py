@@ -133,10 +133,9 @@ def manner_peers() -> str:
     for line in lines:
         value = f"{line['value']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
         gain = line.get("ours less this")
-        ours = line["arm"].startswith("earwitness")
-        told = "" if gain is None or ours else f"{gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]"
+        told = "" if gain is None else f"{gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]"
         rows.append((line["task"], line["arm"], value, told))
-    return table(("recordings and measure", "arm", "value [95 % interval]", "ours less this, paired"), rows)
+    return table(("recordings and measure", "arm", "value [95 % interval]", "first arm less this, paired"), rows)
 
 
 def left_out_speakers() -> str:

@@ -35,7 +35,7 @@ from earwitness.paralinguistic.age_recipe import AgeRecipe
 from earwitness.paralinguistic.emotion import build_network
 from earwitness.paralinguistic.emotion_recipe import EmotionRecipe
 from earwitness.paralinguistic.emotion_task import EmotionTask, KnownRows, joined
-from earwitness.paralinguistic.emotion_training import EmotionSides, counted, described, spell_sides, train_side
+from earwitness.paralinguistic.emotion_training import EmotionSides, described, spell_sides, train_side, with_block
 from earwitness.paralinguistic.labels import read_labels
 from earwitness.speaker.identity_expansion.learning import Expansion, expanded_batches
 from earwitness.speaker.identity_expansion.pairs import Pair, write_pairs
@@ -372,7 +372,7 @@ def test_a_recipe_of_emotions_learns(path: Path, encoders: dict[str, str], rows:
     spelt = spell_sides(recipe, sides)
     seed_run(recipe.seed, "init")
     network = build_network(recipe.network, described(recipe, train, spelt[0]))
-    recipe = counted(recipe, network)
+    recipe = with_block(recipe, network)
     task = EmotionTask(KnownRows.of((train,), joined(spelt)), recipe.losses)
     before = {name: value.clone() for name, value in network.named_parameters()}
     result = fit(network, task, train_side(recipe, train), None, recipe, tmp_path)

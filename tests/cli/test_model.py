@@ -59,16 +59,16 @@ def test_list(folder: Path, capfd) -> None:
     assert "\x1b[2J" not in printed
     assert earwitness("list", "--json") == 0
     (found,) = json.loads(capfd.readouterr().out)
-    assert found["eer"] == 12.34
-    assert found["eer_data"] == "twins"
+    assert found["figure"] == "EER 12.3 %"
+    assert found["figure_data"] == "twins"
     # batch-norm's weight and bias of 40, a linear layer 40 -> 4, a classifier 4 -> 2; no running statistics
     assert found["parameters"] == 2 * 40 + 40 * 4 + 4 + 4 * 2 + 2
 
 
-def test_a_model_without_results_has_no_eer(folder: Path) -> None:
+def test_a_model_without_results_has_no_figure(folder: Path) -> None:
     path = folder / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"extra": {}}))
-    assert summarise(folder).eer is None
+    assert summarise(folder).figure == ""
 
 
 def test_nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:

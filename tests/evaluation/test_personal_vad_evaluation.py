@@ -28,6 +28,7 @@ from earwitness.evaluation.personal_vad.systems import (
     GAMMA,
     NO_VAD,
     ORACLE,
+    ORACLE_GAMMA,
     ORACLE_TARGET,
     POOLED,
     SVVAD,
@@ -209,6 +210,10 @@ def test_systems_hear_what_they_say(ear: PersonalVerifier, home: Path, trials: t
     same = (NO_VAD, ENERGY, TWO_STEP, GAMMA, SVVAD, POOLED)
     assert {name: wrong[name] for name in same} == {name: found.scores[name] for name in same}
     assert wrong[ORACLE_TARGET] != found.scores[ORACLE_TARGET]
+    assert wrong[ORACLE_GAMMA] != found.scores[ORACLE_GAMMA]
+    muted = Frames(frames.values * torch.from_numpy(lead.astype(np.float32))[None, :, None])
+    vector = ear.verifier.embed(muted)[0].detach().numpy()
+    assert found.scores[ORACLE_GAMMA] == pytest.approx(float(vector @ voice), abs=1e-5)
 
 
 def test_loud_frames_are_within_30_db(ear: PersonalVerifier) -> None:

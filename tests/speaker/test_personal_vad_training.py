@@ -149,10 +149,11 @@ def test_every_term_is_what_it_says() -> None:
             raw_mixture=e[:1],
             raw_impostor=e[2:3],
             gamma=torch.tensor([0.05]),
+            impostor_gamma=torch.tensor([0.6]),
             clean=e[:1],
             gated_clean=mixed[None],
         ),
-        LossConfig(),
+        LossConfig(absence=0.5),
     )
     near = 2**-0.5
     expected = {
@@ -161,11 +162,12 @@ def test_every_term_is_what_it_says() -> None:
         "negative": 1.0,
         "identity": 1 - near,
         "coverage": 0.10,
+        "absence": 0.6,
     }
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, abs=1e-6)
     easy = hinges(
-        Vectors(e[:1], e[:1], e[2:3], mixed[None], e[2:3], torch.tensor([0.9]), e[:1], e[:1]),
-        LossConfig(),
+        Vectors(e[:1], e[:1], e[2:3], mixed[None], e[2:3], torch.tensor([0.9]), torch.tensor([0.9]), e[:1], e[:1]),
+        LossConfig(),  # without the term of absence
     )
     assert all(float(value) == 0 for value in easy.values())
 

@@ -23,6 +23,7 @@ CLAIMS = {
     "rad": "earwitness.claims.rad",
     "speecheq": "earwitness.claims.speecheq",
     "svldl": "earwitness.claims.svldl",
+    "svvad": "earwitness.claims.svvad",
     "xi-plus": "earwitness.claims.xi_plus",
 }
 """Name and module, whose `CLAIM` is it; imported when it is asked for."""

@@ -23,7 +23,7 @@ from earwitness.paralinguistic.emotion import EmotionNetwork, build_network
 from earwitness.paralinguistic.emotion_losses import CATEGORY
 from earwitness.paralinguistic.emotion_recipe import EmotionRecipe
 from earwitness.paralinguistic.emotion_task import EmotionTask, KnownRows, joined
-from earwitness.paralinguistic.emotion_training import EmotionSides, counted, described, shared_block, spell_sides
+from earwitness.paralinguistic.emotion_training import EmotionSides, described, shared_block, spell_sides, with_block
 from earwitness.paralinguistic.labels import CATEGORIES, Labels
 from earwitness.training.conflicts import conflict_shares
 from earwitness.training.loop import FitResult, fit, seed_run
@@ -85,7 +85,7 @@ def learn_emotions(recipe: EmotionRecipe, material: EmotionMaterial, folder: Pat
     spelt = spell_sides(recipe, EmotionSides(_heard_whole(material, places.train), dev, test, ()))
     seed_run(recipe.seed, "init")
     network = build_network(recipe.network, described(recipe, train, spelt[0]))
-    recipe = counted(recipe, network)
+    recipe = with_block(recipe, network)
     task = EmotionTask(KnownRows.of((train, dev), joined(spelt)), recipe.losses)
     views = tuple(material.kept(view) for view in VIEWS)
     order = MixedSampler(train.manifest, recipe.loop.batch_size, recipe.seed, recipe.draws)

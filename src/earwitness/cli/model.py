@@ -36,15 +36,16 @@ def list_(as_json: AsJson = False) -> None:
         typer.echo("no model ships with this installation; train one with `earwitness train`", err=True)
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     from earwitness.core.errors import printable
 
-    table = Table("name", "task", "version", "parameters", "EER", "summary", box=None, pad_edge=False)
+    name = Column("name", min_width=max(len(summary.name) for summary in found))
+    table = Table(name, "task", "version", "parameters", "figure", "summary", box=None, pad_edge=False)
     for summary in found:
-        eer = "" if summary.eer is None else f"{summary.eer:.1f} % ({summary.eer_data})"
-        cells = (summary.name, summary.task, summary.version, f"{summary.parameters:,}", eer, summary.summary)
+        figure = f"{summary.figure} ({summary.figure_data})" if summary.figure else ""
+        cells = (summary.name, summary.task, summary.version, f"{summary.parameters:,}", figure, summary.summary)
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
 

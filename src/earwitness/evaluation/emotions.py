@@ -24,6 +24,7 @@ from earwitness.metrics.bootstrap import Interval, Paired, Units, bootstrap, pai
 from earwitness.metrics.classification import Confusion, FoldFigures, confusion, over_folds
 from earwitness.paralinguistic.emotion import EmotionEstimator
 from earwitness.paralinguistic.labels import CATEGORIES, Labels
+from earwitness.training.runlog import counted
 
 UNHEARD = "unheard"
 CALLS = (*CATEGORIES, UNHEARD)
@@ -86,16 +87,15 @@ class EmotionFigures:
     answered_wa_interval: Interval | None = None
 
 
-def answer(estimator: EmotionEstimator, labels: Labels, step: Callable[[], None] = lambda: None) -> pl.DataFrame:
-    """The model's answers to all labelled rows, heard whole by its windows, as `COLUMNS`; `step` is told of each."""
+def answer(estimator: EmotionEstimator, labels: Labels) -> pl.DataFrame:
+    """The model's answers to all labelled rows, heard whole by its windows, as `COLUMNS`."""
     rows = zip(labels.manifest.rows(), labels.manifest.table["corpus"], labels.intensity, strict=True)
     found = []
-    for row, corpus, (lo, hi) in rows:
+    for row, corpus, (lo, hi) in counted(rows, "hearing the test side", len(labels.manifest)):
         told = (row.id, corpus, row.speaker, row.sex, row.transcript, row.emotion)
         truth = (None, None) if math.isnan(lo) else (float(lo), float(hi))
         called, probability, answered, intensity, error = _answer(estimator, labels.manifest.resolve(row), row, corpus)
         found.append((*told, called, probability, answered, intensity, *truth, error))
-        step()
     return pl.DataFrame(found, schema=COLUMNS, orient="row")
 
 

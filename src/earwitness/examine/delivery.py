@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from earwitness.audio.reading import load
+from earwitness.core.errors import AudioError, MissingPartError
 from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, Table
 from earwitness.examine.questions import Channel
+from earwitness.nn.pretrained.mos import MosEstimator, load_mos
 from earwitness.paralinguistic import voice_quality as praat
 from earwitness.paralinguistic.prosody import Prosody, file_prosody
 
 QUESTION = "How is it spoken?"
 COLUMNS = ("measured", "here", "unit", "usual: 5 %", "usual: 95 %")
-PRAAT_S = 120.0  # jitter and the like are measured on so many seconds from the start
+OF_REFERENCES = ("references: least", "references: most")
+Cells = tuple[str | float | None, ...]
+FIRST_S = 120.0  # jitter and the like, and the quality of listening, are measured on so many seconds from the start
 USUAL: dict[str, tuple[float, float]] = {
     "pitch, median": (95, 243.3),
     "pitch, 5 % of the time below": (71.9, 201.1),
@@ -34,14 +40,26 @@ LIMITS = (
     "and microphone, and nothing follows from a value outside of the usual range.",
     "The usual range is that of short read sentences of adults; free speech differs. Syllables are counted without a "
     "transcript and can be far off in one short recording.",
+    "The quality of listening is a network's guess at the mean of listeners' ratings of noise and distortion, and says "
+    "nothing about the speaker.",
 )
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Asked of every recording. `voice_quality`: whether Praat's measures stand beside the others."""
+    """Asked of every recording. `voice_quality`: whether Praat's measures stand beside the others; `mos` estimates how
+    listeners would rate the recording."""
 
     voice_quality: bool = False
+    mos: MosEstimator | None = None
+
+    @classmethod
+    def of_installed(cls) -> Delivery:
+        """With what the installed packages measure."""
+        mos = None
+        with contextlib.suppress(MissingPartError):
+            mos = load_mos("dnsmos")
+        return cls(praat.available(), mos)
 
     def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:
         """ "No answer" where there is no speech to measure."""
@@ -49,29 +67,65 @@ class Delivery:
         if found.pitch_hz is None and found.speaking_rate is None:
             yield Finding(QUESTION, None, "no answer", "There is too little speech to measure how it is spoken.")
             return
-        rows = [*measured(found), *(self._praat(channel) if self.voice_quality else ())]
+        rows = [*measured(found), *self._further(channel)]
+        references = () if enrolment is None else tuple(path for path, _ in enrolment.sources)
+        if references:
+            rows = _beside(rows, [tuple(measured(_prosody(path))) for path in references])
         yield Finding(
             question=QUESTION,
             hypotheses=None,
             verdict="answer",
             answer=_answer(found),
-            tables=(Table("measured", COLUMNS, tuple(rows), note="Measured, not judged."),),
+            tables=(_table(rows, len(references)),),
             limits=LIMITS,
             seconds_used=found.speech_s,
             seconds_total=channel.facts.duration_s,
         )
 
-    def _praat(self, channel: Channel) -> Iterable[tuple[str | float | None, ...]]:
-        recording = load(channel.path, channel.facts.rate, channel.number, 0.0, min(PRAAT_S, channel.facts.duration_s))
-        found = praat.voice_quality(recording.samples, recording.rate)
-        percent = [None if value is None else round(100 * value, 2) for value in (found.jitter, found.shimmer)]
-        noise = None if found.harmonicity_db is None else round(found.harmonicity_db, 1)
-        yield _row("jitter (local, Praat)", percent[0], "%")
-        yield _row("shimmer (local, Praat)", percent[1], "%")
-        yield _row("harmonics-to-noise ratio (Praat)", noise, "dB")
+    def _further(self, channel: Channel) -> Iterable[Cells]:
+        if not self.voice_quality and self.mos is None:
+            return
+        length_s = min(FIRST_S, channel.facts.duration_s)
+        recording = load(channel.path, channel.facts.rate, channel.number, 0.0, length_s)
+        if self.voice_quality:
+            yield from _praat(praat.voice_quality(recording.samples, recording.rate))
+        if self.mos is not None:
+            with contextlib.suppress(AudioError):  # too short to be rated
+                score = self.mos.score(recording.samples, recording.rate).score
+                yield _row(f"quality of listening, estimated ({self.mos.name})", score, "MOS, 1 to 5", 1)
 
 
-def measured(found: Prosody) -> Iterable[tuple[str | float | None, ...]]:
+@lru_cache(maxsize=64)  # the references are the same for every recording and channel
+def _prosody(path: str) -> Prosody:
+    return file_prosody(path)
+
+
+def _beside(rows: Iterable[Cells], references: Sequence[tuple[Cells, ...]]) -> list[Cells]:
+    """Rows with the least and the most of what was measured in the references, where it was."""
+    found = []
+    for row in rows:
+        same = [cells[1] for table in references for cells in table if cells[0] == row[0]]
+        values = [value for value in same if isinstance(value, float)]
+        found.append((*row, min(values, default=None), max(values, default=None)))
+    return found
+
+
+def _table(rows: Iterable[Cells], references: int) -> Table:
+    if not references:
+        return Table("measured", COLUMNS, tuple(rows), note="Measured, not judged.")
+    note = f"Measured, not judged. The claimed speaker's own range is that of {references} reference(s)."
+    return Table("measured", (*COLUMNS, *OF_REFERENCES), tuple(rows), note=note)
+
+
+def _praat(found: praat.VoiceQuality) -> Iterable[Cells]:
+    percent = [None if value is None else round(100 * value, 2) for value in (found.jitter, found.shimmer)]
+    noise = None if found.harmonicity_db is None else round(found.harmonicity_db, 1)
+    yield _row("jitter (local, Praat)", percent[0], "%")
+    yield _row("shimmer (local, Praat)", percent[1], "%")
+    yield _row("harmonics-to-noise ratio (Praat)", noise, "dB")
+
+
+def measured(found: Prosody) -> Iterable[Cells]:
     """A row of `COLUMNS` for each thing that is measured."""
     yield _row("pitch, median", found.pitch_hz, "Hz", 0)
     yield _row("pitch, 5 % of the time below", found.pitch_low_hz, "Hz", 0)
@@ -86,7 +140,7 @@ def measured(found: Prosody) -> Iterable[tuple[str | float | None, ...]]:
     yield _row("pauses, mean", found.pause_s, "s", 2)
 
 
-def _row(name: str, value: float | None, unit: str, digits: int = 2) -> tuple[str | float | None, ...]:
+def _row(name: str, value: float | None, unit: str, digits: int = 2) -> Cells:
     low, high = USUAL.get(name, (None, None))
     return (name, None if value is None else round(value, digits), unit, low, high)
 

@@ -16,7 +16,6 @@ from earwitness.examine.questions import Question
 from earwitness.examine.shared_sounds import SharedSounds
 from earwitness.examine.sounding_age import SoundingAge
 from earwitness.examine.sounding_emotion import SoundingEmotion
-from earwitness.paralinguistic import voice_quality as praat
 from earwitness.speaker.embedder import Embedder
 from earwitness.training.shipped import shipped_models
 
@@ -77,7 +76,7 @@ def _manner(chosen: Mapping[str, str], manner: bool) -> Iterator[Question]:
     installed; a chosen one is not.
     """
     if manner:
-        yield Delivery(voice_quality=praat.available())
+        yield Delivery.of_installed()
     for task, begin in MANNER.items():
         if task in chosen:
             yield begin(chosen[task])

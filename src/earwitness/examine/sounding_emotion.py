@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from earwitness.core.errors import AudioError
 from earwitness.evaluation.loading import load_emotions
@@ -11,7 +12,8 @@ from earwitness.examine.credit import credit_of
 from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, ModelCredit, Table, Track
 from earwitness.examine.questions import Channel
-from earwitness.paralinguistic.emotion import EmotionEstimate, EmotionEstimator
+from earwitness.paralinguistic.emotion import FEWEST_OWN, EmotionEstimate, EmotionEstimator, OwnSpeech
+from earwitness.training.shipped import shipped_models
 
 QUESTION = "Which emotion does the voice sound like?"
 SHOWN = 0.15  # a class whose mean probability is lower has no track
@@ -22,26 +24,41 @@ LIMITS = (
     "one language, and one corpus does not predict another.",
     "Nothing here may serve to decide about people: in work, school, at borders, by police or in medicine.",
 )
+OWN_LIMIT = (
+    "Heard as a difference from the references: where they are of another voice, few, or all in one manner, the "
+    "answer is less often right and the shares are too sure of themselves."
+)
+ABSOLUTE, RELATIVE = "emotion", "emotion-relative"  # the shipped models
 NAMED = {"happy": "happiness", "sad": "sadness", "angry": "anger", "fear": "fear", "disgust": "disgust"}
 
 
 @dataclass(frozen=True)
 class SoundingEmotion:
-    """Asked of every recording while the model is better than a constant."""
+    """Asked of every recording while the model is better than a constant.
+
+    The model named `relative` answers instead where enough other recordings of the voice are at hand.
+    """
 
     estimator: EmotionEstimator
     credit: ModelCredit
+    relative: str | None = None
 
     @classmethod
     def by(cls, name: str) -> SoundingEmotion:
-        """With a model by name or path. Raises `ModelError`."""
+        """With a model by name or path; beside the shipped one stands the shipped relative one. Raises `ModelError`."""
         estimator = load_emotions(name)
-        return cls(estimator, credit_of(name, estimator.info))
+        beside = RELATIVE if name == ABSOLUTE and RELATIVE in shipped_models() else None
+        return cls(estimator, credit_of(name, estimator.info), beside)
 
     def answer(self, channel: Channel, enrolment: Enrolment | None) -> Iterable[Finding]:
         """ "No answer" where nothing can be judged, "inconclusive" where no class is likely enough."""
+        references = () if enrolment is None else tuple(path for path, _ in enrolment.sources)
+        if self.relative is not None and len(references) >= FEWEST_OWN:
+            yield from _by(self.relative).answer(channel, enrolment)
+            return
         try:
-            heard = self.estimator.estimate_file(channel.path, None, channel.number)
+            estimator = self._beside(references)
+            heard = estimator.estimate_file(channel.path, None, channel.number)
         except AudioError as error:
             what = f"No emotion can be heard here: it {error.what}."
             yield Finding(QUESTION, None, "no answer", what, model=self.credit)
@@ -51,20 +68,36 @@ class SoundingEmotion:
             question=QUESTION,
             hypotheses=None,
             verdict="inconclusive" if heard.category is None else "answer",
-            answer=_answer(heard),
+            answer=_answer(heard, estimator.own),
             score=float(heard.probabilities.max()),
             score_meaning=f"probability of '{heard.likeliest}' among the classes that the model knows",
             tracks=_tracks(heard) if len(heard.spans) > 1 else (),
             tables=(_table(heard),),
-            limits=(*LIMITS, *info.limits, *info.known_failures),
+            limits=(*LIMITS, *(() if estimator.own is None else (OWN_LIMIT,)), *info.limits, *info.known_failures),
             seconds_used=heard.seconds_used,
             seconds_total=heard.seconds_total,
             window_policy=info.windows.name,
             model=self.credit,
         )
 
+    def _beside(self, references: Sequence[str]) -> EmotionEstimator:
+        """The model, told of the references where it is relative. Raises `AudioError` where they are too few."""
+        if not self.estimator.relative:
+            return self.estimator
+        return self.estimator.beside([self.estimator.vector_of_file(path) for path in references])
 
-def _answer(heard: EmotionEstimate) -> str:
+
+@lru_cache(maxsize=2)  # loaded where it is asked for, once
+def _by(name: str) -> SoundingEmotion:
+    return SoundingEmotion.by(name)
+
+
+def _answer(heard: EmotionEstimate, own: OwnSpeech | None) -> str:
+    sentence = _sentence(heard)
+    return sentence if own is None else f"Heard against {own.recordings} references of the voice. {sentence}"
+
+
+def _sentence(heard: EmotionEstimate) -> str:
     if heard.category is None:
         return "Like none of the acted emotions that the model knows clearly enough to name one."
     if heard.category == "neutral":

@@ -39,6 +39,7 @@ from earwitness.training.describing import describe
 from earwitness.training.left_out import LEFT_OUT, LeftOut, LeftOutConfig, Pupil, learn_left_out
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
+from earwitness.training.runlog import counted
 from earwitness.training.task import Task, TrainData
 from earwitness.training.tensors import load_trained_state, tensor_bytes
 from earwitness.training.views import viewed_batches
@@ -255,7 +256,7 @@ def hear_ages(estimator: AgeEstimator, side: Manifest) -> AgesHeard:
 
 
 def _heard(estimator: AgeEstimator, side: Manifest) -> Iterator[tuple[Row, AgeEstimate]]:
-    for row in side.rows():
+    for row in counted(side.rows(), "hearing", len(side)):
         recording = load(side.resolve(row), estimator.info.rate, row.channel, row.start or 0.0, row.end)
         try:
             yield row, estimator.estimate(recording.samples, recording.rate)

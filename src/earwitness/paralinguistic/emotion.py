@@ -26,9 +26,9 @@ from earwitness.audio.reading import from_samples
 from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.config import Config, parse_config
-from earwitness.core.errors import AudioError, DataError, ModelError, RecipeError
+from earwitness.core.errors import AudioError, DataError, ModelError, RecipeError, UsageError
 from earwitness.nn.network import Branch, Network, NetworkConfig
-from earwitness.nn.types import Frames
+from earwitness.nn.types import Embedding, Frames
 from earwitness.paralinguistic.emotion_losses import (
     CATEGORY,
     GENDER,
@@ -45,6 +45,7 @@ TASK = "emotion"
 EMOTION = "emotion"  # where `ModelInfo.extra` holds an `EmotionInfo`
 FRAMES = "frames"
 AT_ONCE = 16
+FEWEST_OWN = 3  # other recordings of a speaker, for a relative model
 GENDERS = ("f", "m")
 Floats = NDArray[np.float64]
 
@@ -82,6 +83,7 @@ class EmotionInfo(Config):
     temperature: float = Field(1.0, gt=0)
     threshold: float = Field(0.0, ge=0)
     intensity_learnt: bool = False  # whether any training row had a strength
+    relative: bool = False  # whether it hears how speech differs from the speaker's other speech
 
     @property
     def classes(self) -> NDArray[np.bool_]:
@@ -115,6 +117,15 @@ class EmotionNetwork(nn.Module):
             heads[PHONEMES] = nn.Sequential(nn.Dropout(config.phoneme_dropout), nn.Linear(frame_dim, symbols + 1))
         self.heads = nn.ModuleDict(heads)
 
+    def pooled(self, waveforms: Tensor) -> Tensor:
+        """The branches' joined vectors [B, D] of waveforms of one length, before anything that learns."""
+        return self.shared.pool(waveforms).mean
+
+    def of_pooled(self, pooled: Tensor) -> dict[str, Tensor]:
+        """Logits by task, as `forward` gives them, from vectors [B, D]."""
+        embedded = self.shared.project(Embedding(pooled)).mean
+        return {name: head(embedded) for name, head in self.heads.items()}
+
     def forward(
         self, waveforms: Tensor, lengths: Tensor | None = None, augment: SpecAugmentConfig | None = None
     ) -> dict[str, Tensor]:
@@ -141,8 +152,7 @@ class EmotionNetwork(nn.Module):
     def _equal(self, waveforms: Tensor, augment: SpecAugmentConfig | None) -> dict[str, Tensor]:
         """The same of waveforms of one length."""
         if len(self.shared.branches) > 1:
-            pooled = self.shared.embed(waveforms).mean
-            found = {name: head(pooled) for name, head in self.heads.items()}
+            found = self.of_pooled(self.pooled(waveforms))
             return {**found, FRAMES: torch.ones(len(waveforms), dtype=torch.int64, device=waveforms.device)}
         branch = _branch(self.shared)
         features: Frames = branch.frontend(waveforms)
@@ -202,6 +212,11 @@ def _stretch(whole: int, share: float) -> tuple[int, int]:
     return start, start + length
 
 
+def _stacked(windows: Sequence[Window]) -> Tensor:
+    """Samples of windows of one length [B, N]."""
+    return torch.stack([torch.from_numpy(window.samples) for window in windows])
+
+
 @dataclass(frozen=True)
 class EmotionEstimate:
     """What is heard of a recording.
@@ -232,12 +247,63 @@ class EmotionEstimate:
         return self.likeliest if float(self.probabilities.max()) >= self.threshold else None
 
 
-class EmotionEstimator:
-    """A trained network with its labels, calibration and window policy: a recording goes in, an estimate comes out."""
+@dataclass(frozen=True)
+class OwnSpeech:
+    """How a speaker sounds in general: the mean vector [D] of so many recordings of the same voice."""
 
-    def __init__(self, network: EmotionNetwork, info: ModelInfo) -> None:
-        self.network, self.info = network.eval(), info
+    vector: Tensor
+    recordings: int
+
+
+class EmotionEstimator:
+    """A trained network with its labels, calibration and window policy: a recording goes in, an estimate comes out.
+
+    A relative model (`relative`) hears how speech differs from the speaker's other speech, and answers after
+    `beside` has told it of that.
+    """
+
+    def __init__(self, network: EmotionNetwork, info: ModelInfo, own: OwnSpeech | None = None) -> None:
+        self.network, self.info, self.own = network.eval(), info, own
         self.emotion = emotion_info(info)
+
+    @property
+    def relative(self) -> bool:
+        """Whether it needs the speaker's other speech."""
+        return self.emotion.relative
+
+    def beside(self, vectors: Iterable[Tensor]) -> EmotionEstimator:
+        """The same model for one speaker, from what `vector` gave for each of several recordings of that voice.
+
+        Each recording counts alike, whatever its length. Raises `AudioError` for fewer than `FEWEST_OWN`, and
+        `ModelError` for a model that is not relative.
+        """
+        if not self.relative:
+            raise ModelError("this model does not hear a speaker against the speaker's other speech")
+        found = list(vectors)
+        if len(found) < FEWEST_OWN:
+            what = f"{len(found)} audible recording(s) of the speaker are too few to hear this one against"
+            raise AudioError(what, fix=f"Give {FEWEST_OWN} or more, of different manners.")
+        return EmotionEstimator(self.network, self.info, OwnSpeech(torch.stack(found).mean(0), len(found)))
+
+    @torch.inference_mode()
+    def vector_of_file(
+        self, path: str | Path, channel: int | None = None, start_s: float = 0.0, end_s: float | None = None
+    ) -> Tensor:
+        """What a recording sounds like: the mean of the audible windows' vectors [D] by their seconds.
+
+        Raises `AudioError` for what cannot be read, and where nothing is audible.
+        """
+        parts, seconds = [], []
+        windows = stream_windows(path, self.info.windows, self.info.rate, channel, start_s, end_s)
+        for group in equal_groups(windows, AT_ONCE):
+            audible = [window for window in group if is_audible(window.samples)]
+            if audible:
+                parts.append(self.network.pooled(_stacked(audible)))
+                seconds += [window.end_s - window.start_s for window in audible]
+        if not parts:
+            raise AudioError("holds no sound", where=path)
+        shares = torch.tensor(seconds, device=parts[0].device) / sum(seconds)
+        return shares @ torch.cat(parts)
 
     @classmethod
     def load(cls, folder: str | Path) -> EmotionEstimator:
@@ -257,7 +323,8 @@ class EmotionEstimator:
     def estimate(self, samples: ArrayLike, rate: int, corpus: str | None = None) -> EmotionEstimate:
         """Of samples ([N] or [N, channels], any rate); `corpus` names whose classes may be answered.
 
-        Raises `AudioError` for what can't be judged, `DataError` for a corpus without a label map.
+        Raises `AudioError` for what can't be judged, `DataError` for a corpus without a label map, `UsageError` where a
+        relative model was not told of the speaker's other speech.
         """
         heard = from_samples(np.asarray(samples), rate, self.info.rate)
         return self.estimate_windows(cut(heard.samples, heard.rate, self.info.windows), heard.duration_s, corpus)
@@ -309,6 +376,14 @@ class EmotionEstimator:
         seconds = np.array([span.end_s - span.start_s for span in spans])
         return np.asarray(seconds @ logits / seconds.sum())
 
+    def _logits(self, waveforms: Tensor) -> dict[str, Tensor]:
+        if not self.relative:
+            return self.network(waveforms)  # type: ignore[no-any-return]
+        if self.own is None:
+            what = "this model hears a recording against the speaker's other speech, and was told of none"
+            raise UsageError(what, where=self.info.name, fix=f"Give {FEWEST_OWN} or more recordings of the same voice.")
+        return self.network.of_pooled(self.network.pooled(waveforms) - self.own.vector)
+
     @torch.inference_mode()
     def _heard(self, windows: Iterable[Window]) -> tuple[list[Segment], Floats, Floats | None, float]:
         spans: list[Segment] = []
@@ -320,7 +395,7 @@ class EmotionEstimator:
             audible = [window for window in group if is_audible(window.samples)]
             if not audible:
                 continue
-            found = self.network(torch.stack([torch.from_numpy(window.samples) for window in audible]))
+            found = self._logits(_stacked(audible))
             spans.extend(Segment(window.start_s, window.end_s) for window in audible)
             logits.append(found[CATEGORY])
             if self.emotion.intensity_learnt and INTENSITY in found:

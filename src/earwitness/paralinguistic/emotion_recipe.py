@@ -27,7 +27,8 @@ class EmotionRecipe(UtteranceRecipe):
     rules repair that (an extension of ours). Of the recordings of dev that are answered `answer_accuracy` are right:
     the smallest probability that reaches it, or 0.5, is the threshold under which a model gives no answer.
     With `left_out` a head is trained on frozen branches and judged by leaving out every speaker once
-    (`training.left_out`); then there are no sides, `split` says nothing, and rows are drawn by `balance`.
+    (`training.left_out`); then there are no sides, `split` says nothing, and rows are drawn by `balance`. It may be
+    `relative`: then it hears how a recording differs from the mean of the speaker's others.
     """
 
     task: Literal["emotion"]
@@ -35,6 +36,7 @@ class EmotionRecipe(UtteranceRecipe):
     labels: LabelsConfig = LabelsConfig()
     split: SplitConfig = ByColumn(unit="speaker", together=("split_group",), dev=0.2, test=0.2)
     left_out: LeftOutConfig | None = None
+    relative: bool = False
     heads: HeadsConfig = HeadsConfig()
     losses: LossesConfig = LossesConfig()
     spelling: SpellingConfig = CharactersConfig()
@@ -54,6 +56,8 @@ class EmotionRecipe(UtteranceRecipe):
             raise ValueError("emotion models have one path and no `complementary`")
         if self.left_out is not None and (PHONEMES in self.losses.tasks or self.spec_augment is not None):
             raise ValueError("`left_out` trains on kept vectors: it has no frames for phonemes or `spec_augment`")
+        if self.relative and self.left_out is None:
+            raise ValueError("`relative` needs `left_out`: the mean of a speaker is that of kept vectors")
         if self.alignment is not None and len(self.losses.tasks) < 2:
             raise ValueError("`alignment` needs a second task: give one of `losses` a weight above 0")
         return self

@@ -49,6 +49,7 @@ from earwitness.training.describing import describe
 from earwitness.training.left_out import LEFT_OUT, Folds, LeftOutConfig, Pupil, learn_left_out
 from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import revise_model, save_model
+from earwitness.training.runlog import counted
 from earwitness.training.tensors import load_trained_state, stands_under, trained_state
 
 TEMPERATURES = (0.05, 20.0)
@@ -94,7 +95,7 @@ def train_emotion(recipe: EmotionRecipe, folder: str | Path, *, resume: bool = F
     known = KnownRows.of((sides.train, sides.dev), joined(spelt))
     seed_run(recipe.seed, "init")
     network = build_network(recipe.network, info)
-    recipe = counted(recipe, network)
+    recipe = with_block(recipe, network)
     weights = inverse_frequencies(sides.train) if recipe.losses.class_weights else None
     task = EmotionTask(known, recipe.losses, recipe.spec_augment, weights)
     train, dev = train_side(recipe, sides.train), dev_side(recipe, sides.dev)
@@ -124,7 +125,7 @@ def train_head(recipe: EmotionRecipe, config: LeftOutConfig, folder: Path, *, re
         weights = inverse_frequencies(read_labels(part, recipe.labels)) if recipe.losses.class_weights else None
         return build_network(over, info), EmotionTask(known, recipe.losses, None, weights)
 
-    pupil = Pupil(build, lambda network, vectors: network(vectors)[CATEGORY])
+    pupil = Pupil(build, lambda network, vectors: network(vectors)[CATEGORY], recipe.relative)
     found = learn_left_out(recipe, config, labels.manifest, pupil, folder, resume=resume)
     masks = np.stack([labels.config.mask(name) for name in labels.manifest.table["corpus"].to_list()])
     logits = np.where(masks, found.outputs, -np.inf)
@@ -223,10 +224,11 @@ def described(recipe: EmotionRecipe, train: Labels, spelt: Spelt) -> EmotionInfo
         corpora=train.corpora,
         symbols=spelt.symbols,
         intensity_learnt=bool(np.isfinite(train.intensity).any()),
+        relative=recipe.relative,
     )
 
 
-def counted(recipe: EmotionRecipe, network: nn.Module) -> EmotionRecipe:
+def with_block(recipe: EmotionRecipe, network: nn.Module) -> EmotionRecipe:
     """With `alignment`, the shared encoder as a block whose conflicts are counted, where the recipe names none."""
     if recipe.alignment is None or recipe.alignment.blocks:
         return recipe
@@ -266,7 +268,7 @@ def calibrate_emotion(model: Path, dev: Labels, answer_accuracy: float) -> Path:
     """
     estimator = EmotionEstimator.load(model)
     logits, rows = [], []
-    for place, row in enumerate(dev.manifest.rows()):
+    for place, row in enumerate(counted(dev.manifest.rows(), "hearing the dev side", len(dev.manifest))):
         try:
             heard = load(dev.manifest.resolve(row), estimator.info.rate, row.channel, row.start or 0.0, row.end)
             logits.append(estimator.logits(cut(heard.samples, heard.rate, estimator.info.windows)))

@@ -120,10 +120,12 @@ class KeptRows:
 @dataclass(frozen=True)
 class Pupil(Generic[M]):
     """What is trained on vectors: `build` gives a module and its task for training rows, from a network over `kept`
-    vectors; `outputs` what the module makes of vectors, [B, D] -> [B, O]."""
+    vectors; `outputs` what the module makes of vectors, [B, D] -> [B, O]. `relative`: of each vector the mean of its
+    speaker's in the same view is taken away first, left-out speakers' too."""
 
     build: Callable[[NetworkConfig, Manifest], tuple[M, Task]]
     outputs: Callable[[M, Tensor], Tensor]
+    relative: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ def learn_left_out(
     """
     folds = config.assign(rows)
     vectors = pooled_vectors(recipe.network.build(), recipe, rows, config.views, folder / "pooled")
+    if pupil.relative:
+        vectors = less_own(vectors, rows.table["speaker"].to_list())
     over = over_kept(recipe.network, vectors.shape[2])
 
     def learnt(chosen: NDArray[np.bool_], name: str) -> M:
@@ -165,6 +169,14 @@ def learn_left_out(
     everything = learnt(np.ones(len(rows), bool), "fit")
     stacked = np.stack([values for values in outputs if values is not None], axis=1)
     return LeftOut(everything, folds, stacked)
+
+
+def less_own(vectors: Vectors, speakers: Sequence[str]) -> Vectors:
+    """Vectors [R, V, D] without the mean of their speaker's, view by view."""
+    found, names = vectors.astype(np.float32), np.array(speakers)
+    for name in np.unique(names):
+        found[names == name] -= found[names == name].mean(axis=0)
+    return found.astype(np.float16)
 
 
 def over_kept(network: NetworkConfig, dim: int) -> NetworkConfig:

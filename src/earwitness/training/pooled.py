@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from earwitness.core.errors import RecipeError
@@ -34,6 +32,7 @@ from earwitness.training.calibration import ConditionName
 from earwitness.training.conditions import TestedName, put_under
 from earwitness.training.data import batch_loader, in_order, utterance_options
 from earwitness.training.recipe import UtteranceRecipe
+from earwitness.training.runlog import counted
 
 View = ConditionName | TestedName | int  # a condition, a perturbation, or the number of an epoch
 AT_ONCE = 16  # rows a pass
@@ -82,9 +81,7 @@ def _compute(network: Network, recipe: UtteranceRecipe, store: _Store, view: Vie
     chosen = [[missing[i] for i in places] for places in in_order(len(missing), AT_ONCE)]
     network.eval()
     batches = batch_loader(data, chosen, recipe.loop.workers)
-    console = Console(stderr=True)
-    shown = track(batches, f"hearing ({view})", len(chosen), console=console, disable=not console.is_terminal)
-    for places, batch in zip(chosen, shown, strict=True):
+    for places, batch in zip(chosen, counted(batches, f"hearing ({view})", len(chosen)), strict=True):
         for place, vectors in zip(places, _branch_vectors(network, batch.waveforms), strict=True):
             store.write(place, view, vectors)
 

@@ -13,12 +13,14 @@ from earwitness.core.config import nearest
 from earwitness.core.errors import ModelError
 from earwitness.training.model_folder import DESCRIPTION, WEIGHTS, ModelInfo, verify_model
 
+FIGURES = {"EER": "EER {:.1f} %", "MAE, years": "MAE {:.1f} years", "UA": "mean recall {:.1f} %"}
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # state of batch-norm, no parameters
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A model in one line. `eer` is the first EER of its card in %, on `eer_data`; None where it has none.
+    """A model in one line. `figure` is the first of its card that says how often or how far it is wrong (`FIGURES`),
+    on `figure_data`; empty where it has none.
 
     `parameters` counts what its folder holds, without the weights of a shared pretrained encoder.
     """
@@ -28,8 +30,8 @@ class Summary:
     version: str
     parameters: int
     summary: str
-    eer: float | None
-    eer_data: str
+    figure: str
+    figure_data: str
     folder: str
 
 
@@ -66,18 +68,21 @@ def summaries() -> list[Summary]:
 def summarise(folder: str | Path) -> Summary:
     """A model folder in one line. Raises `ModelError` where it is altered or incomplete."""
     info = verify_model(folder)
-    eer, data = _first_eer(info)
+    first, data = _first_figure(info)
     parameters = _count(Path(folder) / WEIGHTS)
-    return Summary(info.name, info.task, info.version, parameters, info.summary, eer, data, str(folder))
+    return Summary(info.name, info.task, info.version, parameters, info.summary, first, data, str(folder))
 
 
-def _first_eer(info: ModelInfo) -> tuple[float | None, str]:
+def _first_figure(info: ModelInfo) -> tuple[str, str]:
     rows = info.extra.get("results")
     for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and str(row.get("metric")).startswith("EER"):
-            value = row.get("value")
-            return (float(value), str(row.get("data"))) if isinstance(value, int | float) else (None, "")
-    return None, ""
+        if not isinstance(row, dict) or not isinstance(row.get("value"), int | float):
+            continue
+        metric = str(row.get("metric"))
+        for known, written in FIGURES.items():
+            if metric.startswith(known):
+                return written.format(row["value"]), str(row.get("data"))
+    return "", ""
 
 
 def _count(weights: Path) -> int:

@@ -32,6 +32,7 @@ from earwitness.paralinguistic.age import AgeEstimate, AgeEstimator
 from earwitness.training.card import ResultRow
 from earwitness.training.left_out import LEFT_OUT
 from earwitness.training.model_folder import ModelInfo, TestedRanges
+from earwitness.training.runlog import counted
 
 COLUMNS = {
     "id": pl.String,
@@ -123,7 +124,7 @@ def _left_out(written: pl.DataFrame, grid: Sequence[float]) -> pl.DataFrame:
 def _heard(estimator: AgeEstimator, side: Manifest) -> pl.DataFrame:
     """A row a recording."""
     found: list[dict[str, Any]] = []
-    for row in side.rows():
+    for row in counted(side.rows(), "hearing the test side", len(side)):
         if row.age is None:
             raise DataError("has no age to judge by", where=row.id, fix="The run's tables were changed; train again.")
         known = {"id": row.id, "speaker": row.speaker, "sex": row.sex, "age": row.age}

@@ -5,6 +5,7 @@ truth.
     energy VAD           frames within 30 dB of the 95th percentile of the frame levels
     oracle VAD           frames in which anybody speaks
     oracle target VAD    frames in which the leading voice speaks: the target's, or who stands in for it (upper bound)
+    oracle gamma         the truth as gamma: frames without the leading voice are muted, none is left out
     two-step             1.5 s every 0.25 s; kept where the cosine with the enrolled voice is above the middle between
                          the lowest and the highest of the recording
     SVVAD                as the model is; its gamma alone, without beta; gamma as weights of the pooling too
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from earwitness.core.errors import MetricError
 from earwitness.corpora.mixtures import Mixture
@@ -33,8 +35,9 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 NO_VAD, ENERGY, ORACLE, ORACLE_TARGET = "no VAD", "energy VAD", "oracle VAD", "oracle target VAD"
+ORACLE_GAMMA = "oracle gamma"
 TWO_STEP, SVVAD, GAMMA, POOLED = "two-step", "SVVAD", "SVVAD, gamma alone", "SVVAD, gamma pools too"
-SYSTEMS = (NO_VAD, ENERGY, ORACLE, ORACLE_TARGET, TWO_STEP, GAMMA, SVVAD, POOLED)
+SYSTEMS = (NO_VAD, ENERGY, ORACLE, ORACLE_TARGET, ORACLE_GAMMA, TWO_STEP, GAMMA, SVVAD, POOLED)
 
 BELOW_LOUDEST_DB = 30.0
 STEP_WINDOW_S, STEP_HOP_S = 1.5, 0.25
@@ -61,6 +64,33 @@ def measure(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> Mea
     frames = verifier.features(mixture.samples)
     gated = verifier.gate(frames, voice[None])
     lead, others = frame_flags(verifier, mixture, frames)
+    alone = Gated(Frames(gated.gamma * frames.values), gated.gamma, torch.zeros_like(gated.beta))
+    vectors = {
+        **_untrained(verifier, mixture, voice),
+        SVVAD: verifier.embed(gated),
+        GAMMA: verifier.embed(alone),
+        POOLED: verifier.verifier.embed(gated.frames, gated.gamma),
+    }
+    gamma = gated.gamma[0, :, 0].numpy()
+    return Measured(
+        scores={name: float(vectors[name][0].numpy() @ voice) for name in SYSTEMS},
+        auc_other=gamma_auc(gamma, lead & ~others, others & ~lead),
+        auc_rest=gamma_auc(gamma, lead, ~lead),
+        gamma=(_mean(gamma, lead), _mean(gamma, others & ~lead), _mean(gamma, ~lead & ~others)),
+    )
+
+
+@torch.inference_mode()
+def measure_untrained(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> dict[str, float]:
+    """The scores of all systems that learn nothing."""
+    vectors = _untrained(verifier, mixture, voice)
+    return {name: float(vector[0].numpy() @ voice) for name, vector in vectors.items()}
+
+
+def _untrained(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> dict[str, Tensor]:
+    """What the verifier makes of the frames that each of them keeps, [1, E] each."""
+    frames = verifier.features(mixture.samples)
+    lead, others = frame_flags(verifier, mixture, frames)
     kept = {
         ENERGY: loud_frames(verifier, mixture.samples, frames),
         ORACLE: lead | others,
@@ -68,18 +98,9 @@ def measure(verifier: PersonalVerifier, mixture: Mixture, voice: Vectors) -> Mea
         TWO_STEP: _alike(verifier, frames, voice),
     }
     heard = {NO_VAD: frames} | {name: without_frames(frames, torch.from_numpy(flags)) for name, flags in kept.items()}
-    vectors = {name: verifier.verifier.embed(one) for name, one in heard.items()}
-    vectors[SVVAD] = verifier.embed(gated)
-    alone = Gated(Frames(gated.gamma * frames.values), gated.gamma, torch.zeros_like(gated.beta))
-    vectors[GAMMA] = verifier.embed(alone)
-    vectors[POOLED] = verifier.verifier.embed(gated.frames, gated.gamma)
-    gamma = gated.gamma[0, :, 0].numpy()
-    return Measured(
-        scores={name: float(vectors[name][0].numpy() @ voice) for name in SYSTEMS},
-        auc_other=_auc(gamma, lead & ~others, others & ~lead),
-        auc_rest=_auc(gamma, lead, ~lead),
-        gamma=(_mean(gamma, lead), _mean(gamma, others & ~lead), _mean(gamma, ~lead & ~others)),
-    )
+    truth = torch.from_numpy(lead.astype(np.float32))[None, :, None]
+    muted = Gated(Frames(truth * frames.values), truth, torch.zeros_like(truth))
+    return {name: verifier.verifier.embed(one) for name, one in heard.items()} | {ORACLE_GAMMA: verifier.embed(muted)}
 
 
 def frame_flags(verifier: PersonalVerifier, mixture: Mixture, frames: Frames) -> tuple[Flags, Flags]:
@@ -112,7 +133,8 @@ def _alike(verifier: PersonalVerifier, frames: Frames, voice: Vectors) -> Flags:
     return np.asarray(likeness >= (likeness.min() + likeness.max()) / 2)
 
 
-def _auc(gamma: Floats, positive: Flags, negative: Flags) -> float | None:
+def gamma_auc(gamma: Floats, positive: Flags, negative: Flags) -> float | None:
+    """The chance that gamma is higher in a frame of the one kind than of the other; None where there are no such."""
     try:
         return auc(gamma[positive], gamma[negative])
     except MetricError:

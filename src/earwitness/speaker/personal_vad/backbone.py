@@ -24,6 +24,7 @@ from earwitness.nn.types import Frames
 from earwitness.speaker.personal_vad.unpadded import in_order, unpadded
 
 OPEN_BIAS = 4.0  # sigmoid(4) = 0.98201: training begins near the identity, where the frozen verifier is at home
+SPREAD = 1.5  # of a sum of unit inputs in the Transformer as it begins, some three times as wide as torch's own
 
 
 class PersonalVadConfig(Config):
@@ -92,6 +93,7 @@ class PersonalVad(nn.Module):
                 for _ in range(config.transformer_blocks)
             )
         )
+        _spread(self.transformer)
         self.gamma = nn.Linear(width, 1)
         self.beta = nn.Linear(width, 1) if config.beta == "on" else None
         nn.init.zeros_(self.gamma.weight)
@@ -130,3 +132,12 @@ class PersonalVad(nn.Module):
         z = self.transformer(c + sinusoids(c.shape[1], c.shape[2]).to(c))
         gamma = torch.sigmoid(self.gamma(z))
         return torch.cat([gamma, torch.zeros_like(gamma) if self.beta is None else self.beta(z)], dim=-1)
+
+
+def _spread(transformer: nn.Module) -> None:
+    """Draw the Transformer's weights wider (ours): it must compare frame and voice, that is, multiply them. Drawn
+    narrowly its activations are near linear, and it begins to learn that only after hundreds of steps, even from true
+    labels."""
+    for layer in transformer.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=SPREAD / math.sqrt(layer.in_features))

@@ -8,6 +8,7 @@ margin and weight here is a reconstruction. d(u, v) = 1 - u.v of unit vectors:
     negative   max(0, n-.r - S(impostor).r)             being conditioned on r must not turn others into r
     identity   d(a0, ai)                                clean speech of the speaker is left alone
     coverage   max(0, floor - mean gamma)               mixtures with the speaker are not muted
+    absence    mean gamma of the impostors              recordings without the speaker are muted (off as a rule)
 
 r registration, a+ gated mixture, n- gated impostors, a0 clean target, ai gated clean target.
 """
@@ -32,20 +33,22 @@ class LossConfig(Config):
     negative: float = Field(1.0, ge=0)
     identity: float = Field(0.5, ge=0)
     coverage: float = Field(0.1, ge=0)
+    absence: float = Field(0.0, ge=0)
     margin: float = Field(0.3, ge=0)
     reference_margin: float = Field(0.05, ge=0)
     coverage_floor: float = Field(0.15, ge=0, le=1)
 
     @model_validator(mode="after")
     def _something(self) -> LossConfig:
-        if not any((self.triplet, self.reference, self.negative, self.identity, self.coverage)):
+        if not any((self.triplet, self.reference, self.negative, self.identity, self.coverage, self.absence)):
             raise ValueError("every term is switched off")
         return self
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Unit vectors [B, E] of a batch, and the mean gamma [B] of its mixtures. None: no term asked for it."""
+    """Unit vectors [B, E] of a batch, and the mean gamma [B] of its mixtures and impostors. None: no term asked for
+    it."""
 
     registration: Tensor
     mixture: Tensor  # gated
@@ -53,6 +56,7 @@ class Vectors:
     raw_mixture: Tensor
     raw_impostor: Tensor
     gamma: Tensor
+    impostor_gamma: Tensor
     clean: Tensor | None = None
     gated_clean: Tensor | None = None
 
@@ -73,6 +77,8 @@ def hinges(vectors: Vectors, config: LossConfig) -> dict[str, Tensor]:
         found["identity"] = 1 - _cosine(vectors.clean, vectors.gated_clean)
     if config.coverage:
         found["coverage"] = torch.relu(config.coverage_floor - vectors.gamma)
+    if config.absence:
+        found["absence"] = vectors.impostor_gamma
     return found
 
 

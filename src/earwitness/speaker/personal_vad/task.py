@@ -48,7 +48,8 @@ class PersonalVadTrainee(nn.Module):
                 found["clean"] = self.verifier.embed(target)
         gated = self._gated(mixture, voices)
         found |= {"mixture": self.heard(gated), "gamma": _mean(gated)}
-        found["impostor"] = self.heard(self._gated(impostor, voices))
+        absent = self._gated(impostor, voices)
+        found |= {"impostor": self.heard(absent), "impostor_gamma": _mean(absent)}
         if self.config.identity:
             found["gated_clean"] = self.heard(self._gated(target, voices))
         return found
@@ -112,9 +113,10 @@ class PersonalVadTask:
     def _count(self, vectors: Vectors, terms: dict[str, Tensor]) -> None:
         self._steps += 1
         for name, values in terms.items():
-            if name != "identity":
+            if name not in ("identity", "absence"):
                 self._sums[f"active {name}"] += float((values > 0).float().mean())
         self._sums["gamma"] += float(vectors.gamma.mean())
+        self._sums["gamma impostor"] += float(vectors.impostor_gamma.mean())
         for name in ("mixture", "impostor", "raw_mixture", "raw_impostor"):
             cosine = (getattr(vectors, name) * vectors.registration).sum(-1)
             self._sums[f"cosine {name}"] += float(cosine.mean())
