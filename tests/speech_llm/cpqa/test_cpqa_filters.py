@@ -21,7 +21,7 @@ from earwitness.speech_llm.cpqa.filters import (
 from earwitness.speech_llm.cpqa.sweeping import Guess, sweep
 
 
-@pytest.mark.shows("CPQA:6.2")
+@pytest.mark.shows("cpqa:6.2")
 @pytest.mark.parametrize(
     ("emotion", "valence", "kept"),
     [
@@ -61,7 +61,7 @@ def test_thresholds_that_leave_no_room_for_neutral_are_refused() -> None:
         Thresholds(upper=0.4, lower=0.5)
 
 
-@pytest.mark.shows("CPQA:6.3")
+@pytest.mark.shows("cpqa:6.3")
 def test_each_class_is_monotone_in_its_threshold_and_the_whole_is_not() -> None:
     rng = np.random.default_rng(0)
     guesses = [Guess(CLASSES[rng.integers(9)], float(rng.random())) for _ in range(900)]

@@ -95,7 +95,7 @@ def run(folder: Path, script: object, config: GenerateConfig = GenerateConfig())
     return found, server
 
 
-@pytest.mark.shows("CPQA:6.7")
+@pytest.mark.shows("cpqa:6.7")
 def test_exactly_the_wrong_pairs_are_rejected_each_by_its_rule(tmp_path: Path) -> None:
     reply = json.dumps({"qa": [*GOOD, *BAD.values()]})
     broken = 'Sure! {"qa": [{"question": "How'
@@ -131,7 +131,7 @@ def test_a_broken_reply_is_asked_for_once_more_with_another_seed(tmp_path: Path)
     assert server.requests[0].schema == json.loads(reply_schema(GenerateConfig().types))
 
 
-@pytest.mark.shows("CPQA:6.8")
+@pytest.mark.shows("cpqa:6.8")
 def test_a_second_run_asks_nothing_and_writes_the_same_bytes(tmp_path: Path) -> None:
     def script(asked: Asked) -> str:
         return "never JSON" if "three" in asked.text else json.dumps({"qa": [*GOOD, *BAD.values()]})
@@ -224,7 +224,7 @@ def test_templates_need_no_model_and_pass_their_own_filter(tmp_path: Path) -> No
     answers = {row.type: row.answer for row in found.rows}
     assert answers["DE"] == "The speaker sounds angry."
     assert answers["DG"] == "It is a woman's voice."
-    assert answers["C"] == 'They are "the parcel never came".'
+    assert answers["C"] == 'They are "the parcel never came and nobody".'
     before = (tmp_path / QA).read_bytes()
     assert generate(tmp_path, GenerateConfig(), TemplateWriter()) == found
     assert (tmp_path / QA).read_bytes() == before

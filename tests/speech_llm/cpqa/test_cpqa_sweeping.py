@@ -23,7 +23,7 @@ def planted_guesses(found: Planted, labels: bool = True) -> list[Guess]:
     ]
 
 
-@pytest.mark.shows("CPQA:6.4")
+@pytest.mark.shows("cpqa:6.4")
 def test_planted_noise_is_sifted_out_where_valence_knows_and_only_there(capsys: pytest.CaptureFixture[str]) -> None:
     knows = [plant(PlantedConfig(), seed) for seed in SEEDS]
     independent = [plant(PlantedConfig(independent=True), seed) for seed in SEEDS]
@@ -47,7 +47,7 @@ def test_nothing_is_gained_where_nothing_is_flipped() -> None:
     np.testing.assert_array_equal(plant(PlantedConfig(), 3).valence, plant(PlantedConfig(), 3).valence)
 
 
-@pytest.mark.shows("CPQA:6.5")
+@pytest.mark.shows("cpqa:6.5")
 def test_the_sweep_finds_the_planted_thresholds_and_claims_none_without_labels() -> None:
     found = sweep(planted_guesses(plant(PlantedConfig(windows=1500), 1)))
     assert len(found.cells) == len({(c.thresholds.upper, c.thresholds.lower) for c in found.cells}) == 19

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from earwitness.speech_llm.cpqa.windows import WindowConfig, label_windows
 
 
-@pytest.mark.shows("CPQA:6.1")
+@pytest.mark.shows("cpqa:6.1")
 def test_the_windows_of_eleven_seconds() -> None:
     found = label_windows(0.0, 11.0, WindowConfig(edge="drop"))
     assert [(one.start, one.end) for one in found] == [(0, 4), (2, 6), (4, 8), (6, 10)]

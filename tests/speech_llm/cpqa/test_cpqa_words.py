@@ -14,7 +14,7 @@ import soundfile as sf
 from earwitness.audio.recording import Recording
 from earwitness.core.errors import DataError
 from earwitness.corpora.manifest import Manifest
-from earwitness.speech_llm.cpqa.clips import Clip, decorated
+from earwitness.speech_llm.cpqa.clips import Clip, decorated, spoken
 from earwitness.speech_llm.cpqa.condensing import CondenseConfig, condense
 from earwitness.speech_llm.cpqa.forms import WORDS, SegmentRow, WindowRow, WordRow, read_rows
 from earwitness.speech_llm.cpqa.hearing import Place, Recognisers
@@ -31,7 +31,7 @@ def window(start: float, end: float, emotion: str, kept: bool = True) -> WindowR
     return WindowRow("r", "r-0", f"r-0-{start}", *times, {}, emotion, *rest)  # type: ignore[arg-type]
 
 
-@pytest.mark.shows("CPQA:6.6")
+@pytest.mark.shows("cpqa:6.6")
 def test_a_word_on_a_boundary_is_in_exactly_one_interval_and_none_is_lost() -> None:
     windows = [window(0, 3, "happy"), window(3, 5, "angry"), window(5, 7, "angry", kept=False), window(7, 11, "happy")]
     on_boundary = Word("edge", 2.5, 3.5)
@@ -136,6 +136,8 @@ def test_decorated_words_are_runs_with_times_of_the_clip() -> None:
         "[1.0-1.4 | emotion=none | gender=male] so",
     ]
     assert "words not known" in decorated(Clip(segment))
+    torn = [WordRow("r-1", word, 100.0, 100.1, None, None) for word in ("a", "grown", "-up", "-", "said")]
+    assert spoken(torn) == "a grown-up - said"
 
 
 @pytest.mark.soak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -54,8 +55,12 @@ class Clip:
         for emotion, group in groupby(self.words, key=lambda word: word.emotion):
             words = list(group)
             start, end = words[0].start - self.segment.start, words[-1].end - self.segment.start
-            text = " ".join(word.word.strip() for word in words)
-            yield Run(round(max(0.0, start), 1), round(max(0.0, end), 1), emotion, text)
+            yield Run(round(max(0.0, start), 1), round(max(0.0, end), 1), emotion, spoken(words))
+
+
+def spoken(words: Sequence[WordRow]) -> str:
+    """Words as a text; parts of one word that a recogniser gives apart (`grown`, `-up`) are joined."""
+    return re.sub(r"(?<=\w) -(?=\w)", "-", " ".join(word.word.strip() for word in words))
 
 
 def decorated(clip: Clip) -> str:

@@ -109,7 +109,7 @@ class ModelWriter:
         digest = sha256_data([SYSTEM, prompt])
         why = ""
         for number in range(TRIES):
-            text, why = self._reply(prompt, number, kept)
+            text, why = self._reply(clip.id, prompt, number, kept)
             entries = None if text is None else _entries(text)
             if entries is not None:
                 pairs = tuple(pair_of(entry, clip.duration) for entry in entries)
@@ -118,7 +118,7 @@ class ModelWriter:
                 return Written((), digest, why, number + 1)
         return Written((), digest, why, TRIES)
 
-    def _reply(self, prompt: str, number: int, kept: KeptRecords) -> tuple[str | None, str]:
+    def _reply(self, clip: str, prompt: str, number: int, kept: KeptRecords) -> tuple[str | None, str]:
         """The text of a reply, or None; and what is wrong where it cannot be used."""
         config = self._config
         params = Params(
@@ -127,7 +127,7 @@ class ModelWriter:
             seed=config.seed + number,
             schema=reply_schema(config.types),
         )
-        key = sha256_data([self._client.id, SYSTEM, prompt, asdict(params), number])
+        key = sha256_data([self._client.id, clip, SYSTEM, prompt, asdict(params), number])
         if key not in kept:
             answer = self._client.answer((), prompt, system=SYSTEM, params=params)
             record = {"key": key, "status": answer.status, "text": answer.text, "error": answer.error}

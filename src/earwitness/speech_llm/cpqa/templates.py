@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from earwitness.speech_llm.cpqa.clips import Clip, Run
+from earwitness.speech_llm.cpqa.clips import Clip, Run, spoken
 from earwitness.speech_llm.cpqa.post_filter import Pair
 
 VOICES = {"female": "a woman's", "male": "a man's"}
@@ -25,17 +25,19 @@ def template_pairs(clip: Clip) -> Iterator[Pair]:
         yield Pair("Which emotion does the voice convey for most of the recording?", _sounds(emotion), "DE", whole)
     if voice is not None:
         yield Pair("Is it a man or a woman whose voice is heard?", f"It is {voice} voice.", "DG", whole)
-    if runs:
-        first = runs[0]
-        yield Pair("What are the first words that can be made out?", f'They are "{_quote(first)}".', "C", _of(first))
+    if len(clip.words) >= FEWEST:
+        first = clip.words[:QUOTED]
+        until = max(0.1, first[-1].end - clip.segment.start)
+        words = _quote(spoken(first))
+        yield Pair("What are the first words that can be made out?", f'They are "{words}".', "C", (0.0, until))
     for run in runs:
         if run.emotion is not None:
             yield Pair(
-                f'How does the speaker sound while saying "{_quote(run)}"?', _sounds(run.emotion), "CE", _of(run)
+                f'How does the speaker sound while saying "{_quote(run.text)}"?', _sounds(run.emotion), "CE", _of(run)
             )
     if runs and voice is not None:
         last = runs[-1]
-        question = f'Does a man or a woman say the remark "{_quote(last)}"?'
+        question = f'Does a man or a woman say the remark "{_quote(last.text)}"?'
         yield Pair(question, f"It is {voice} voice that says so.", "CG", _of(last))
 
 
@@ -43,8 +45,8 @@ def _sounds(emotion: str) -> str:
     return f"The speaker sounds {emotion}."
 
 
-def _quote(run: Run) -> str:
-    return " ".join(run.text.split()[:QUOTED]).replace('"', "'").rstrip(".,;:!?")
+def _quote(text: str) -> str:
+    return " ".join(text.split()[:QUOTED]).replace('"', "'").rstrip(".,;:!?")
 
 
 def _of(run: Run) -> tuple[float, float]:
