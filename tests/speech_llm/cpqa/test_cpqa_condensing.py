@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile as sf
-from toy_cpqa import Loudness
+from toy_cpqa import Loudness, sound
 
 from earwitness.audio.recording import Segment
 from earwitness.core.errors import DataError
@@ -144,14 +145,24 @@ def test_segments_out_of_a_stream_are_those_of_the_whole(tmp_path: Path) -> None
 def test_a_stretch_of_a_file_has_the_times_of_the_file(
     config: CondenseConfig, toys: Recognisers, tmp_path: Path
 ) -> None:
-    import polars as pl
-    from toy_cpqa import sound
-
     sf.write(tmp_path / "a.wav", sound((5, 0.1), (20, 0.1)), 16_000, subtype="FLOAT")
     rows = Manifest(pl.DataFrame({"path": ["a.wav"], "start": [5.0], "end": [25.0]}), tmp_path)
     found = condense(rows, config, toys, tmp_path / "out")
     assert (found.segments[0].start, found.segments[0].end) == (5.0, 25.0)
     assert (found.windows[0].label_start, found.windows[0].end) == (5.0, 9.0)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.2346, 0.99995])
+@pytest.mark.parametrize("seconds", [3.9, 4.0, 5.9999, 6.0, 6.0004])
+def test_what_was_heard_and_what_is_judged_are_the_same_windows(
+    config: CondenseConfig, toys: Recognisers, tmp_path: Path, start: float, seconds: float
+) -> None:
+    sf.write(tmp_path / "a.wav", sound((start, 0.1), (seconds, 0.1)), 16_000, subtype="FLOAT")
+    rows = Manifest(pl.DataFrame({"path": ["a.wav"], "start": [start], "end": [start + seconds]}), tmp_path)
+    ear = Loudness()
+    found = condense(rows, config, replace(toys, categorical=(ear,)), tmp_path / "out")
+    assert ear.heard == len(found.windows) == found.segments[0].n_windows
+    assert ear.heard == (0 if seconds < 4 else pytest.approx((seconds - 2) / 2, abs=0.99))
 
 
 def test_long_speech_is_cut_into_equal_parts() -> None:

@@ -34,6 +34,7 @@ from earwitness.speech_llm.cpqa.windows import WindowConfig, label_windows
 AT_ONCE = 16
 DIGITS = 6  # of probabilities and dimensions
 MILLISECONDS = 3  # digits of times
+_ROUNDING = 1e-9  # seconds; of binary fractions
 
 
 class HearingConfig(Config):
@@ -159,13 +160,13 @@ def _heard(
     segment: Segment, samples: Samples, offset_s: float, config: HearingConfig, who: Recognisers
 ) -> HeardSegment:
     start, end = round(segment.start_s + offset_s, MILLISECONDS), round(segment.end_s + offset_s, MILLISECONDS)
-    windows = label_windows(0.0, segment.duration_s, config.windows) if segment.duration_s >= config.shortest_s else []
+    windows = label_windows(start, end, config.windows) if end - start >= config.shortest_s - _ROUNDING else []
     if not windows:
         nothing = np.zeros((len(who.categorical), 0, 9))
         return HeardSegment(start, end, None, None, nothing, np.zeros((0, 3)))
     guess = who.gender.gender(samples)
     size = round(config.windows.length_s * RATE)
-    waveforms = np.stack([_exactly(samples[round(one.start * RATE) :][:size], size) for one in windows])
+    waveforms = np.stack([_exactly(samples[round((one.start - start) * RATE) :][:size], size) for one in windows])
     batches = [_batch(waveforms[at : at + AT_ONCE], config.rule, who) for at in range(0, len(waveforms), AT_ONCE)]
     probabilities = np.concatenate([batch[0] for batch in batches], axis=1)
     dimensions = np.concatenate([batch[1] for batch in batches])
