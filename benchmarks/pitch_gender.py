@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from earwitness.audio.reading import RATE, load
+from earwitness.core.records import RunRecord
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.splits.grouping import draw
 from earwitness.metrics.bootstrap import Units, bootstrap
@@ -63,7 +65,7 @@ def figures(rows: pl.DataFrame) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print one JSON document."""
+    """Print one JSON document: the result and the record of its run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--each", type=int, default=60)
@@ -77,7 +79,12 @@ def main() -> None:
     rows = manifest.table.with_columns(gender=pl.Series(genders))
     corpora = {str(name): figures(rows.filter(pl.col("corpus") == name)) for name in rows["corpus"].unique().sort()}
     sexes = {sex: figures(rows.filter(pl.col("sex") == sex)) for sex in ("f", "m")}
-    print(json.dumps({"labeller": labeller.id, "all": figures(rows), **sexes, **corpora}, indent=2))
+    result = {"all": figures(rows), **sexes, **corpora}
+    command = f"python benchmarks/pitch_gender.py {' '.join(sys.argv[1:])}"
+    licences = sorted(set(rows["licence"].drop_nulls()))
+    settings = {"labeller": labeller.id, "each": options.each}
+    record = RunRecord.make(command, settings, inputs={"rows": manifest.sha256}, licences=licences)
+    print(json.dumps({"result": result, "record": record.plain()}, indent=2))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import soundfile as sf
 
 from earwitness.cli.main import exit_code
 from earwitness.speech_llm.clients.fake_server import Asked, FakeServer
+from tiny_ear import write_ear
 
 ENERGY = ("--set", "hearing.speech={kind: energy, shortest_pause_s: 0.8}")
 REPLY = {
@@ -23,29 +24,8 @@ REPLY = {
 
 @pytest.fixture
 def ear(tmp_path: Path) -> str:
-    """Sad where the peak is low, angry where it is high."""
-    onnx = pytest.importorskip("onnx")
-    helper, kinds = onnx.helper, onnx.TensorProto
-    level = helper.make_tensor("level", kinds.FLOAT, [1], [0.4])
-    tenfold = helper.make_tensor("tenfold", kinds.FLOAT, [1], [20.0])
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMax", ["wave"], ["peak"], axes=[1], keepdims=1),
-            helper.make_node("Sub", ["peak", "level"], ["over"]),
-            helper.make_node("Mul", ["over", "tenfold"], ["loud"]),
-            helper.make_node("Neg", ["loud"], ["low"]),
-            helper.make_node("Concat", ["loud", "low"], ["logits"], axis=1),
-        ],
-        "loudness",
-        [helper.make_tensor_value_info("wave", kinds.FLOAT, ["B", "N"])],
-        [helper.make_tensor_value_info("logits", kinds.FLOAT, ["B", 2])],
-        [level, tenfold],
-    )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "ear.onnx"
-    )
-    (tmp_path / "ear.json").write_text('{"id2label": {"0": "anger", "1": "sadness"}}')
-    return str(tmp_path / "ear.onnx")
+    pytest.importorskip("onnx")
+    return str(write_ear(tmp_path / "ear.onnx"))
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def _planted(arm: str, seed: int) -> tuple[Floats, Places]:
 
 def _acted(arm: str, seed: int, material: CondensedMaterial) -> tuple[Floats, tuple[Figure, ...]]:
     tuning = material.tuning(seed)
-    guesses = _guesses(material)
+    guesses = guesses_of_acted(material)
     called = np.array([LABELLED.index(one.emotion) for one in guesses])
     sure = material.probabilities.max(axis=1)
     published = _kept(guesses, Thresholds())[~tuning]
@@ -227,7 +227,8 @@ def _acted(arm: str, seed: int, material: CondensedMaterial) -> tuple[Floats, tu
     return np.where(kept, called[~tuning], DROPPED).astype(np.float64), extra
 
 
-def _guesses(material: CondensedMaterial) -> list[Guess]:
+def guesses_of_acted(material: CondensedMaterial) -> list[Guess]:
+    """What the recogniser says of each acted row, with the truth; valence is made of its classes."""
     shares = material.probabilities
     valence = ValenceFromClasses().dimensions(np.empty((0, 0), np.float32), shares)[:, 0]
     called = [CLASSES[place] for place in shares.argmax(axis=1)]
