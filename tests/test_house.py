@@ -166,9 +166,9 @@ def test_markers_name_items_that_exist() -> None:
 
 
 BUILT = {
-    **dict.fromkeys(("accon", "acorl", "cpqa", "expo", "f-infoed", "frami", "inside", "nes2net", "rawboost", "svvad"), 8),
+    **dict.fromkeys(("accon", "acorl", "expo", "f-infoed", "frami", "inside", "nes2net", "rawboost", "svvad"), 8),
     **dict.fromkeys(("dpda", "qamo", "rad", "speecheq"), 9),
-    **{"paralinguistic-metrics": 8, "svldl": 10, "xi-plus": 8},
+    **{"cpqa": 8, "paralinguistic-metrics": 8, "svldl": 10, "xi-plus": 8},
 }
 
 
