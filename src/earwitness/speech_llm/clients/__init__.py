@@ -16,8 +16,11 @@ from earwitness.speech_llm.clients.command import CommandConfig
 from earwitness.speech_llm.clients.fake import FakeConfig
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM, Usage
 from earwitness.speech_llm.clients.openai import OpenAIConfig
+from earwitness.speech_llm.clients.transformers_models import TransformersConfig
 
-ClientConfig = Annotated[OpenAIConfig | CascadeConfig | CommandConfig | FakeConfig, Field(discriminator="kind")]
+ClientConfig = Annotated[
+    OpenAIConfig | TransformersConfig | CascadeConfig | CommandConfig | FakeConfig, Field(discriminator="kind")
+]
 
 
 def read_client_config(path: str | Path) -> ClientConfig:

@@ -67,8 +67,7 @@ class CascadeClient:
         self.llm = llm
         self.max_audios = config.max_audios
         self.max_seconds = config.max_seconds
-        bare = config.model_copy(update={"llm": config.llm.model_copy(update=_defaults(PASSING))})
-        self.id = client_id(f"cascade-{config.llm.model}", bare, recogniser.id, SYSTEM, PROMPT)
+        self.id = client_id(f"cascade-{config.llm.model}", config, recogniser.id, SYSTEM, PROMPT, passing=PASSING)
 
     def answer(
         self, audios: Sequence[Recording], prompt: str, *, system: str | None = None, params: Params = Params()
@@ -96,8 +95,3 @@ def question_about(transcripts: Sequence[str], question: str) -> str:
     return PROMPT.format(
         transcripts="\n".join(fenced(text or NOTHING, "transcript") for text in transcripts), question=question
     )
-
-
-def _defaults(names: frozenset[str]) -> dict[str, object]:
-    """What cannot change a reply, as it is by default."""
-    return {name: OpenAIConfig.model_fields[name].default for name in names}

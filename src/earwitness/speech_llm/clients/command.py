@@ -26,6 +26,7 @@ from earwitness.audio.recording import Recording
 from earwitness.speech_llm.clients.answers import client_id, failed
 from earwitness.speech_llm.clients.hearing import HearingConfig
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM, Usage
+from earwitness.speech_llm.clients.openai import PASSING
 from earwitness.speech_llm.clients.sound import unanswerable, wav_bytes
 
 LONGEST_OUTPUT = 16 * 1024 * 1024  # bytes
@@ -50,7 +51,7 @@ class CommandClient:
 
     def __init__(self, config: CommandConfig) -> None:
         self.config = config
-        self.id = client_id(config.name, config, passing=frozenset({"timeout_s"}))
+        self.id = client_id(config.name, config, passing=PASSING)
         self.max_audios = config.max_audios
         self.max_seconds = config.max_seconds
 

@@ -170,7 +170,7 @@ def _echo(answer: Answer, config: object) -> Iterator[Check]:
     elif answer.model == config.model:
         yield Check("its name", "good", f"replies name the model as it was asked for: {answer.model}")
     else:
-        yield Check("its name", "unknown", f"asked for '{config.model}', replies name '{_short(answer.model)}'")
+        yield Check("its name", "unknown", f"asked for '{config.model}', replies name {_short(answer.model)}")
 
 
 def _hearing(client: SpeechLLM, tone: Answer) -> tuple[Hearing, Check]:
@@ -191,7 +191,11 @@ def _hearing(client: SpeechLLM, tone: Answer) -> tuple[Hearing, Check]:
         return "unknown", Check(what, "unknown", f"not known: questions with a recording got no answer; {counted}")
     if more is None and tone.text != quiet.text:
         return "unknown", Check(what, "unknown", f"a tone and silence got other answers, but not right ones; {counted}")
-    same = "the same answer to a tone and to silence" if tone.text == quiet.text else "no right answer to a tone"
+    same = (
+        "the same answer to a tone and to silence"
+        if tone.text == quiet.text
+        else "answers that do not follow the sound"
+    )
     return "ignored", Check(what, "bad", f"recordings seem to be ignored: {same}, {counted}")
 
 

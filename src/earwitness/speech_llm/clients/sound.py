@@ -22,7 +22,8 @@ def wav_bytes(recording: Recording) -> bytes:
 
     What lies above full scale is clipped, as PCM16 has no place for it. The rate must be 16 kHz (`unanswerable` tells).
     """
-    scaled = np.clip(np.rint(recording.samples.astype(np.float64) * 32768), -32768, 32767)
+    scaled = recording.samples * np.float32(32768)  # exact: a power of two
+    np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled)
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
