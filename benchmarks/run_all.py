@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "alignment_speed": (),
     "audio_speed": (),
     "flan_validate": (),
+    "condense_speed": (),
     "gallery_speed": (),
     "interval_coverage": (),
     "metrics_speed": (),

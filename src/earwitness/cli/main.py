@@ -49,6 +49,7 @@ def build_app() -> typer.Typer:
     from earwitness.cli.fuse import fuse
     from earwitness.cli.index import app as index
     from earwitness.cli.model import app as model
+    from earwitness.cli.qa import app as qa
     from earwitness.cli.reproduce import reproduce
     from earwitness.cli.score import score
     from earwitness.cli.train import train
@@ -74,6 +75,7 @@ def build_app() -> typer.Typer:
     app.add_typer(model, name="model")
     app.add_typer(claim, name="claim")
     app.add_typer(flan, name="flan")
+    app.add_typer(qa, name="qa")
     app.command("doctor")(doctor)
     return app
 
