@@ -40,7 +40,7 @@ class Resampling:
     @property
     def clusters(self) -> int:
         """How many clusters there are."""
-        return self.draws.shape[1]
+        return int(self.draws.shape[1])
 
     def sums(self, rows: Floats) -> Floats:
         """Sums of rows [N, M] in each resample, [B, M]."""
@@ -53,7 +53,7 @@ class Resampling:
         there = np.isfinite(values)
         sums = self.sums(np.where(there, values, 0.0))
         counts = self.sums(there.astype(np.float64))
-        return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+        return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0), np.float64)
 
     def interval(self, value: float, drawn: Floats) -> Interval | None:
         """The value with its 95 % interval from resampled values [B], those that are NaN left out.

@@ -33,9 +33,7 @@ def other_clips(items: Sequence[Item], seed: int) -> dict[str, Stretch]:
     return {item.id: _donor(item, circle, places, stretches) for item in items}
 
 
-def _donor(
-    item: Item, circle: Sequence[str], places: Mapping[str, int], stretches: Mapping[str, Stretch]
-) -> Stretch:
+def _donor(item: Item, circle: Sequence[str], places: Mapping[str, int], stretches: Mapping[str, Stretch]) -> Stretch:
     """The next clip in the circle whose audio is not the item's."""
     at = places[item.clip_id]
     for step in range(1, len(circle)):

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -169,7 +170,7 @@ def _fields(kind: type[R], record: dict[str, Any], where: str) -> R:
 
 def _sorted(records: list[R], path: Path) -> list[R]:
     records.sort(key=lambda record: record.key)
-    for first, second in zip(records, records[1:], strict=False):
+    for first, second in pairwise(records):
         if first.key == second.key:
             raise DataError(f"the key {first.key} stands there twice", where=path, fix="Remove one of the lines.")
     return records
