@@ -49,8 +49,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class JudgeNoise:
-    """How far the judge's own runs are apart: the standard deviation of a figure over runs, and the share of the
-    variance behind its interval which comes from it (deviation^2 / R over the resampled variance). None for one run."""
+    """How far the judge's own runs are apart: the standard deviation of a figure over its runs, and the share of the
+    variance behind its interval that a judge without noise would take away. None for one run.
+
+    What such a judge would leave is what the runs have in common: the covariance of two runs over the same resamples.
+    """
 
     sd: float | None
     share: float | None
@@ -102,11 +105,13 @@ class ConditionFigures:
 
 @dataclass(frozen=True)
 class TypeMeans:
-    """S_t, its values of each run, and in each resample: [T], [T, R], [B, T]; NaN where a type has no score."""
+    """S_t [T], its values of each run [T, R], and both in each resample: `drawn` [B, T], where runs were drawn too, and
+    `drawn_runs` [B, T, R]. NaN where a type has no score."""
 
     values: Floats
     runs: Floats
     drawn: Floats
+    drawn_runs: Floats
 
 
 def by_type(scores: Floats, items: Sequence[Item]) -> Floats:
@@ -121,18 +126,18 @@ def type_means(scores: Floats, items: Sequence[Item], resampling: Resampling, se
     """S_t of scores [N, R]. Each resample draws clips, and the runs with which they are averaged."""
     n, runs = scores.shape
     columns = by_type(scores, items)
-    drawn = resampling.means(columns.reshape(n, -1)).reshape(len(resampling.draws), len(QUESTION_TYPES), runs)
+    each = resampling.means(columns.reshape(n, -1)).reshape(len(resampling.draws), len(QUESTION_TYPES), runs)
     if runs > 1:
         rng = np.random.default_rng(seed)
-        weights = rng.multinomial(runs, np.full(runs, 1 / runs), len(drawn))[:, None, :]
-        there = np.isfinite(drawn)
+        weights = rng.multinomial(runs, np.full(runs, 1 / runs), len(each))[:, None, :]
+        there = np.isfinite(each)
         total = (there * weights).sum(-1)
-        sums = (np.where(there, drawn, 0.0) * weights).sum(-1)
+        sums = (np.where(there, each, 0.0) * weights).sum(-1)
         merged = np.divide(sums, total, out=np.full(total.shape, np.nan), where=total > 0)
     else:
-        merged = drawn[:, :, 0]
+        merged = each[:, :, 0]
     values = mean_there(by_type(mean_there(scores), items).T)
-    return TypeMeans(values, mean_there(np.moveaxis(columns, 0, 2)), merged)
+    return TypeMeans(values, mean_there(np.moveaxis(columns, 0, 2)), merged, each)
 
 
 def condition_figures(scored: Scored, items: Sequence[Item], resampling: Resampling) -> ConditionFigures:
@@ -174,7 +179,9 @@ def _type(
     scored = [item.clip_id for item, value in zip(items, own, strict=True) if item.type == kind and np.isfinite(value)]
     value, drawn = float(means.values[place]), means.drawn[:, place]
     figure = Figure.of(value, resampling.interval(value, drawn))
-    return TypeFigures(kind, len(scored), len(set(scored)), figure, _noise(means.runs[place], drawn))
+    return TypeFigures(
+        kind, len(scored), len(set(scored)), figure, _noise(means.runs[place], drawn, means.drawn_runs[:, place])
+    )
 
 
 def _group(name: str, kinds: Sequence[QuestionType], means: TypeMeans, resampling: Resampling) -> GroupFigures:
@@ -183,18 +190,26 @@ def _group(name: str, kinds: Sequence[QuestionType], means: TypeMeans, resamplin
     absent = tuple(kind for kind, present in zip(kinds, there, strict=True) if not present)
     value = _mean(means.values[places])
     drawn = uas_drawn(means.drawn[:, places], there)
-    runs = mean_there(means.runs[places][there].T) if there.any() else np.full(means.runs.shape[1], np.nan)
-    return GroupFigures(name, absent, Figure.of(value, resampling.interval(value, drawn)), _noise(runs, drawn))
+    if not there.any():
+        return GroupFigures(name, absent, Figure(None), JudgeNoise(None, None))
+    present = [place for place, is_there in zip(places, there, strict=True) if is_there]
+    noise = _noise(means.runs[present].mean(axis=0), drawn, means.drawn_runs[:, present].mean(axis=1))
+    return GroupFigures(name, absent, Figure.of(value, resampling.interval(value, drawn)), noise)
 
 
-def _noise(runs: Floats, drawn: Floats) -> JudgeNoise:
-    there, seen = runs[np.isfinite(runs)], drawn[np.isfinite(drawn)]
-    if len(there) < 2:
+def _noise(runs: Floats, drawn: Floats, drawn_runs: Floats) -> JudgeNoise:
+    """From the values of the runs [R], the resampled value [B], and that of each run [B, R]."""
+    count = len(runs)
+    if count < 2 or not np.isfinite(runs).all():
         return JudgeNoise(None, None)
-    sd = float(there.std(ddof=1))
-    variance = float(seen.var()) if len(seen) > 1 else 0.0
-    share = min(1.0, sd**2 / len(there) / variance) if variance > 0 else None
-    return JudgeNoise(_rounded(sd), None if share is None else _rounded(share))
+    sd = _rounded(float(runs.std(ddof=1)))
+    seen = np.isfinite(drawn) & np.isfinite(drawn_runs).all(axis=1)
+    variance = float(drawn[seen].var()) if seen.sum() > 1 else 0.0
+    if variance <= 1e-12:
+        return JudgeNoise(sd, None)
+    each = drawn_runs[seen]
+    in_common = (count**2 * each.mean(axis=1).var() - each.var(axis=0).sum()) / (count * (count - 1))
+    return JudgeNoise(sd, _rounded(float(np.clip(1 - in_common / variance, 0, 1))))
 
 
 def _mean(values: Floats) -> float:

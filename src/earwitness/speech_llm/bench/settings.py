@@ -74,9 +74,10 @@ def read_settings(folder: str | Path) -> RunSettings:
 
 def items_of(folder: str | Path) -> list[Item]:
     """The items of a run. Raises `DataError` where they are not those that were asked."""
+    settings = read_settings(folder)
     path = Path(folder) / "items.jsonl"
     items = read_items(path)
-    if items_sha256(items) != read_settings(folder).items_sha256:
+    if items_sha256(items) != settings.items_sha256:
         raise DataError("was changed since the run", where=path, fix="Run the changed items into another folder.")
     return items
 

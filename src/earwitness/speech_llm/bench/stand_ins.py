@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from earwitness.audio.recording import Recording
@@ -51,7 +51,6 @@ class Oracle:
     id: str = "oracle"
     max_audios: int = 1
     max_seconds: float | None = None
-    heard: list[str] = field(default_factory=list)
 
     def answer(
         self, audios: Sequence[Recording], prompt: str, *, system: str | None = None, params: Params = Params()
