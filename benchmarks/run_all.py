@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "retrieval_speed": (),
     "score_speed": (),
     "speaker_speed": (),
+    "speech_llm_throughput": (),
 }
 _NAMES = ("name", "unit", "step", "model")  # what a row of results calls itself
 

@@ -11,11 +11,16 @@ from typing import Annotated
 from pydantic import Field
 
 from earwitness.core.config import parse_config, read_yaml
+from earwitness.speech_llm.clients.cascade import CascadeConfig
+from earwitness.speech_llm.clients.command import CommandConfig
 from earwitness.speech_llm.clients.fake import FakeConfig
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM, Usage
 from earwitness.speech_llm.clients.openai import OpenAIConfig
+from earwitness.speech_llm.clients.transformers_models import TransformersConfig
 
-ClientConfig = Annotated[OpenAIConfig | FakeConfig, Field(discriminator="kind")]
+ClientConfig = Annotated[
+    OpenAIConfig | TransformersConfig | CascadeConfig | CommandConfig | FakeConfig, Field(discriminator="kind")
+]
 
 
 def read_client_config(path: str | Path) -> ClientConfig:

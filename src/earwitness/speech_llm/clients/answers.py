@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from earwitness.core.config import Config
 from earwitness.core.errors import printable
@@ -20,8 +21,14 @@ def failed(why: str, status: Status = "error", *, latency_s: float = 0.0, raw: s
 
 
 def client_id(name: str, config: Config, *parts: object, passing: frozenset[str] = frozenset()) -> str:
-    """A readable name, and twelve digits of the sha256 of the configuration without the fields `passing`, which cannot
-    change a reply. `parts` is what else can, such as the wording of a prompt."""
-    data = [config.model_dump(mode="json", exclude=set(passing)), *parts]
+    """A readable name, and twelve digits of the sha256 of the configuration without the fields `passing`, at any depth,
+    which cannot change a reply. `parts` is what else can, such as the wording of a prompt."""
+    data = [_without(config.model_dump(mode="json"), passing), *parts]
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")[:60] or "client"
     return f"{readable}-{sha256_data(data)[:12]}"
+
+
+def _without(data: Any, names: frozenset[str]) -> Any:
+    if isinstance(data, dict):
+        return {name: _without(value, names) for name, value in data.items() if name not in names}
+    return data

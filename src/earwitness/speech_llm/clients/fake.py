@@ -11,6 +11,7 @@ from earwitness.audio.recording import Recording
 from earwitness.speech_llm.clients.answers import client_id, failed
 from earwitness.speech_llm.clients.hearing import HearingConfig
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM, Status
+from earwitness.speech_llm.clients.openai import PASSING
 from earwitness.speech_llm.clients.sound import unanswerable
 
 FakeReply = Callable[[Sequence[Recording], str], "str | Answer"]
@@ -27,7 +28,7 @@ class FakeConfig(HearingConfig):
     def build(self) -> SpeechLLM:
         """Needs nothing."""
         reply = self.reply if self.status == "ok" else failed("scripted", self.status)
-        name = client_id("fake", self)
+        name = client_id("fake", self, passing=PASSING)
         return self.heard_by(FakeClient(lambda audios, prompt: reply, name, self.max_audios, self.max_seconds))
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import json
+import socket
 import threading
 import time
 import wave
@@ -123,6 +125,7 @@ class FakeServer:
         self.most_at_once = 0
         self._script: Script = reply if callable(reply) else lambda _: reply
         self._at_once = 0
+        self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -147,6 +150,10 @@ class FakeServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def chat(self, body: bytes, headers: dict[str, str]) -> Reply:
         """The scripted reply to one request; it is recorded first."""
@@ -182,10 +189,16 @@ class FakeServer:
             return replace(reply, text=_made_to_fit(reply.text, asked.schema))
         return reply
 
-    def connected(self) -> None:
-        """One more connection."""
+    def connected(self, connection: socket.socket) -> None:
+        """One more connection, which ends with the server."""
         with self._lock:
             self.connections += 1
+            self._open.add(connection)
+
+    def disconnected(self, connection: socket.socket) -> None:
+        """One less."""
+        with self._lock:
+            self._open.discard(connection)
 
 
 def hearing(asked: Asked) -> str:
@@ -317,7 +330,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.fake.connected()
+        self.server.fake.connected(self.connection)
+
+    def finish(self) -> None:
+        self.server.fake.disconnected(self.connection)
+        super().finish()
 
     def do_GET(self) -> None:
         fake = self.server.fake

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import count
 from urllib.parse import urlsplit
 
 from earwitness.core.errors import UsageError
@@ -103,12 +104,13 @@ class Endpoint:
         retries: Retries,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = urlsplit(base_url)
         try:
+            parts = urlsplit(base_url)
             port = parts.port
         except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.username:
+            parts, port = urlsplit(""), None
+        plain = base_url.isascii() and base_url.isprintable() and " " not in base_url
+        if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise UsageError("is no address of a server", where=base_url, fix="Use http://HOST:PORT/v1 or https://.")
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
         self._path, self._query = parts.path.rstrip("/"), f"?{parts.query}" if parts.query else ""
@@ -126,25 +128,24 @@ class Endpoint:
 
     def post(self, path: str, body: bytes) -> Response | Failure:
         """One POST below the base address, tried again after failures that pass: the last response or failure."""
-        number = 0
-        while True:
-            entered = self.limit.enter()
-            got: Response | Failure | None = None
-            try:
-                got = self._once("POST", path, body)
-            finally:
-                answered = isinstance(got, Response)
-                status = got.status if isinstance(got, Response) else 0
-                self.limit.left(entered, too_many=status == 429, taken=answered and status == 200)
-            if not got.passing:
-                return got
-            wait_s = self._retries.wait_s(
-                number, got.retry_after if isinstance(got, Response) else None, self._dice.random()
-            )
+        for number in count():
+            got = self._limited(path, body)
+            retry_after = got.retry_after if isinstance(got, Response) else None
+            wait_s = self._retries.wait_s(number, retry_after, self._dice.random()) if got.passing else None
             if wait_s is None:
                 return got
             self._sleep(wait_s)
-            number += 1
+        raise AssertionError  # tries end
+
+    def _limited(self, path: str, body: bytes) -> Response | Failure:
+        """One POST, when there is a place for it."""
+        entered, status = self.limit.enter(), 0
+        try:
+            got = self._once("POST", path, body)
+            status = got.status if isinstance(got, Response) else 0
+        finally:
+            self.limit.left(entered, too_many=status == 429, taken=status == 200)
+        return got
 
     def _once(self, method: str, path: str, body: bytes | None) -> Response | Failure:
         """A server may close a kept connection at any time: then, and only then, at once again on a new one."""
@@ -172,7 +173,7 @@ class Endpoint:
         until = time.monotonic() + self._timeout_s
         connection.request(method, f"{self._path}{path}{self._query}", body, self._headers)
         response = connection.getresponse()
-        pieces, size = [], 0
+        pieces, size, announced = [], 0, response.length
         while piece := response.read1(1 << 16):
             pieces.append(piece)
             size += len(piece)
@@ -181,8 +182,9 @@ class Endpoint:
                 raise http.client.HTTPException(f"the reply is longer than {LONGEST_REPLY} bytes")
             if time.monotonic() > until:
                 raise TimeoutError
-        if not response.isclosed() or response.will_close:
-            self._drop()
+        if announced is not None and size < announced:
+            raise http.client.HTTPException("the reply was cut short")
+        response.read()  # nothing is left, and only now the connection is free for the next request
         return Response(response.status, b"".join(pieces), response.getheader("Retry-After"))
 
     def _drop(self) -> None:
