@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earwitness.cli.bench_doctor import doctor
+
 if TYPE_CHECKING:
     from earwitness.speech_llm.bench.report import Report
 
@@ -157,9 +159,8 @@ def selfcheck() -> None:
         raise typer.Exit(1)
 
 
-# The commands of other rooms join here, one line each:
-# `doctor` (cli/bench_doctor.py):      app.command("doctor")(doctor)
-# `validate` (cli/judge_validation.py): app.command("validate")(validate)
+app.command("doctor")(doctor)
+# `validate` of cli/judge_validation.py joins here: app.command("validate")(validate)
 
 
 def _say_failures(folder: Path, most: int = 10) -> None:

@@ -30,6 +30,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "fearful": ("fear", "afraid", "scared", "frightened", "anxious", "害怕", "恐惧"),
     "disgusted": ("disgust", "repulsed", "厌恶"),
     "surprised": ("surprise", "astonished", "amazed", "惊讶"),
+    "bored": ("boredom", "uninterested", "无聊"),
     "neutral": ("neutrally", "calm", "calmly", "unemotional", "emotionless", "中性", "平静"),
     "male": ("man", "men", "males", "masculine", "boy", "gentleman", "男", "男性", "男人"),
     "female": ("woman", "women", "females", "feminine", "girl", "lady", "女", "女性", "女人"),
@@ -41,7 +42,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "6": ("six", "六"),
 }
 _SAME = (("angry", "anger"), ("happy", "happiness", "joy"), ("sad", "sadness"), ("fearful", "fear", "afraid"),
-         ("disgusted", "disgust"), ("surprised", "surprise"), ("male", "man"), ("female", "woman"),
+         ("disgusted", "disgust"), ("surprised", "surprise"), ("bored", "boredom"), ("male", "man"), ("female", "woman"),
          ("1", "one"), ("2", "two"), ("3", "three"), ("4", "four"), ("5", "five"), ("6", "six"))  # fmt: skip
 _CANONICAL = {name: group[0] for group in _SAME for name in group}
 

@@ -372,3 +372,18 @@ def test_a_client_that_breaks_stops_the_run_and_keeps_what_was_answered(tmp_path
     client = Listener()
     ask(tmp_path / "run", client, items, tmp_path / "audio")
     assert len(client.asked) == 12 - len(kept)
+
+
+def test_real_recordings_are_heard_as_long_as_they_are(tmp_path: Path, shared_data: Path) -> None:
+    found = sorted((shared_data / "emodb").rglob("*.flac"))[:5]
+    if not found:
+        pytest.skip("no such recordings here")
+    names = [str(path.relative_to(shared_data)) for path in found]
+    items = [Item(f"i{number}", name, name, "How?", "sad", "DE") for number, name in enumerate(names)]
+    items.append(replace(items[0], id="part", start=0.25, end=0.75))
+    client = Listener()
+    answers = {one.item_id: one for one in ask(tmp_path / "run", client, items, shared_data, Asked(("shuffle",)))}
+    assert all(one.status == "ok" and one.seconds_heard == one.seconds_total > 0.4 for one in answers.values())
+    real = {one.item_id: one for one in read_answers(tmp_path / "run") if one.condition == "real"}
+    assert real["part"].seconds_total == pytest.approx(0.5, abs=0.001)
+    assert all(audio.rate == 16_000 for audios, _, _ in client.asked for audio in audios)

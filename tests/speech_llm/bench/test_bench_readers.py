@@ -19,7 +19,8 @@ from earwitness.speech_llm.items import read_items, write_items
 SOUND = {"array": (0.1 * np.sin(np.arange(1600) / 9)).tolist(), "sampling_rate": 8000}
 MMAU = {
     "id": "m1", "audio_id": "./test-mini-audios/m1.wav", "question": "Which emotion is heard?",
-    "choices": ["joy", "anger"], "answer": "anger", "task": "speech", "category": "Reasoning", "sub-category": "Emotion State summarisation",
+    "choices": ["joy", "anger"], "answer": "anger", "task": "speech",
+    "category": "Reasoning", "sub-category": "Emotion State summarisation",
 }  # fmt: skip
 FOUNDATION = {
     "path": "a.wav", "question": "What emotion?", "choice_a": "happy", "choice_b": "sad", "choice_c": None,

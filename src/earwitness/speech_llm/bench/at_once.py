@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from earwitness.speech_llm.kept import KeptRecords
 
 J = TypeVar("J")
 Record = dict[str, Any]
+IN_LINE = 4  # jobs handed out, for each that can run at once
 
 
 def work_through(
@@ -17,23 +20,34 @@ def work_through(
 ) -> None:
     """Do every job, `concurrency` at a time, and keep what each gives; `step` is called once a job.
 
-    As many again wait in line, so that a thread never waits for the disk. What a job raises is raised here, after the
-    finished ones were kept.
+    More wait in line, so that no thread waits for the disk. What a job raises is raised here, after the finished ones
+    were kept; jobs that are not under way then are not begun.
     """
     waiting = iter(jobs)
-    running: set[Future[Record]] = set()
-    with ThreadPoolExecutor(concurrency) as pool:
-        try:
-            while True:
-                while len(running) < 2 * concurrency and (job := next(waiting, None)) is not None:
-                    running.add(pool.submit(do, job))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                kept.add_all([one.result() for one in done if one.exception() is None])
-                for one in done:
-                    one.result()
-                    step()
-        finally:
-            for one in running:
-                one.cancel()
+    finished: SimpleQueue[Future[Record]] = SimpleQueue()
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="bench")
+    try:
+        running = 0
+        done: list[Future[Record]] = []
+        while True:
+            for job in islice(waiting, IN_LINE * concurrency - running):
+                pool.submit(do, job).add_done_callback(finished.put)
+                running += 1
+            kept.add_all([one.result() for one in done if one.exception() is None])
+            for one in done:
+                one.result()
+                step()
+            if not running:
+                return
+            done = _all_that(finished)
+            running -= len(done)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _all_that(finished: SimpleQueue[Future[Record]]) -> list[Future[Record]]:
+    """What has finished by now; waits for one where nothing has."""
+    found = [finished.get()]
+    while not finished.empty():
+        found.append(finished.get())
+    return found

@@ -15,7 +15,7 @@ from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.speech_llm.items import Item
 
-KEPT_S = 1200.0  # of decoded sound in memory, for the questions about one clip come one after another
+KEPT_S, MOST_KEPT = 1200.0, 256  # decoded sound in memory: the questions about one clip come one after another
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Recordings:
         self.root = Path(root).resolve()
         self._hashes: dict[str, str] = {}
         self._kept: OrderedDict[Stretch, Recording] = OrderedDict()
+        self._kept_s = 0.0
         self._lock = threading.Lock()
 
     def path(self, name: str) -> Path:
@@ -75,9 +76,12 @@ class Recordings:
                 return self._kept[stretch]
         recording = load(self.path(stretch.audio), start_s=stretch.start, end_s=stretch.end)
         with self._lock:
-            self._kept[stretch] = recording
-            while sum(one.duration_s for one in self._kept.values()) > KEPT_S:
-                self._kept.popitem(last=False)
+            if stretch not in self._kept:
+                self._kept[stretch] = recording
+                self._kept_s += recording.duration_s
+            while self._kept_s > KEPT_S or len(self._kept) > MOST_KEPT:
+                _, gone = self._kept.popitem(last=False)
+                self._kept_s -= gone.duration_s
         return recording
 
 

@@ -22,6 +22,7 @@ FAILURES: tuple[Status, ...] = ("empty", "error", "timeout", "too_long")  # no a
 BEST = 5  # the ratings are 0 to 5
 R = TypeVar("R", "AnswerRecord", "Judgement")
 JudgementStatus = Literal["ok", "unparsed", "error"]
+JUDGEMENT_STATUSES: tuple[JudgementStatus, ...] = get_args(JudgementStatus)
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ def set_aside(path: Path, unwanted: Callable[[dict[str, Any]], bool]) -> int:
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The whole lines of a file, which is not changed; one torn by a kill is passed over."""
+    name = str(path)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.endswith(b"\n"):
-                    where = f"{path}, line {number}"
+                    where = f"{name}, line {number}"
                     yield where, _object(line, where)
     except FileNotFoundError:
         raise DataError("there is no such file", where=path, fix="Ask first: `earwitness bench run`.") from None
@@ -132,15 +134,15 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _answer(record: dict[str, Any], where: str) -> AnswerRecord:
-    found = _fields(AnswerRecord, record, where)
+    found: AnswerRecord = _fields(AnswerRecord, record, where)
     if found.condition not in CONDITIONS or found.status not in STATUSES:
         raise DataError(f"knows no condition '{found.condition}' or status '{found.status}'", where=where)
     return found
 
 
 def _judgement(record: dict[str, Any], where: str) -> Judgement:
-    found = _fields(Judgement, record, where)
-    if found.status not in get_args(JudgementStatus) or (found.status == "ok") != (found.rating is not None):
+    found: Judgement = _fields(Judgement, record, where)
+    if found.status not in JUDGEMENT_STATUSES or (found.status == "ok") != (found.rating is not None):
         raise DataError(f"has status '{found.status}' and rating {found.rating}", where=where)
     if found.rating is not None and not 0 <= found.rating <= BEST:
         raise DataError(f"has the rating {found.rating}", where=where, fix=f"Ratings are 0 to {BEST}.")
@@ -159,13 +161,20 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
+_SEEN: dict[type, set[tuple[type, ...]]] = {AnswerRecord: set(), Judgement: set()}  # types of fields that were right
+
+
 def _fields(kind: type[R], record: dict[str, Any], where: str) -> R:
-    """The record's fields, each of its type. Raises `DataError`."""
-    for name, annotation in kind.__annotations__.items():
-        value = record.get(name)
-        if not isinstance(value, _KINDS[annotation]) or isinstance(value, bool):
-            raise DataError(f"'{name}' is missing or of another type", where=where, fix="Remove the line, run again.")
-    return kind(**{name: record[name] for name in kind.__annotations__})
+    """The record's fields, each of its type. Raises `DataError`. Most records have the types of one before."""
+    values = [record.get(name) for name in kind.__annotations__]
+    types = tuple(map(type, values))
+    if types not in _SEEN[kind]:
+        for (name, annotation), value in zip(kind.__annotations__.items(), values, strict=True):
+            if not isinstance(value, _KINDS[annotation]) or isinstance(value, bool):
+                fix = "Remove the line, run again."
+                raise DataError(f"'{name}' is missing or of another type", where=where, fix=fix)
+        _SEEN[kind].add(types)
+    return kind(*values)
 
 
 def _sorted(records: list[R], path: Path) -> list[R]:

@@ -72,7 +72,7 @@ def controls_table(report: Report) -> Table:
 
 def difference_table(difference: Difference, title: str) -> Table:
     """A difference by type, with p values corrected over types."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (one.type, str(one.items), signed(one.difference), f"{one.p:.4f}", f"{one.p_holm:.4f}")
         for one in difference.types
     ]
