@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "alignment_speed": (),
     "audio_speed": (),
+    "bench_runner": (),
     "gallery_speed": (),
     "interval_coverage": (),
     "metrics_speed": (),

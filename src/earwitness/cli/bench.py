@@ -55,7 +55,8 @@ def run(
     params = Params(temperature, 1.0, max_tokens, seed)
     settings = settings_of(model, questions, params, system=system, length=length, shuffle_seed=seed)
     asking = Asking(output, model, questions, Recordings(data_root), settings, asked)
-    cells = asking.cells()
+    with progress_bar("reading audio", len(questions)) as step:
+        cells = asking.cells(step)
     with progress_bar("asking", len(cells)) as step:
         outcome = asking.ask(cells, step)
     typer.echo(f"{outcome.asked} asked, {outcome.there} were there, {outcome.failed} failed: {output}", err=True)

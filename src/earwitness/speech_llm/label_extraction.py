@@ -42,7 +42,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "6": ("six", "六"),
 }
 _SAME = (("angry", "anger"), ("happy", "happiness", "joy"), ("sad", "sadness"), ("fearful", "fear", "afraid"),
-         ("disgusted", "disgust"), ("surprised", "surprise"), ("bored", "boredom"), ("male", "man"), ("female", "woman"),
+         ("disgusted", "disgust"), ("surprised", "surprise"), ("bored", "boredom"),
+         ("male", "man"), ("female", "woman"),
          ("1", "one"), ("2", "two"), ("3", "three"), ("4", "four"), ("5", "five"), ("6", "six"))  # fmt: skip
 _CANONICAL = {name: group[0] for group in _SAME for name in group}
 

@@ -156,8 +156,9 @@ def test_two_models_are_compared_on_the_same_items_with_holm_over_types(tmp_path
 
 
 def test_items_that_every_model_fails_are_named(tmp_path: Path) -> None:
-    first = write_run(tmp_path / "a", [Row("C", (0, 0)), Row("C", (0, 0)), Row("C", (5, 5)), Row("C", status="error")])
-    second = write_run(tmp_path / "b", [Row("C", (0,)), Row("C", (3,)), Row("C", (0,)), Row("C", (0,))])
+    zero, lost, refused = Row("C", (0,)), Row("C", status="error"), Row("C", status="refused")
+    first = write_run(tmp_path / "a", [zero, zero, Row("C", (5,)), lost, refused])
+    second = write_run(tmp_path / "b", [zero, Row("C", (3,)), zero, zero, zero])
     assert report_of(first, compare=(second,)).suspects == ("i0",)
 
 

@@ -54,6 +54,8 @@ def judge(folder: Path, scripted: Scripted, runs: int = 1, retry_failed: bool = 
         ('{"rationale": "same", "rating": 6}', None),
         ('{"rationale": "same", "rating": true}', None),
         ('{"rationale": "same", "rating": 4.5}', None),
+        ("My rating: 4.", 4),
+        ("rating: 3.5", None),
         ("rating 85", None),
         ("rating: 4/10", None),
         ("4", None),

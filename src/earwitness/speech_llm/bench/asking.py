@@ -112,15 +112,15 @@ class Asking:
         self._donors = other_clips(items, settings.shuffle_seed) if "shuffle" in asked.controls else {}
         open_run(self.folder, settings, items)
 
-    def cells(self) -> list[_Cell]:
-        """All requests, the conditions of one item one after another. Reads every file once, for its hash."""
+    def cells(self, step: Quietly = lambda: None) -> list[_Cell]:
+        """All requests, the conditions of one item one after another. Reads every file once, for its hash; `step` is
+        called once an item."""
         conditions: tuple[Condition, ...] = ("real", *self.asked.controls)
-        return [
-            self._cell(item, condition, sample)
-            for item in self.items
-            for condition in conditions
-            for sample in range(self.asked.samples)
-        ]
+        cells = []
+        for item in self.items:
+            cells += [self._cell(item, name, sample) for name in conditions for sample in range(self.asked.samples)]
+            step()
+        return cells
 
     def ask(self, cells: Sequence[_Cell], step: Quietly = lambda: None) -> Outcome:
         """Ask what is not there yet; with `retry_failed` also what has failed."""

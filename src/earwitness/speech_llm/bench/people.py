@@ -203,10 +203,14 @@ def _no_formula(text: str) -> str:
 
 
 def suspects(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The ids of items of the first run that have a score in every run and 0 in all: their reference may be wrong."""
+    """The ids of items of the first run that every run has answered and scored 0: their reference may be wrong.
+
+    A refusal says nothing of a reference.
+    """
     zero: list[set[str]] = []
     for run in runs:
-        means = run.real.means
-        zero.append({item.id for item, value in zip(run.items, means, strict=True) if value == 0})
+        answered = {answer.item_id for answer in run.real.answers if answer.status == "ok"}
+        scores = zip(run.items, run.real.means, strict=True)
+        zero.append({item.id for item, value in scores if value == 0 and item.id in answered})
     everywhere = set.intersection(*zero)
     return tuple(item.id for item in runs[0].items if item.id in everywhere)

@@ -53,7 +53,7 @@ SCHEMA = json.dumps(
 TEMPLATE_SHA256 = sha256_text(SYSTEM + PROMPT + SCHEMA)
 
 _FENCE = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
-_RATING = re.compile(r"\brating\W{0,5}(?:is|of|=)?\W{0,5}([0-5])(?![\d.]|\s*/\s*(?!5\b)\d)", re.IGNORECASE)
+_RATING = re.compile(r"\brating\W{0,5}(?:is|of|=)?\W{0,5}([0-5])(?!\d|\.\d|\s*/\s*(?!5\b)\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def controls_table(report: Report) -> Table:
             "without refusals",
             "failures as 0: UAS_all",
             "mean over questions",
-            "the same",
+            "failures as 0: the mean",
         ),
         rows,
         'Failures of the model and unreadable judgements have no score. "Failures as 0" is what comes out where they '

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from earwitness.core.errors import DataError
-from earwitness.core.hashing import sha256_data
 from earwitness.core.writing import write_atomically
 from earwitness.speech_llm.items import Item, QuestionType, Tag, item_id, json_lines
 
@@ -149,8 +150,6 @@ def _json_list(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _renamed(item: Item, number: int) -> Item:
-    from dataclasses import replace
-
     return replace(item, id=f"{item.id}-{number}")
 
 
@@ -172,7 +171,7 @@ def _wav(cell: dict[str, Any], where: str) -> bytes:
 def _kept(data: bytes, suffix: str, root: Path, stem: str) -> str:
     """The file of these bytes under the root, written once; its path relative to the root."""
     suffix = suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", suffix) else ".audio"
-    name = f"{stem}-sound/{sha256_data(data.hex())[:24]}{suffix}"
+    name = f"{stem}-sound/{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
     if not (root / name).exists():
         write_atomically(root / name, data)
     return name
