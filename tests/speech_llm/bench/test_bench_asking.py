@@ -10,18 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from earwitness.audio.reading import load
 from earwitness.audio.recording import Recording
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import AudioError, UsageError
 from earwitness.speech_llm.bench.asking import Asked, Asking, controls_named, settings_of
 from earwitness.speech_llm.bench.controls import other_clips
 from earwitness.speech_llm.bench.judging import Judged, Judging
-from earwitness.speech_llm.bench.recordings import Recordings
+from earwitness.speech_llm.bench.recordings import Recordings, Stretch
 from earwitness.speech_llm.bench.records import AnswerRecord, read_answers, read_judgements
 from earwitness.speech_llm.bench.report import Asked as Wanted
 from earwitness.speech_llm.bench.report import make_report
@@ -387,3 +389,35 @@ def test_real_recordings_are_heard_as_long_as_they_are(tmp_path: Path, shared_da
     real = {one.item_id: one for one in read_answers(tmp_path / "run") if one.condition == "real"}
     assert real["part"].seconds_total == pytest.approx(0.5, abs=0.001)
     assert all(audio.rate == 16_000 for audios, _, _ in client.asked for audio in audios)
+
+
+def test_a_recording_is_decoded_once_for_all_that_ask_and_memory_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "earwitness.speech_llm.bench.recordings"
+    items = make_items(tmp_path, 6, seconds=1.0)
+    loads: list[str] = []
+
+    def slowly(path: Path, **more: float) -> Recording:
+        loads.append(Path(path).name)
+        time.sleep(0.05)
+        return load(path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(f"{module}.load", slowly)
+    monkeypatch.setattr(f"{module}.KEPT_S", 3.5)
+    recordings = Recordings(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(recordings.load, [Stretch.of(items[0])] * 8))
+    assert loads == ["c0.wav"]
+    for item in items:
+        recordings.load(Stretch.of(item))
+    assert len(loads) == 6
+    recordings.load(Stretch.of(items[5]))
+    assert len(loads) == 6
+    recordings.load(Stretch.of(items[0]))  # the oldest had to go
+    assert loads[-1] == "c0.wav"
+    assert len(loads) == 7
+    late = Stretch("c1.wav", 9.0, None)
+    for _ in range(2):
+        with pytest.raises(AudioError):
+            recordings.load(late)

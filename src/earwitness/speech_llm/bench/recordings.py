@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Recordings:
             raise UsageError("there is no such folder", where=root, fix="Give --data-root the folder of the audio.")
         self.root = Path(root).resolve()
         self._hashes: dict[str, str] = {}
-        self._kept: OrderedDict[Stretch, Recording] = OrderedDict()
+        self._kept: OrderedDict[Stretch, Future[Recording]] = OrderedDict()
         self._kept_s = 0.0
         self._lock = threading.Lock()
 
@@ -69,20 +70,39 @@ class Recordings:
         return self._hashes[name]
 
     def load(self, stretch: Stretch) -> Recording:
-        """The stretch, decoded. Raises `AudioError`."""
+        """The stretch, decoded once for all that ask at the same time. Raises `AudioError`."""
         with self._lock:
-            if stretch in self._kept:
+            known = self._kept.get(stretch)
+            if known is None:
+                mine = self._kept[stretch] = Future[Recording]()
+            else:
                 self._kept.move_to_end(stretch)
-                return self._kept[stretch]
-        recording = load(self.path(stretch.audio), start_s=stretch.start, end_s=stretch.end)
-        with self._lock:
-            if stretch not in self._kept:
-                self._kept[stretch] = recording
-                self._kept_s += recording.duration_s
-            while self._kept_s > KEPT_S or len(self._kept) > MOST_KEPT:
-                _, gone = self._kept.popitem(last=False)
-                self._kept_s -= gone.duration_s
+        if known is not None:
+            return known.result()
+        try:
+            recording = load(self.path(stretch.audio), start_s=stretch.start, end_s=stretch.end)
+        except BaseException as error:
+            mine.set_exception(error)
+            with self._lock:
+                del self._kept[stretch]
+            raise
+        mine.set_result(recording)
+        self._make_room(recording.duration_s)
         return recording
+
+    def _make_room(self, more_s: float) -> None:
+        """Let the oldest go until what is kept is within its bounds; what is still being decoded stays."""
+        with self._lock:
+            self._kept_s += more_s
+            while self._kept and (self._kept_s > KEPT_S or len(self._kept) > MOST_KEPT):
+                oldest = next((one for one, found in self._kept.items() if _decoded(found)), None)
+                if oldest is None:
+                    return
+                self._kept_s -= self._kept.pop(oldest).result().duration_s
+
+
+def _decoded(found: Future[Recording]) -> bool:
+    return found.done() and found.exception() is None
 
 
 def silent(recording: Recording) -> Recording:

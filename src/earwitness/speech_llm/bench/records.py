@@ -166,7 +166,7 @@ _SEEN: dict[type, set[tuple[type, ...]]] = {AnswerRecord: set(), Judgement: set(
 
 def _fields(kind: type[R], record: dict[str, Any], where: str) -> R:
     """The record's fields, each of its type. Raises `DataError`. Most records have the types of one before."""
-    values = [record.get(name) for name in kind.__annotations__]
+    values: list[Any] = [record.get(name) for name in kind.__annotations__]
     types = tuple(map(type, values))
     if types not in _SEEN[kind]:
         for (name, annotation), value in zip(kind.__annotations__.items(), values, strict=True):
