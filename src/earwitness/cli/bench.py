@@ -11,6 +11,7 @@ from earwitness.cli.bench_doctor import doctor
 
 if TYPE_CHECKING:
     from earwitness.speech_llm.bench.report import Report
+    from earwitness.speech_llm.bench.scores import Run
 
 app = typer.Typer(
     help="Test a model that hears: run, judge, report. CP-Bench's protocol, on any questions.", no_args_is_help=True
@@ -106,9 +107,12 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print as data.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page.")] = None,
     human: Annotated[Path | None, typer.Option(help="CSV of ratings by people.")] = None,
-    compare: Annotated[list[Path] | None, typer.Option(help="Another run over the same questions.")] = None,
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="Another run over the same questions; several by repeating it.")
+    ] = None,
     judge: Annotated[str | None, typer.Option(help="The begin of a judge's id, where several have judged.")] = None,
     form: Annotated[Path | None, typer.Option(help="Write a CSV of 100 answers for people to rate.")] = None,
+    judged: Annotated[Path | None, typer.Option(help="Write labelled answers with scores, for `validate`.")] = None,
 ) -> None:
     """Print what a run's answers are worth: scores with intervals, what the audio adds, what failed.
 
@@ -119,10 +123,11 @@ def report(
     from earwitness.core.writing import write_atomically
     from earwitness.speech_llm.bench.page import render_html, render_text
     from earwitness.speech_llm.bench.report import Asked, make_report
+    from earwitness.speech_llm.bench.scores import read_run
 
     made = make_report(folder, Asked(human, tuple(compare or ()), judge))
-    if form is not None:
-        _write_form(form, folder, judge)
+    if form is not None or judged is not None:
+        _write_more(form, judged, read_run(folder, judge))
     if html is not None:
         write_atomically(html, render_html(made))
     typer.echo(made.json() if as_json else "\n".join(render_text(made)), nl=not as_json)
@@ -176,12 +181,14 @@ def _say_failures(folder: Path, most: int = 10) -> None:
         typer.echo(f"earwitness: and {len(failed) - most} more, see answers.jsonl", err=True)
 
 
-def _write_form(path: Path, folder: Path, judge: str | None) -> None:
+def _write_more(form: Path | None, judged: Path | None, run: Run) -> None:
+    from earwitness.speech_llm.bench.labels import write_judged
     from earwitness.speech_llm.bench.people import write_form
-    from earwitness.speech_llm.bench.scores import read_run
 
-    count = write_form(path, read_run(folder, judge))
-    typer.echo(f"wrote {count} answers to rate: {path}", err=True)
+    if form is not None:
+        typer.echo(f"wrote {write_form(form, run)} answers to rate: {form}", err=True)
+    if judged is not None:
+        typer.echo(f"wrote {write_judged(judged, run)} labelled answers: {judged}", err=True)
 
 
 def _refuse_invalid(made: Report) -> None:

@@ -11,11 +11,13 @@ import pytest
 from bench_runs import Row, item, shuffle_lines, write_run
 
 from earwitness.core.errors import DataError
+from earwitness.speech_llm.bench.labels import write_judged
 from earwitness.speech_llm.bench.page import render_html
 from earwitness.speech_llm.bench.report import Asked, Report, family, make_report
+from earwitness.speech_llm.bench.scores import read_run
 from earwitness.speech_llm.bench.selfcheck import width_ratio
 from earwitness.speech_llm.bench.statements import statements
-from earwitness.speech_llm.items import QUESTION_TYPES, QuestionType
+from earwitness.speech_llm.items import QUESTION_TYPES, QuestionType, Tag
 
 BY_HAND: list[tuple[QuestionType, int]] = [
     ("C", 5), ("C", 0), ("DE", 4), ("DG", 2), ("DG", 3), ("CE", 1), ("CG", 3), ("CS", 5)
@@ -190,10 +192,18 @@ def test_direct_questions_are_scored_by_label_too(tmp_path: Path) -> None:
     rows = [row(0, "male", "A man speaks", 5), row(1, "female", "It's not a woman but a man", 0),
             row(2, "female", "A woman and a man", 3), row(3, "male", "I can't say", 0)]  # fmt: skip
     report = report_of(write_run(tmp_path, rows))
-    found, judge = report.labels[0], report.judge_against_labels
-    assert (found.items, found.accuracy.value, found.unmapped, found.ambiguous) == (4, 25.0, 0.25, 0.25)
+    shown, judge = report.labels[0], report.judge_against_labels
+    assert (shown.items, shown.accuracy.value, shown.unmapped, shown.ambiguous) == (4, 25.0, 0.25, 0.25)
     assert judge is not None
     assert (judge.agreement, judge.sensitivity, judge.specificity) == (0.75, 1.0, round(2 / 3, 6))
+    assert write_judged(tmp_path / "judged.jsonl", read_run(tmp_path)) == 4
+    first = json.loads((tmp_path / "judged.jsonl").read_text().splitlines()[0])
+    assert (first["answer"], first["label"], first["score"], first["clip_id"]) == (
+        "A man speaks",
+        "male",
+        100.0,
+        "clip0",
+    )
 
 
 def test_length_of_answers_and_families_of_models(tmp_path: Path) -> None:
@@ -202,7 +212,18 @@ def test_length_of_answers_and_families_of_models(tmp_path: Path) -> None:
     assert report.length_bias is not None
     assert report.length_bias.correlation.value == pytest.approx(1.0)
     assert report.judge_like_model == "llama"
+    assert report.judge_like_generator is None
     assert family("Qwen/Qwen2-Audio-7B") == family("qwen2.5-omni") == "qwen"
+
+
+def test_questions_by_a_model_of_the_judge_s_family_and_with_its_labels_are_told(tmp_path: Path) -> None:
+    tags = (Tag("generator", "Llama-3-70B-abc"), Tag("labels", "pseudo"))
+    rows = [Row("CE", (3,), item=item(n, "CE", "", tags=tags)) for n in range(3)]
+    report = report_of(write_run(tmp_path, rows))
+    texts = [one.text for one in statements(report)]
+    assert (report.judge_like_generator, report.judge_like_model, report.pseudo_labelled) == ("llama", None, 3)
+    assert any("written by a model of the judge's family" in text for text in texts)
+    assert any("3 of 3 questions rest on labels that a model gave" in text for text in texts)
 
 
 def test_several_judges_are_not_mixed(tmp_path: Path) -> None:

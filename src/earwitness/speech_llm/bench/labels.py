@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from earwitness.core.errors import MetricError
+from earwitness.core.writing import write_atomically
 from earwitness.metrics.resampled import Resampling
 from earwitness.metrics.scores import Floats
 from earwitness.metrics.testing import bias_corrected_accuracy
 from earwitness.speech_llm.bench.figures import Figure
 from earwitness.speech_llm.bench.records import AnswerRecord
 from earwitness.speech_llm.bench.scores import POINTS, Run
-from earwitness.speech_llm.items import DIRECT, Item, QuestionType
+from earwitness.speech_llm.items import DIRECT, Item, QuestionType, json_line
 from earwitness.speech_llm.label_extraction import extract_label, with_aliases
 
 RIGHT = 3 * POINTS  # from this score on, the judge is taken to call an answer right
@@ -104,6 +106,29 @@ def judge_against_labels(run: Run) -> JudgeAgainstLabels | None:
         corrected = _corrected(float(called.mean()), len(called), sensitivity, specificity, yes, no)
     agreement = round(float((truth == called).mean()), 6)
     return JudgeAgainstLabels(len(called), agreement, _short(sensitivity), _short(specificity), corrected)
+
+
+def write_judged(path: str | Path, run: Run) -> int:
+    """The labelled direct questions with their answers and scores as JSONL, which `bench validate` reads; how many."""
+    right, _ = _exact(run)
+    answers = {one.item_id: one for one in run.real.answers if one.sample == 0}
+    system = ", ".join(run.models) or run.settings.client
+    lines = [
+        json_line(
+            {
+                "id": item.id,
+                "clip_id": item.clip_id,
+                "system": system,
+                "answer": answers[item.id].text or "",
+                "label": item.label,
+                "score": score,
+            }
+        )
+        for item, known, score in zip(run.items, right, run.real.means.tolist(), strict=True)
+        if np.isfinite(known) and np.isfinite(score) and answers[item.id].status == "ok"
+    ]
+    write_atomically(path, "".join(lines))
+    return len(lines)
 
 
 def _exact(run: Run) -> tuple[Floats, Sequence[str]]:

@@ -47,7 +47,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is said of a run. Scores are on 0..100, intervals 95 % over clips."""
+    """All that is said of a run. Scores are on 0..100, intervals 95 % over clips.
+
+    `judge_like_model` and `judge_like_generator` name the family that the judge shares with the tested model, and with
+    the model that wrote the questions (the tag `generator`). `pseudo_labelled` items have labels that a model gave (the
+    tag `labels` is "pseudo").
+    """
 
     settings: RunSettings
     models: tuple[str, ...]
@@ -66,6 +71,8 @@ class Report:
     judge_against_labels: JudgeAgainstLabels | None
     length_bias: LengthBias | None
     judge_like_model: str | None
+    judge_like_generator: str | None
+    pseudo_labelled: int
     human: HumanAgreement | None
     comparisons: tuple[Difference, ...]
     suspects: tuple[str, ...]
@@ -111,7 +118,9 @@ def make_report(folder: str | Path, asked: Asked = Asked()) -> Report:
         labels=label_figures(run, resampling),
         judge_against_labels=judge_against_labels(run),
         length_bias=length_bias(run, resampling),
-        judge_like_model=_family_in_common(run),
+        judge_like_model=_family_in_common(run, (*run.models, run.settings.client)),
+        judge_like_generator=_family_in_common(run, _tagged(run, "generator")),
+        pseudo_labelled=_tagged(run, "labels").count("pseudo"),
         human=human_agreement(asked.human, run, resampling) if asked.human else None,
         comparisons=tuple(
             model_difference(run, other, name, resampling) for other, name in zip(others, names, strict=True)
@@ -127,13 +136,17 @@ def family(model: str) -> str:
     return found[0] if found else last
 
 
-def _family_in_common(run: Run) -> str | None:
-    """The family that the model and its judge share, by their names; None where they differ."""
+def _family_in_common(run: Run, names: Sequence[str]) -> str | None:
+    """The family that some models and the judge share, by their names; None where they differ."""
     if run.judge is None:
         return None
-    answered = {family(name) for name in (*run.models, run.settings.client)}
     judged = {family(name) for name in (*run.judge.models, run.judge.id)}
-    return min(answered & judged, default=None)
+    return min(judged & {family(name) for name in names}, default=None)
+
+
+def _tagged(run: Run, name: str) -> list[str]:
+    """What a tag says, of each item that has it."""
+    return [tag.value for item in run.items for tag in item.tags if tag.name == name]
 
 
 def _resampling(run: Run, asked: Asked) -> Resampling:

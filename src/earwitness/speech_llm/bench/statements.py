@@ -96,6 +96,12 @@ def _judge(report: Report) -> Iterator[Statement]:
             f"Model and judge are of one family by their names ('{report.judge_like_model}'): judges favour answers "
             "like their own.",
         )
+    if report.judge_like_generator is not None:
+        yield Statement(
+            "caution",
+            f"The questions were written by a model of the judge's family, by their names "
+            f"('{report.judge_like_generator}'): it may favour what sounds like its references.",
+        )
 
 
 def _missing(report: Report) -> Iterator[Statement]:
@@ -110,6 +116,9 @@ def _missing(report: Report) -> Iterator[Statement]:
         yield Statement("caution", f"{failed} of {asked} questions failed ({failed / asked:.1%}) and have no score.")
     if counts.refused:
         yield Statement("caution", f"{counts.refused} of {asked} questions were refused; a refusal scores 0.")
+    if report.pseudo_labelled:
+        text = f"{report.pseudo_labelled} of {report.items} questions rest on labels that a model gave, not people."
+        yield Statement("caution", text)
     if absent := report.real.uas.absent:
         yield Statement("caution", f"No scored question of type {', '.join(absent)}: left out of the averages.")
 
