@@ -64,7 +64,8 @@ def test_means_of_all_resamples_are_those_of_each() -> None:
         weights = draw[resampling.codes]
         assert found[0] == pytest.approx(np.average(values[:, 0], weights=weights))
         assert found[1] == pytest.approx(np.average(values[12:, 1], weights=weights[12:]))
-    interval = resampling.interval(float(values[:, 0].mean()), means[:, 0])
+    assert resampling.carrying(np.isfinite(values[:, 1])) == 6
+    interval = resampling.interval(float(values[:, 0].mean()), means[:, 0], 10)
     assert interval is not None
     assert interval.low < interval.value < interval.high
     assert (interval.n_units, interval.n_resamples) == (10, 50)
@@ -73,7 +74,10 @@ def test_means_of_all_resamples_are_those_of_each() -> None:
 def test_a_value_of_one_clip_has_no_interval_where_it_is_hardly_drawn() -> None:
     drawn = np.full(2000, np.nan)
     drawn[:50] = 1.0
-    assert Resampling.over([1, 2], n=10).interval(1.0, drawn) is None
+    resampling = Resampling.over([1, 2], n=10)
+    assert resampling.interval(1.0, drawn, 2) is None
+    assert resampling.interval(1.0, np.ones(2000), 1) is None
+    assert resampling.interval(1.0, np.ones(2000), 2) is not None
 
 
 def test_p_values_from_resamples() -> None:

@@ -55,15 +55,20 @@ class Resampling:
         counts = self.sums(there.astype(np.float64))
         return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0), np.float64)
 
-    def interval(self, value: float, drawn: Floats) -> Interval | None:
+    def carrying(self, rows: NDArray[np.bool_]) -> int:
+        """How many clusters have one of these rows [N]: on so many a figure of them rests."""
+        return len(np.unique(self.codes[rows]))
+
+    def interval(self, value: float, drawn: Floats, units: int) -> Interval | None:
         """The value with its 95 % interval from resampled values [B], those that are NaN left out.
 
-        None where too few can be computed: a type that only a clip or two have.
+        `units` are the clusters that carry it, which may be few of all. None where it rests on fewer than two, or where
+        too few resamples can be computed.
         """
         there = drawn[np.isfinite(drawn)]
-        if not np.isfinite(value) or len(there) < max(2, LEAST_SHARE * len(drawn)):
+        if units < 2 or not np.isfinite(value) or len(there) < max(2, LEAST_SHARE * len(drawn)):
             return None
-        return interval_of(float(value), there, self.clusters, self.unit)
+        return interval_of(float(value), there, units, self.unit)
 
 
 def p_value(drawn: Floats) -> float:

@@ -156,6 +156,8 @@ def test_each_control_takes_the_voice_away(tmp_path: Path) -> None:
         controls_named("silence, noise")
     with pytest.raises(UsageError, match="no item has a transcript"):
         asking(tmp_path / "t", client, [replace(one, tags=()) for one in items], audio, Asked(("transcript",)))
+    with pytest.raises(UsageError, match="'half' is no policy"):
+        asking(tmp_path / "t", client, items, audio, length="half")
     with pytest.raises(UsageError, match="text model"):
         asking(tmp_path / "t", Listener(max_audios=0), items, audio)
 

@@ -94,11 +94,27 @@ def test_noise_of_the_judge_is_measured_and_its_share_told(tmp_path: Path) -> No
     assert 0.05 < share < 0.5
 
 
-def test_a_type_of_one_clip_has_a_score_and_the_interval_of_its_resamples(tmp_path: Path) -> None:
-    report = report_of(write_run(tmp_path, [Row("C", (4,), clip="only"), Row("C", (2,), clip="only")]))
+def test_a_type_of_one_clip_has_a_score_and_no_interval(tmp_path: Path) -> None:
+    report = report_of(write_run(tmp_path / "a", [Row("C", (4,), clip="only"), Row("C", (2,), clip="only")]))
     assert report.real.types[0].score.value == 60.0
     assert report.real.types[0].score.low is None
     assert "[no interval]" in render_html(report)
+    rare = report_of(write_run(tmp_path / "b", [Row("DE", (2,)), *[Row("C", (n % 6,)) for n in range(40)]])).real
+    assert (rare.types[1].score.value, rare.types[1].score.low) == (40.0, None)
+    assert rare.types[0].score.low is not None
+    assert rare.uas.score.low is None  # it rests on that clip as well
+
+
+def test_the_interval_of_a_rare_type_knows_that_it_rests_on_few_clips(tmp_path: Path) -> None:
+    ratings = [1, 4, 2, 5]
+    few = [Row("DE", (rating,)) for rating in ratings]
+    alone = report_of(write_run(tmp_path / "a", few)).real.types[1].score
+    among = report_of(write_run(tmp_path / "b", [*few, *[Row("C", (3,)) for _ in range(60)]])).real.types[1].score
+    assert alone.low is not None
+    assert alone.high is not None
+    assert among.low is not None
+    assert among.high is not None
+    assert among.high - among.low > 0.8 * (alone.high - alone.low)
 
 
 def test_failures_have_no_score_and_refusals_have_zero(tmp_path: Path) -> None:
@@ -198,12 +214,8 @@ def test_direct_questions_are_scored_by_label_too(tmp_path: Path) -> None:
     assert (judge.agreement, judge.sensitivity, judge.specificity) == (0.75, 1.0, round(2 / 3, 6))
     assert write_judged(tmp_path / "judged.jsonl", read_run(tmp_path)) == 4
     first = json.loads((tmp_path / "judged.jsonl").read_text().splitlines()[0])
-    assert (first["answer"], first["label"], first["score"], first["clip_id"]) == (
-        "A man speaks",
-        "male",
-        100.0,
-        "clip0",
-    )
+    found = [first[name] for name in ("answer", "label", "score", "clip_id")]
+    assert found == ["A man speaks", "male", 100.0, "clip0"]
 
 
 def test_length_of_answers_and_families_of_models(tmp_path: Path) -> None:

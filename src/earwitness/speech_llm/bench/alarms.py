@@ -121,7 +121,7 @@ def length_bias(run: Run, resampling: Resampling) -> LengthBias | None:
     value, drawn = correlations(_ranked(lengths, there), _ranked(run.real.means, there), resampling)
     if not np.isfinite(value):
         return None
-    return LengthBias(int(there.sum()), Figure.of(value, resampling.interval(value, drawn)))
+    return LengthBias(int(there.sum()), Figure.of(value, resampling.interval(value, drawn, resampling.carrying(there))))
 
 
 def correlations(first: Floats, second: Floats, resampling: Resampling) -> tuple[float, Floats]:

@@ -104,7 +104,7 @@ class Asking:
             fix = "Give the items a tag `transcript`, or leave the control out."
             raise UsageError("no item has a transcript", where="--controls transcript", fix=fix)
         self.folder = Path(folder)
-        self.client = under_policy(client, settings.length)
+        self.client = _by_length(client, settings.length)
         self.items = items
         self.recordings = recordings
         self.settings = settings
@@ -196,6 +196,13 @@ class Asking:
     def _params(self, sample: int) -> Params:
         settings = self.settings
         return Params(settings.temperature, settings.top_p, settings.max_tokens, settings.seed + sample)
+
+
+def _by_length(client: SpeechLLM, length: str) -> SpeechLLM:
+    try:
+        return under_policy(client, length)
+    except ValueError as error:
+        raise UsageError(f"'{length}' is no policy: {error}", where="--length") from None
 
 
 def _honest(answer: Answer) -> Answer:

@@ -147,11 +147,12 @@ def condition_figures(scored: Scored, items: Sequence[Item], resampling: Resampl
     naive = np.where(scored.failed, 0.0, own)
     refused = {answer.item_id for answer in scored.answers if answer.status == "refused"}
     unrefused = np.where([item.id in refused for item in items], np.nan, own)
-    micro = resampling.interval(_mean(own), resampling.means(own[:, None])[:, 0])
+    units = resampling.carrying(np.isfinite(own))
+    micro = resampling.interval(_mean(own), resampling.means(own[:, None])[:, 0], units)
     return ConditionFigures(
         condition=scored.condition,
         types=tuple(_type(kind, place, means, own, items, resampling) for place, kind in enumerate(QUESTION_TYPES)),
-        groups=tuple(_group(name, kinds, means, resampling) for name, kinds in GROUPS),
+        groups=tuple(_group(name, kinds, means, own, items, resampling) for name, kinds in GROUPS),
         micro=Figure.of(_mean(own), micro),
         naive_uas=_or_none(uas(naive, items)),
         naive_micro=_or_none(_mean(naive)),
@@ -173,18 +174,30 @@ def uas_drawn(drawn: Floats, present: np.ndarray[tuple[int], np.dtype[np.bool_]]
     return np.asarray(drawn[:, present].mean(axis=1), np.float64)
 
 
+def scarcest(columns: Floats, resampling: Resampling) -> int:
+    """The clips that carry the rarest of some types, of columns [N, T]: a mean over types rests on no more."""
+    return min((resampling.carrying(np.isfinite(column)) for column in columns.T), default=0)
+
+
 def _type(
     kind: QuestionType, place: int, means: TypeMeans, own: Floats, items: Sequence[Item], resampling: Resampling
 ) -> TypeFigures:
     scored = [item.clip_id for item, value in zip(items, own, strict=True) if item.type == kind and np.isfinite(value)]
     value, drawn = float(means.values[place]), means.drawn[:, place]
-    figure = Figure.of(value, resampling.interval(value, drawn))
+    figure = Figure.of(value, resampling.interval(value, drawn, len(set(scored))))
     return TypeFigures(
         kind, len(scored), len(set(scored)), figure, _noise(means.runs[place], drawn, means.drawn_runs[:, place])
     )
 
 
-def _group(name: str, kinds: Sequence[QuestionType], means: TypeMeans, resampling: Resampling) -> GroupFigures:
+def _group(
+    name: str,
+    kinds: Sequence[QuestionType],
+    means: TypeMeans,
+    own: Floats,
+    items: Sequence[Item],
+    resampling: Resampling,
+) -> GroupFigures:
     places = [QUESTION_TYPES.index(kind) for kind in kinds]
     there = np.isfinite(means.values[places])
     absent = tuple(kind for kind, present in zip(kinds, there, strict=True) if not present)
@@ -194,7 +207,8 @@ def _group(name: str, kinds: Sequence[QuestionType], means: TypeMeans, resamplin
         return GroupFigures(name, absent, Figure(None), JudgeNoise(None, None))
     present = [place for place, is_there in zip(places, there, strict=True) if is_there]
     noise = _noise(means.runs[present].mean(axis=0), drawn, means.drawn_runs[:, present].mean(axis=1))
-    return GroupFigures(name, absent, Figure.of(value, resampling.interval(value, drawn)), noise)
+    units = scarcest(by_type(own, items)[:, present], resampling)
+    return GroupFigures(name, absent, Figure.of(value, resampling.interval(value, drawn, units)), noise)
 
 
 def _noise(runs: Floats, drawn: Floats, drawn_runs: Floats) -> JudgeNoise:

@@ -18,7 +18,7 @@ from earwitness.core.errors import DataError
 from earwitness.metrics.resampled import Resampling, p_value
 from earwitness.metrics.scores import Floats
 from earwitness.metrics.testing import holm
-from earwitness.speech_llm.bench.figures import Figure, by_type, uas_drawn
+from earwitness.speech_llm.bench.figures import Figure, by_type, scarcest, uas_drawn
 from earwitness.speech_llm.bench.scores import Run, mean_there
 from earwitness.speech_llm.bench.settings import DEAF, Condition
 from earwitness.speech_llm.items import QUESTION_TYPES, Item, QuestionType
@@ -98,14 +98,20 @@ def _difference(name: str, sides: Sequence[Floats], items: Sequence[Item], resam
         items=int(paired.sum()),
         types=tuple(
             TypeDifference(
-                kind, int(counts[place]), _figure(apart[place], apart_drawn[:, place], resampling), p, corrected
+                kind,
+                int(counts[place]),
+                _figure(apart[place], apart_drawn[:, place], columns[0][:, [place]], resampling),
+                p,
+                corrected,
             )
             for (place, kind), p, corrected in zip(kinds, p_values, holm(p_values).tolist(), strict=True)
         ),
-        uas=_figure(uas, uas_apart, resampling),
+        uas=_figure(uas, uas_apart, columns[0][:, there], resampling),
         p=p_value(uas_apart),
     )
 
 
-def _figure(value: float, drawn: Floats, resampling: Resampling) -> Figure:
-    return Figure.of(float(value), resampling.interval(float(value), drawn))
+def _figure(value: float, drawn: Floats, columns: Floats, resampling: Resampling) -> Figure:
+    """With the interval of what the types in `columns` [N, T] carry."""
+    units = scarcest(columns, resampling)
+    return Figure.of(float(value), resampling.interval(float(value), drawn, units))

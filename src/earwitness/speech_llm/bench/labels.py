@@ -82,7 +82,9 @@ def label_figures(run: Run, resampling: Resampling) -> tuple[LabelFigures, ...]:
                 LabelFigures(
                     type=kind,
                     items=int(mine.sum()),
-                    accuracy=Figure.of(100 * value, resampling.interval(100 * value, 100 * drawn)),
+                    accuracy=Figure.of(
+                        100 * value, resampling.interval(100 * value, 100 * drawn, resampling.carrying(mine))
+                    ),
                     unmapped=round(of_kind.count("unmapped") / len(of_kind), 6),
                     ambiguous=round(of_kind.count("ambiguous") / len(of_kind), 6),
                     judge=round(float(scores.mean()), 10) if len(scores) else None,

@@ -168,12 +168,14 @@ def _rating(word: str, where: str) -> float:
 
 def _correlation(first: Floats, second: Floats, resampling: Resampling) -> Figure:
     value, drawn = correlations(first, second, resampling)
-    return Figure.of(value, resampling.interval(value, drawn))
+    units = resampling.carrying(np.isfinite(first) & np.isfinite(second))
+    return Figure.of(value, resampling.interval(value, drawn, units))
 
 
 def _mean(values: Floats, resampling: Resampling) -> Figure:
     value = float(np.nanmean(values))
-    return Figure.of(value, resampling.interval(value, resampling.means(values[:, None])[:, 0]))
+    units = resampling.carrying(np.isfinite(values))
+    return Figure.of(value, resampling.interval(value, resampling.means(values[:, None])[:, 0], units))
 
 
 def _kappa(
@@ -187,7 +189,7 @@ def _kappa(
     weights = quadratic_weights(levels)
     value = float(cohen_kappa(cells.sum(axis=0).reshape(levels, levels), weights))
     drawn = np.asarray(cohen_kappa(resampling.sums(cells).reshape(-1, levels, levels), weights))
-    return Figure.of(value, resampling.interval(value, drawn))
+    return Figure.of(value, resampling.interval(value, drawn, resampling.carrying(there)))
 
 
 def _alpha(table: Floats) -> float | None:

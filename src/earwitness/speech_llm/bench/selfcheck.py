@@ -156,7 +156,9 @@ def width_ratio(seed: int, clips: int = 200, each: int = 3) -> float:
     widths = []
     for units in (np.repeat(np.arange(clips), each), np.arange(clips * each)):
         resampling = Resampling.over(units.tolist(), 1000, seed)
-        interval = resampling.interval(float(values.mean()), resampling.means(values[:, None])[:, 0])
+        interval = resampling.interval(
+            float(values.mean()), resampling.means(values[:, None])[:, 0], resampling.clusters
+        )
         assert interval is not None
         widths.append(interval.high - interval.low)
     return widths[0] / widths[1]
