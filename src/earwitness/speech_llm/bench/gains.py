@@ -93,22 +93,12 @@ def _difference(name: str, sides: Sequence[Floats], items: Sequence[Item], resam
     kinds = [(place, kind) for place, kind in enumerate(QUESTION_TYPES) if there[place]]
     p_values = [p_value(apart_drawn[:, place]) for place, _ in kinds]
     counts = np.isfinite(columns[0]).sum(axis=0)
-    return Difference(
-        against=name,
-        items=int(paired.sum()),
-        types=tuple(
-            TypeDifference(
-                kind,
-                int(counts[place]),
-                _figure(apart[place], apart_drawn[:, place], columns[0][:, [place]], resampling),
-                p,
-                corrected,
-            )
-            for (place, kind), p, corrected in zip(kinds, p_values, holm(p_values).tolist(), strict=True)
-        ),
-        uas=_figure(uas, uas_apart, columns[0][:, there], resampling),
-        p=p_value(uas_apart),
-    )
+    types = []
+    for (place, kind), p, corrected in zip(kinds, p_values, holm(p_values).tolist(), strict=True):
+        figure = _figure(apart[place], apart_drawn[:, place], columns[0][:, [place]], resampling)
+        types.append(TypeDifference(kind, int(counts[place]), figure, p, corrected))
+    whole_figure = _figure(uas, uas_apart, columns[0][:, there], resampling)
+    return Difference(name, int(paired.sum()), tuple(types), whole_figure, p_value(uas_apart))
 
 
 def _figure(value: float, drawn: Floats, columns: Floats, resampling: Resampling) -> Figure:
