@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "audio_speed": (),
     "flan_validate": (),
     "condense_speed": (),
+    "bench_runner": (),
     "gallery_speed": (),
     "interval_coverage": (),
     "metrics_speed": (),

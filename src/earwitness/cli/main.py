@@ -38,6 +38,7 @@ def _options(
 
 def build_app() -> typer.Typer:
     """One line a command group. Their modules import what they need inside functions, so this stays quick."""
+    from earwitness.cli.bench import app as bench
     from earwitness.cli.calibrate import calibrate
     from earwitness.cli.claim import app as claim
     from earwitness.cli.compare import compare
@@ -76,6 +77,7 @@ def build_app() -> typer.Typer:
     app.add_typer(claim, name="claim")
     app.add_typer(flan, name="flan")
     app.add_typer(qa, name="qa")
+    app.add_typer(bench, name="bench")
     app.command("doctor")(doctor)
     return app
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,18 +62,25 @@ class KeptRecords:
 
     def add(self, record: dict[str, Any]) -> None:
         """Keep one record; a key that is there already keeps its first record."""
-        line = json_line(record).encode("utf-8", "replace")
+        self.add_all([record])
+
+    def add_all(self, records: Iterable[dict[str, Any]]) -> None:
+        """Keep several records at the cost of one: the disk is waited for once."""
         with self._lock:
-            if record[self.key] in self.records:
+            new: dict[str, dict[str, Any]] = {}
+            for record in records:
+                if record[self.key] not in self.records:
+                    new.setdefault(record[self.key], record)
+            if not new:
                 return
             try:
-                self._file.write(line)
+                self._file.write(b"".join(json_line(record).encode("utf-8", "replace") for record in new.values()))
                 self._file.flush()
                 os.fsync(self._file.fileno())
             except OSError as error:
                 what = f"cannot be written ({error.strerror})"
                 raise UsageError(what, where=self.path, fix="Free space and run again: the records are kept.") from None
-            self.records[record[self.key]] = record
+            self.records.update(new)
 
     def __enter__(self) -> KeptRecords:
         return self

@@ -10,11 +10,16 @@ LONGEST = 200_000  # characters of a reply that are looked at
 _THOUGHTS = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 
 
+def without_thoughts(reply: str) -> str:
+    """The reply without its blocks of reasoning, up to the longest part that is looked at."""
+    return _THOUGHTS.sub(" ", reply[:LONGEST])
+
+
 def json_object(reply: str | None) -> dict[str, Any] | None:
     """The last whole JSON object of a reply, outside of blocks of reasoning; None where there is none."""
     if not reply:
         return None
-    text = _THOUGHTS.sub(" ", reply[:LONGEST])
+    text = without_thoughts(reply)
     decoder = json.JSONDecoder()
     found: dict[str, Any] | None = None
     place = text.find("{")
