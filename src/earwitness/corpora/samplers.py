@@ -50,8 +50,14 @@ class BatchOrder(Sampler[list[int]], ABC):
     def _rng(self, epoch: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch])
 
+    def _batches_of(self, rows: int) -> int:
+        """How many batches `_cut` makes of so many rows."""
+        return max(1, rows // self.batch_size) if rows % self.batch_size == 1 else -(-rows // self.batch_size)
+
     def _cut(self, order: Indices) -> list[list[int]]:
-        return [order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
+        """A single last row joins the batch before it: batch-norm cannot learn from one row."""
+        starts = [i * self.batch_size for i in range(self._batches_of(len(order)))]
+        return [order[i:j].tolist() for i, j in zip(starts, [*starts[1:], len(order)], strict=True)]
 
 
 class LengthBucketSampler(BatchOrder):
@@ -68,7 +74,7 @@ class LengthBucketSampler(BatchOrder):
     @property
     def count(self) -> int:
         """Batches of a whole epoch."""
-        return -(-len(self.durations_s) // self.batch_size)
+        return self._batches_of(len(self.durations_s))
 
     def batches(self, epoch: int) -> list[list[int]]:
         """All batches of an epoch."""
@@ -100,7 +106,7 @@ class BalancedSampler(BatchOrder):
     @property
     def count(self) -> int:
         """Batches of a whole epoch."""
-        return -(-self.size // self.batch_size)
+        return self._batches_of(self.size)
 
     def batches(self, epoch: int) -> list[list[int]]:
         """All batches of an epoch."""
