@@ -181,6 +181,11 @@ def bootstrap(statistic: Statistic, units: Units, n: int = 1000, seed: int = 0) 
     )
 
 
+def interval_of(value: float, drawn: Floats, units: int, unit: str) -> Interval:
+    """The 95 % interval of a value from its resampled values [n], for whoever drew them otherwise than `bootstrap`."""
+    return Interval(value, *_limits(value, drawn, units), units, unit, len(drawn))
+
+
 def _limits(value: float, drawn: Floats, units: int) -> tuple[float, float]:
     """Limits of the 95 % interval from resampled values [n]; they always hold the value.
 
