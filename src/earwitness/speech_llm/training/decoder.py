@@ -38,6 +38,7 @@ class TextDecoder:
         import transformers
         from safetensors import SafetensorError
 
+        transformers.utils.logging.disable_progress_bar()
         given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -51,6 +52,8 @@ class TextDecoder:
             raise ModelError(f"{len(lacking)} weights are missing or of another shape: {lacking[0]}", where=source)
         if tokenizer.eos_token_id is None:
             raise ModelError("its tokeniser has no token that ends an answer (eos)", where=source)
+        end = tokenizer.eos_token_id
+        model.generation_config = transformers.GenerationConfig(do_sample=False, eos_token_id=end, pad_token_id=end)
         return cls(freeze(model), tokenizer, str(source))
 
     @property

@@ -139,22 +139,10 @@ class SpeechLanguageModel(nn.Module):
         return [reply for reply in found if reply is not None]
 
     def _continued(self, vectors: Tensor, most: int) -> list[list[int]]:
-        """[B, L, E] -> the likeliest next tokens, one after the other, until all rows have ended."""
+        """[B, L, E] -> the likeliest next tokens, one after the other, until all rows have ended, or `most`."""
         mask = torch.ones(vectors.shape[:2], dtype=torch.int64, device=vectors.device)
-        given, cache, rows = vectors, None, []
-        ended = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
-        for _ in range(most):
-            out = self.language_model(
-                inputs_embeds=given, attention_mask=mask, past_key_values=cache, use_cache=True, return_dict=True
-            )
-            following = out.logits[:, -1].argmax(dim=-1)
-            rows.append(following)
-            ended |= following == self.decoder.end
-            if bool(ended.all()):
-                break
-            given, cache = self.decoder.embed(following[:, None]), out.past_key_values
-            mask = F.pad(mask, (0, 1), value=1)
-        tokens: list[list[int]] = torch.stack(rows, dim=1).tolist()
+        written = self.language_model.generate(inputs_embeds=vectors, attention_mask=mask, max_new_tokens=most)
+        tokens: list[list[int]] = written.tolist()
         return tokens
 
 
