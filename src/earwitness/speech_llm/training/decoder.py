@@ -30,7 +30,7 @@ class TextDecoder:
 
     @classmethod
     def load(cls, source: str | Path) -> TextDecoder:
-        """From a folder in transformers' form. Raises `ModelError` for what is none, or lacks weights or a tokeniser."""
+        """From a folder in transformers' form. Raises `ModelError` for what is none, or lacks weights or tokeniser."""
         if not (Path(source) / "config.json").is_file():
             raise ModelError(
                 "is no folder of a language model", where=source, fix="Give one in transformers' form (config.json)."

@@ -1,5 +1,5 @@
-"""How much of each kind of question is drawn: kind k of n_k with probability ~ n_k^exponent (0.5 is ours; the weights of
-arXiv 2508.07273 are not known)."""
+"""How much of each kind of question is drawn: kind k of n_k with probability ~ n_k^exponent (0.5 is ours; the weights
+of arXiv 2508.07273 are not known)."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ DEFAULT = f"Listen to the audio: {SPEECH}\n\n{TEXT}\nAnswer:"
 
 
 class PromptConfig(Config):
-    """`template` holds `<SpeechHere>` and then `<TextHere>`, once each; the default is ours, a model's own stands in its
-    card. With `chat` it is put through the tokeniser's chat template as one turn of the user."""
+    """`template` holds `<SpeechHere>` and then `<TextHere>`, once each; the default is ours, a model's own stands
+    in its card. With `chat` it is put through the tokeniser's chat template as one turn of the user."""
 
     template: str = DEFAULT
     chat: bool = False

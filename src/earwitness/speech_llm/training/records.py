@@ -22,7 +22,7 @@ SIDES: tuple[Side, ...] = get_args(Side)
 @dataclass(frozen=True)
 class Record:
     """`audio` is a path relative to the data root, `start` and `end` seconds in it (`end` None: to its end).
-    `metadata_text` is a recogniser's line, or None; `label` the class of an answer that has one; `source` the corpus."""
+    `metadata_text` is a recogniser's line, or None; `label` the class of the answer, if any; `source` the corpus."""
 
     id: str
     audio: str

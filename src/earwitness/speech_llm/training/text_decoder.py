@@ -105,6 +105,9 @@ def pretrain_decoder(recipe: TextDecoderRecipe, folder: str | Path, *, resume: b
 
 def write_decoder(network: Any, tokenizer: Any, folder: Path) -> Path:
     """A folder in transformers' form, whole or not at all; one that stands there is replaced."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     try:
