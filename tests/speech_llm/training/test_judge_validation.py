@@ -24,13 +24,12 @@ def canned(path: Path, shuffled: bool = False) -> Path:
     for number in range(240):
         label, right = LABELS[number % 4], bool(rng.random() < 0.3 + 0.3 * (number % 2))
         said = label if right else LABELS[(number + 1) % 4]
-        answer = (
-            "It is hard to tell." if number % 10 == 9 else f"The speaker sounds {said}, not {LABELS[(number + 2) % 4]}."
-        )
+        other = LABELS[(number + 2) % 4]
+        answer = "It is hard to tell." if number % 10 == 9 else f"The speaker sounds {said}, not {other}."
         right = right and number % 10 != 9
         score = float(np.clip((75 if right else 35) + 22 * rng.normal(), 0, 100))
-        records.append({"id": str(number), "clip_id": str(number // 3), "label": label, "answer": answer, "score": score}
-                       | {"system": f"S{number % 2}"})  # fmt: skip
+        judged = {"id": str(number), "clip_id": str(number // 3), "system": f"S{number % 2}", "score": score}
+        records.append({**judged, "label": label, "answer": answer})
     if shuffled:
         scores = rng.permutation([record["score"] for record in records])
         records = [{**record, "score": float(score)} for record, score in zip(records, scores, strict=True)]

@@ -1,7 +1,7 @@
 """A toy on which words and manner are independent: frames with two bits, questions about each, and about both.
 
-The "language model" is a tiny GPT that learns along with the adapter. The joint question is whether the two bits differ:
-neither bit says anything about it.
+The "language model" is a tiny GPT that learns along with the adapter. The joint question is whether the two bits
+differ: neither bit says anything about it.
 """
 
 from __future__ import annotations
