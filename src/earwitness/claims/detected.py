@@ -16,6 +16,7 @@ from earwitness.metrics.scores import Floats
 from earwitness.speech_llm.training.metadata import Heard, Span, metadata_text
 
 SECOND = 50  # frames
+RIDGE = 0.003  # inverse strength of the penalty
 SUREST = 0.4  # a probability below it is an abstention
 NAME = "logistic regression on 1 s means of the second hidden state, cross-fitted over training speakers"
 
@@ -44,7 +45,7 @@ def _told(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=200))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=RIDGE, max_iter=100))
     given = np.concatenate([windows[row] for row in learnt])
     model.fit(given, np.repeat(emotions[learnt], [len(windows[row]) for row in learnt]))
     found = []
