@@ -168,7 +168,7 @@ def test_markers_name_items_that_exist() -> None:
 BUILT = {
     **dict.fromkeys(("accon", "acorl", "expo", "f-infoed", "frami", "inside", "nes2net", "rawboost", "xi-plus"), 8),
     **dict.fromkeys(("dpda", "qamo", "rad", "speecheq"), 9),
-    **{"paralinguistic-metrics": 8, "svldl": 10},
+    **{"paralinguistic-metrics": 8, "paralinguistic-training": 8, "svldl": 10},
 }
 
 
