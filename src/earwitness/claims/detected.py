@@ -49,8 +49,8 @@ def _told(
     given = np.concatenate([windows[row] for row in learnt])
     model.fit(given, np.repeat(emotions[learnt], [len(windows[row]) for row in learnt]))
     found = []
-    for row in rows:
-        sure = model.predict_proba(windows[row])
+    every = model.predict_proba(np.concatenate([windows[row] for row in rows]))
+    for row, sure in zip(rows, np.split(every, np.cumsum([len(windows[row]) for row in rows])[:-1]), strict=True):
         labels = [str(model.classes_[best.argmax()]) if best.max() >= SUREST else None for best in sure]
         seconds = float(counts[row]) / SECOND
         spans = tuple(Span(float(n), min(float(n + 1), seconds), label) for n, label in enumerate(labels))

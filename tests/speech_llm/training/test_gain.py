@@ -9,7 +9,7 @@ import pytest
 from toy_gain import share_right
 
 SEEDS = (1, 2, 3)
-STEPS = 170
+STEPS = 120
 
 
 @pytest.mark.shows("paralinguistic-training:6.6")
@@ -21,6 +21,6 @@ def test_joint_questions_lift_the_joint_answer_from_chance(tmp_path: Path, capsy
     with capsys.disabled():
         for name, shares in found.items():
             print(f"\n{name}: mean {shares.mean():.3f}, range {shares.min():.3f} to {shares.max():.3f}", end="")
-    assert 0.3 < found["direct"].mean() < 0.65  # chance is one in two
+    assert found["direct"].mean() < 0.45  # chance is one in four, one bit known one in two
     assert found["joint"].mean() > 0.85
-    assert found["joint"].min() > found["direct"].max() + 0.1
+    assert found["joint"].min() > found["direct"].max() + 0.2

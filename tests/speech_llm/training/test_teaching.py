@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from earwitness.audio.recording import Recording
 from earwitness.core.config import parse_config
 from earwitness.core.errors import DataError, LeakError
 from earwitness.evaluation.assessing.runs import AnyRecipe, run_recipe
 from earwitness.speech_llm.training.decoder import TextDecoder
+from earwitness.speech_llm.training.features import with_detected
 from earwitness.speech_llm.training.folder import load_taught
+from earwitness.speech_llm.training.metadata import Heard, MetadataConfig, Span
 from earwitness.speech_llm.training.mixtures import MixtureOrder, mixture
 from earwitness.speech_llm.training.recipe import SpeechLlmRecipe
 from earwitness.speech_llm.training.records import Record, read_records, require_separate, write_records
@@ -153,6 +156,28 @@ def test_kinds_can_be_left_out_and_metadata_must_be_there(parts: Path, tmp_path:
     write_records(path, bare)
     with pytest.raises(DataError, match="has no metadata_text"):
         run_recipe(recipe_for(parts, tmp_path, path), tmp_path / "bare")
+
+
+class Counting:
+    """A recogniser that counts how often it is asked."""
+
+    name = "counting 1"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def hear(self, recording: Recording) -> Heard:
+        self.asked += 1
+        return Heard(recording.duration_s, (Span(0.0, 0.5, "sad"),))
+
+
+def test_detected_lines_are_put_into_records(tmp_path: Path) -> None:
+    records = [Record(**{**vars(one), "metadata_text": None}) for one in read_records(asked_recordings(tmp_path))]
+    recogniser = Counting()
+    found = with_detected(records, recogniser, tmp_path, MetadataConfig())
+    assert recogniser.asked == 16  # two questions about each
+    assert found[0].metadata_text == "Detected vocal emotion: 0.0-0.5 s sad; 0.5-1.0 s unknown."
+    assert [Record(**{**vars(one), "metadata_text": None}) for one in found] == records
 
 
 def test_a_decoder_is_pretrained_on_lines_of_a_file(tmp_path: Path) -> None:

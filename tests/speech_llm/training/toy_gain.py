@@ -1,7 +1,7 @@
 """A toy on which words and manner are independent: frames with two bits, questions about each, and about both.
 
-The "language model" is a tiny GPT that learns along with the adapter. The joint question is whether the two bits
-differ: neither bit says anything about it.
+The "language model" is a tiny GPT that learns along with the adapter. The joint question has an answer for each of the
+four pairs of bits: guessing is right once in four times, and with one of the bits once in two.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from earwitness.speech_llm.training.tasks import AnswerTask, QuestionBatches, Qu
 from earwitness.speech_llm.training.text_decoder import GptConfig, build_network, make_tokenizer
 from earwitness.training.loop import fit
 
-ANSWERS = {"what": ("paper", "bags"), "how": ("calm", "angry"), "both": ("agree", "differ")}
+ANSWERS = {"what": ("paper", "bags"), "how": ("calm", "angry"), "both": ("wait", "ask", "thank", "run")}
 PROMPT = PromptConfig(template="<SpeechHere><TextHere>")
-WIDTH, FRAMES = 8, 6
+WIDTH, FRAMES, BATCH = 8, 6, 16
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Clips:
         return cls(torch.from_numpy(frames.astype(np.float32)), words, manner)
 
     def answer(self, question: str, row: int) -> str:
-        bit = {"what": self.words[row], "how": self.manner[row], "both": self.words[row] ^ self.manner[row]}[question]
+        bit = {"what": self.words[row], "how": self.manner[row], "both": 2 * self.words[row] + self.manner[row]}[
+            question
+        ]
         return ANSWERS[question][int(bit)]
 
     def ear(self, questions: Sequence[str]) -> Any:
@@ -59,13 +61,12 @@ class Clips:
 
 
 def share_right(questions: Sequence[str], seed: int, folder: Path, steps: int) -> float:
-    """Teach by some questions, then ask whether the bits differ: the share of new clips where the right answer is the
-    likelier of the two."""
+    """Teach by some questions, ask the joint one: the share of new clips where the right answer is the likeliest."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer([f"{question} {' '.join(names)}" for question, names in ANSWERS.items()], 40)
     network = build_network(GptConfig(width=24, layers=1, heads=2, positions=16), tokenizer)
     decoder = TextDecoder(network, tokenizer, "toy")
-    adapter = SmallAdapterConfig(factor=3, hidden=(24, 24), dropout=0.0).build(WIDTH, 24)
+    adapter = SmallAdapterConfig(factor=3, hidden=(48, 48), dropout=0.0).build(WIDTH, 24)
     model = SpeechLanguageModel(KeptConfig(dim=WIDTH).build(), adapter, decoder)
     train, test = Clips.drawn(256, seed), Clips.drawn(200, 1000 + seed)
     prompts = {name: make_prompt(PROMPT, decoder, name) for name in ANSWERS}
@@ -75,10 +76,10 @@ def share_right(questions: Sequence[str], seed: int, folder: Path, steps: int) -
 
     rows = [(row, question) for row in range(256) for question in questions]
     known = {f"{row}-{question}": asked(question, train.answer(question, row)) for row, question in rows}
-    loop = {"epochs": 1, "batch_size": 32, "accelerator": "cpu"}
+    loop = {"epochs": 1, "batch_size": BATCH, "accelerator": "cpu"}
     data = {"name": "toy", "task": "speech-llm", "data": {"manifests": ["none"]}, "network": {"decoder": "none"}}
     recipe = parse_config(SpeechLlmRecipe, {**data, "loop": loop, "optimiser": {"kind": "adamw", "lr": 0.01}})
-    order = MixtureOrder([question for _, question in rows], 32, seed, 32 * steps)
+    order = MixtureOrder([question for _, question in rows], BATCH, seed, BATCH * steps)
     fit(model, AnswerTask(known), QuestionBatches(list(known), train.ear(questions), order), None, recipe, folder)
     model.eval()
     choices = ANSWERS["both"]

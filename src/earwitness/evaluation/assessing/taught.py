@@ -9,8 +9,7 @@ without it, and reading the prompt stands beside what it answers with it.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,10 @@ from earwitness.speech_llm.training.records import Record, read_records
 from earwitness.speech_llm.training.report import Marked, Share, TaughtReport, taught_report
 from earwitness.speech_llm.training.teaching import RECORDS, on_side
 from earwitness.training.card import ResultRow
+from earwitness.training.model_folder import ModelInfo
 
+Labels = Mapping[tuple[str, str], tuple[str, ...]]
+"""Of each task and type of question, the labels that its answers may name."""
 LONGEST = 64  # tokens of an answer that is read for its label
 
 
@@ -66,31 +68,36 @@ def assess_taught(model: str | Path, run: str | Path, options: object = None) ->
     leaks = leaks_of(info)
     if not records:
         return Outcome(inconclusive=("It was not tested: no question with a label was held out.", *leaks))
-    labels = {(one.task, one.qtype): [] for one in records}  # type: dict[Any, list[str]]
-    for one in every:
-        if one.label is not None and one.label not in labels.get((one.task, one.qtype), [one.label]):
-            labels[one.task, one.qtype].append(one.label)
-    folder = results_folder(run, info)
+    labels = _labels(every)
+    folder, root = results_folder(run, info), _audio_root(info)
     rows: list[ResultRow] = []
     text: list[str] = []
+    confounded: list[str] = []
     for with_metadata in (False, True) if config.metadata else (False,):
         cell = [Asking(one, with_metadata) for one in records if not with_metadata or one.metadata_text]
-        answers = _answered(taught, config, cell, folder, run)
+        answers = _answered(taught, config, cell, folder, root)
         report = _judged(cell, answers, labels, with_metadata)
         name = "held-out questions, metadata in the prompt" if with_metadata else "held-out questions"
         rows += [row for share in report.groups if (row := _row(name, share, folder)) is not None]
         text += [name, *report.lines()]
-        failures = tuple(check.told for check in report.leaks if check.confounded)
+        confounded += [check.told for check in report.leaks if check.confounded]
     write_result(folder / "questions.json", "earwitness model card .", rows, report=text)
-    print("\n".join(text), file=sys.stderr)
-    return Outcome(rows=tuple(rows), inconclusive=tuple(leaks), known_failures=failures)
+    return Outcome(rows=tuple(rows), inconclusive=tuple(leaks), known_failures=tuple(confounded))
+
+
+def _labels(records: Sequence[Record]) -> Labels:
+    """What may be answered to each kind of question: every label that a record of it has."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for one in records:
+        if one.label is not None:
+            found.setdefault((one.task, one.qtype), {})[one.label] = None
+    return {kind: tuple(names) for kind, names in found.items()}
 
 
 def _answered(
-    model: SpeechLanguageModel, config: SpeechLlmConfig, cell: Sequence[Asking], folder: Path, run: Path
+    model: SpeechLanguageModel, config: SpeechLlmConfig, cell: Sequence[Asking], folder: Path, root: Path
 ) -> dict[str, str]:
     """The model's answer to each question by its key; a recording that cannot be read has none."""
-    root = Path(_root(run))
     with KeptRecords(folder / "answers.jsonl") as kept:
         missing = [one for one in cell if one.key not in kept]
         console = Console(stderr=True)
@@ -111,9 +118,7 @@ def _answer(model: SpeechLanguageModel, config: SpeechLlmConfig, one: Asking, ro
         return {"answer": None, "error": str(error)}
 
 
-def _judged(
-    cell: Sequence[Asking], answers: dict[str, str], labels: dict[Any, list[str]], checked: bool
-) -> TaughtReport:
+def _judged(cell: Sequence[Asking], answers: dict[str, str], labels: Labels, checked: bool) -> TaughtReport:
     right = []
     for one in cell:
         names = labels[one.record.task, one.record.qtype]
@@ -142,10 +147,8 @@ def _row(name: str, share: Share, folder: Path) -> ResultRow | None:
     return figure(name, f"{share.name}, right %", found, share.asked, folder / "questions.json")
 
 
-def _root(run: Path) -> str:
+def _audio_root(info: ModelInfo) -> Path:
     """Where the records' audio lies, by the recipe of the run."""
-    from earwitness.training.model_folder import read_model_info
-
-    settings = read_model_info(run / "model").training.get("settings")
+    settings = info.training.get("settings")
     data = settings.get("data") if isinstance(settings, dict) else None
-    return str(data.get("audio_root", ".")) if isinstance(data, dict) else "."
+    return Path(str(data.get("audio_root", "."))) if isinstance(data, dict) else Path()

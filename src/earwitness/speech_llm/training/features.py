@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from earwitness.core.errors import DataError
 from earwitness.core.hashing import sha256_data
 from earwitness.core.writing import write_atomically
 from earwitness.nn.frontends import Frontend
+from earwitness.speech_llm.training.metadata import MetadataConfig, Recogniser, metadata_text
 from earwitness.speech_llm.training.records import Record
 
 RATE = 16_000
@@ -86,3 +87,19 @@ class KeptFrames:
         one = self.samples.stretches[place]
         known = [str(one.path), one.path.stat().st_size if one.path.is_file() else 0, one.start, one.end, self.named]
         return self.folder / f"{sha256_data(known)[:32]}.npy"
+
+
+def with_detected(
+    records: Sequence[Record], recogniser: Recogniser, root: Path, config: MetadataConfig
+) -> list[Record]:
+    """The records with the line of what a recogniser hears in their audio as `metadata_text`; each stretch is heard
+    once.
+
+    Raises `AudioError` for audio that cannot be read.
+    """
+    lines: dict[Stretch, str] = {}
+    for record in records:
+        one = stretch_of(record, root)
+        if one not in lines:
+            lines[one] = metadata_text(recogniser.hear(load(one.path, RATE, start_s=one.start, end_s=one.end)), config)
+    return [replace(record, metadata_text=lines[stretch_of(record, root)]) for record in records]

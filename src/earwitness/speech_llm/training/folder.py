@@ -48,7 +48,7 @@ def load_taught(
         raise ModelError(f"this model answers '{info.task}', not '{TASK}'", where=folder)
     weights = load_weights(folder)
     try:
-        config = parse_config(SpeechLlmConfig, info.network)
+        config: SpeechLlmConfig = parse_config(SpeechLlmConfig, info.network)
         if decoder is not None:
             config = config.model_copy(update={"decoder": Path(decoder)})
         model = build_model(config)
