@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_llm import make_decoder
 from torch import nn
 from torch.nn import functional as F
 
@@ -32,6 +31,7 @@ from earwitness.speech_llm.training.recipe import SpeechLlmConfig, SpeechLlmReci
 from earwitness.speech_llm.training.tasks import AnswerTask, QuestionBatches
 from earwitness.training.loop import fit
 from earwitness.training.model_folder import ModelInfo
+from tiny_llm import make_decoder
 
 
 def parameters(module: nn.Module) -> int:
