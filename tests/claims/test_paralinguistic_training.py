@@ -133,7 +133,7 @@ def test_lines_come_from_a_recogniser_that_did_not_learn_from_the_row(drawn: Ask
 
 @pytest.mark.shows("paralinguistic-training:6.5")
 def test_arms_are_taught_and_tell_of_direct_questions(drawn: AskedMaterial, tmp_path: Path) -> None:
-    """The claim in small: direct figures stand beside the contextual one, and reading the prompt where it can be read."""
+    """The claim in small: direct figures stand beside the contextual one, and reading the prompt where it can be."""
     claim = small()
     assert [arm.name for arm in CLAIM.plan.arms] == list(CLAIM.ways)
     run = claim.run("joint-with", 1, drawn, tmp_path / "run")
