@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_llm import ADAPTER, make_decoder, make_whisper
 
 from earwitness.nn.frontends import WhisperConfig
 from earwitness.speech_llm.training.folder import build_model
 from earwitness.speech_llm.training.model import SpeechLanguageModel
 from earwitness.speech_llm.training.recipe import SpeechLlmConfig
+from tiny_llm import ADAPTER, make_decoder, make_whisper
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from earwitness.nn.frontends import KeptConfig, WhisperConfig
 from earwitness.nn.frontends.encoder import EncoderFrontend
 from earwitness.speech_llm.clients.interface import Params, SpeechLLM
 from earwitness.speech_llm.training.adapters import AdapterConfig, LargeAdapterConfig, SmallAdapterConfig
-from earwitness.speech_llm.training.answering import TaughtModelConfig
+from earwitness.speech_llm.training.client import TaughtModelConfig
 from earwitness.speech_llm.training.decoder import state_sha256
 from earwitness.speech_llm.training.folder import TASK, build_model, load_taught, save_taught
 from earwitness.speech_llm.training.metadata import Heard, Span
@@ -136,6 +137,7 @@ def test_a_sample_without_an_answer_adds_nothing(model: SpeechLanguageModel) -> 
     waves = torch.randn(2, 16_000) * 0.1
     losses, counts = model(waves, torch.tensor([16_000, 16_000]), [full, empty])
     assert counts.tolist() == [2, 0]
+    losses = losses.detach()
     assert float(losses[1]) == 0.0
     alone, _ = model(waves[:1], torch.tensor([16_000]), [full])
     assert float(losses[0]) == pytest.approx(float(alone[0]), rel=1e-5)
@@ -254,6 +256,8 @@ def test_a_taught_model_answers_as_every_client_does(
     assert client.answer([short], "x").status == "error"
     told = TaughtModelConfig(model=tmp_path / "model").build(Hearing())
     assert told.id != client.id
+    shutil.copytree(config.decoder, tmp_path / "moved")
+    assert TaughtModelConfig(model=tmp_path / "model", decoder=tmp_path / "moved").build().id == client.id
     assert told.instruction([recording], "Why?") == "Detected vocal emotion: 0.0-1.0 s angry.\nQuestion: Why?"
     assert client.instruction([recording], "Why?") == "Question: Why?"
 

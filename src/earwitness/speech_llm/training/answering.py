@@ -1,45 +1,20 @@
-"""A taught model that answers as every other speech language model does: the client of our own model folders."""
+"""A taught model that answers as every other speech language model does."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import Field
 
 from earwitness.audio.recording import Recording
-from earwitness.core.config import Config
 from earwitness.core.errors import EarwitnessError, UsageError
-from earwitness.core.hashing import sha256_data
 from earwitness.speech_llm.clients.interface import Answer, Params, Usage
 from earwitness.speech_llm.training.features import RATE
-from earwitness.speech_llm.training.folder import load_taught
 from earwitness.speech_llm.training.metadata import MetadataConfig, Recogniser, metadata_text
 from earwitness.speech_llm.training.model import SpeechLanguageModel
 from earwitness.speech_llm.training.prompt import make_prompt, worded
 from earwitness.speech_llm.training.recipe import SpeechLlmConfig
-
-
-class TaughtModelConfig(Config):
-    """A model folder of `earwitness train` with the task speech-llm. `decoder`: where the language model lies now, if
-    elsewhere than when it was taught; `device` as torch names it."""
-
-    kind: Literal["taught"] = "taught"
-    model: Path
-    decoder: Path | None = None
-    device: str = "cpu"
-    metadata: MetadataConfig = Field(default_factory=MetadataConfig)
-
-    def build(self, recogniser: Recogniser | None = None) -> TaughtModel:
-        """The model, which puts what `recogniser` hears before each question. Raises `ModelError` as loading does."""
-        model, config, info = load_taught(self.model, self.decoder)
-        known = self.model_dump(mode="json", exclude={"device", "model", "decoder"})
-        told = [info.sha256, config.model_dump(mode="json"), known, None if recogniser is None else recogniser.name]
-        name = f"{info.name}-{sha256_data(told)[:12]}"
-        return TaughtModel(model.to(self.device), config, name, info.reference, recogniser, self.metadata)
 
 
 class TaughtModel:
