@@ -175,7 +175,7 @@ def test_no_merge_was_left_half_done() -> None:
 BUILT = {
     **dict.fromkeys(("accon", "acorl", "expo", "f-infoed", "frami", "inside", "nes2net", "rawboost", "svvad"), 8),
     **dict.fromkeys(("dpda", "qamo", "rad", "speecheq"), 9),
-    **dict.fromkeys(("cp-bench", "cpqa", "paralinguistic-metrics", "xi-plus"), 8),
+    **dict.fromkeys(("cp-bench", "cpqa", "paralinguistic-metrics", "paralinguistic-training", "xi-plus"), 8),
     **{"audio-flan": 9, "speech-llm-landscape": 9, "svldl": 10},
 }
 

@@ -49,6 +49,10 @@ from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
 from earwitness.speaker.phonetic_traits.task import TraitTask, TraitTrainee
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import margin_trainee
+from earwitness.speech_llm.training.folder import build_model
+from earwitness.speech_llm.training.recipe import SpeechLlmRecipe
+from earwitness.speech_llm.training.records import Record
+from earwitness.speech_llm.training.teaching import ear_of, learn
 from earwitness.training.complementary_task import Classes, complemented
 from earwitness.training.data import SplitData, train_batches
 from earwitness.training.inversion.recipe import InversionRecipe
@@ -60,6 +64,7 @@ from earwitness.training.loop import fit, seed_run
 from earwitness.training.model_folder import ModelInfo
 from earwitness.training.sound_classes import SoundClassRecipe, SoundClassTask, batches, network_of
 from earwitness.training.task import Task, TrainData
+from tiny_llm import make_decoder, make_whisper
 from tiny_models import make_embedder
 from tiny_personal_vad import make_verifier
 
@@ -72,7 +77,8 @@ PERSONAL = [path for path in EVERY if "task: personal-vad" in path.read_text(enc
 SOUNDING = [path for path in EVERY if "task: sound-class" in path.read_text(encoding="utf-8")]
 AGING = [path for path in EVERY if "task: age" in path.read_text(encoding="utf-8")]
 FEELING = [path for path in EVERY if "task: emotion" in path.read_text(encoding="utf-8")]
-OTHERS = (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING, *AGING, *FEELING)
+HEARING = [path for path in EVERY if "task: speech-llm" in path.read_text(encoding="utf-8")]
+OTHERS = (*RETRIEVING, *COMPARING_PHONES, *INVERTING, *PERSONAL, *SOUNDING, *AGING, *FEELING, *HEARING)
 RECIPES = [path for path in EVERY if path not in OTHERS]
 CUT = {"epochs": 1, "batch_size": 4, "workers": 0, "precision": "32-true", "accelerator": "cpu", "log_every": 1}
 WITHOUT_DEV = dict.fromkeys(("select", "early_stop", "average"))
@@ -382,6 +388,33 @@ def test_a_recipe_of_emotions_learns(path: Path, encoders: dict[str, str], rows:
     assert moved > 0.7 * len(before)
 
 
+@pytest.mark.parametrize("path", HEARING, ids=lambda path: path.stem)
+def test_a_recipe_that_teaches_a_language_model_learns(path: Path, rows: Manifest, tmp_path: Path) -> None:
+    """With a Whisper and a GPT of random weights, and an adapter as narrow as they are; audio is padded to 2 s."""
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    network = data["network"]
+    width: Any = {"hidden": [8, 12]} if network["adapter"]["kind"] == "small" else {"hidden": 8}
+    network["adapter"] |= {**width, "rest": "trim"}
+    network |= {"encoder": {**network["encoder"], "source": str(make_whisper(tmp_path / "whisper", mels=128))}}
+    network |= {"decoder": str(make_decoder(tmp_path / "decoder")), "pad_to_s": 2.0, "prompt": {}}
+    line = "Detected vocal emotion: 0.0-1.0 s angry." if network.get("metadata") else None
+    kinds = ("ASR", "PQA-emotion", "CPQA")
+    records = [
+        Record(f"{kind}{row.id}", str(rows.resolve(row)), "How?", "sad", kind, "CE", "train", metadata_text=line)
+        for row in rows.rows()
+        for kind in kinds
+    ]
+    data["loop"] = {**data["loop"], **CUT, "accumulate": 1}
+    recipe: SpeechLlmRecipe = parse_config(AnyRecipe, {**data, "draws": 8}, where=path)
+    assert recipe.name == path.stem
+    model = build_model(recipe.network)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    ears = [ear_of(recipe, model, records, tmp_path)] * 2
+    assert learn(recipe, model, records, [], ears, tmp_path, False).steps == 2
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if name.startswith("adapter.")}
+
+
 def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
     assert RETRIEVING
@@ -390,3 +423,4 @@ def test_there_are_published_recipes() -> None:
     assert len(SOUNDING) == 4
     assert PERSONAL
     assert len(FEELING) == 2
+    assert len(HEARING) == 3

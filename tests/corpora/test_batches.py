@@ -314,7 +314,9 @@ def test_real_recordings_load(shared_data: Any) -> None:
 @pytest.mark.parametrize(
     ("rows", "size", "sizes"), [(9, 4, [4, 5]), (8, 4, [4, 4]), (6, 4, [4, 2]), (1, 4, [1]), (3, 1, [1] * 3)]
 )
-def test_no_batch_of_one_row_ends_an_epoch(rows: int, size: int, sizes: list[int]) -> None:
+def test_no_batch_of_one_row_ends_an_epoch(
+    rows: int, size: int, sizes: list[int], make: Callable[..., Manifest]
+) -> None:
     """Batch-norm cannot learn from one row; no row is left out for it."""
     table = make([{"label": "spoof"}] * rows)
     for order in (BalancedSampler(table, ["label"], size), LengthBucketSampler([1.0] * rows, size)):

@@ -21,6 +21,7 @@ CLAIMS = {
     "frami": "earwitness.claims.frami",
     "inside": "earwitness.claims.inside",
     "nes2net": "earwitness.claims.nes2net",
+    "paralinguistic-training": "earwitness.claims.paralinguistic_training",
     "qamo": "earwitness.claims.qamo",
     "rad": "earwitness.claims.rad",
     "speecheq": "earwitness.claims.speecheq",

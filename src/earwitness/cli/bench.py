@@ -9,6 +9,7 @@ import typer
 
 from earwitness.cli.bench_build import build
 from earwitness.cli.bench_doctor import doctor
+from earwitness.cli.judge_validation import validate
 
 if TYPE_CHECKING:
     from earwitness.speech_llm.bench.report import Report
@@ -168,7 +169,7 @@ def selfcheck() -> None:
 
 app.command("build")(build)
 app.command("doctor")(doctor)
-# `validate` of cli/judge_validation.py joins here: app.command("validate")(validate)
+app.command("validate")(validate)
 
 
 def _say_failures(folder: Path, most: int = 10) -> None:

@@ -22,6 +22,7 @@ from earwitness.evaluation.assessing.emotion import assess_emotion
 from earwitness.evaluation.assessing.outcome import Outcome, write_card
 from earwitness.evaluation.assessing.personal_vad import assess_personal_vad
 from earwitness.evaluation.assessing.sounds import assess_sounds
+from earwitness.evaluation.assessing.taught import assess_taught
 from earwitness.evaluation.assessing.traits import assess_traits
 from earwitness.evaluation.judging.judge import JudgeOptions
 from earwitness.evaluation.loading import quality_for
@@ -35,6 +36,9 @@ from earwitness.speaker.phonetic_traits.recipe import SpeakerTraitsRecipe
 from earwitness.speaker.phonetic_traits.training import train_traits
 from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.training import train_embedder
+from earwitness.speech_llm.training.recipe import SpeechLlmRecipe
+from earwitness.speech_llm.training.teaching import teach
+from earwitness.speech_llm.training.text_decoder import TextDecoderRecipe, pretrain_decoder
 from earwitness.training.inversion import InversionRecipe
 from earwitness.training.inversion.rounds import DIVERSITY
 from earwitness.training.model_folder import ModelInfo, verify_model
@@ -51,6 +55,8 @@ Trained = (
     | SoundClassRecipe
     | SpeakerRecipe
     | SpeakerTraitsRecipe
+    | SpeechLlmRecipe
+    | TextDecoderRecipe
 )
 AnyRecipe = Annotated[Trained, Field(discriminator="task")]
 UNTESTED = "It was distilled without data and not tested: calibrate and test it on recordings of your own."
@@ -82,6 +88,10 @@ def run_recipe(recipe: Trained, folder: Path, *, resume: bool = False, allow_lea
             model = train_sound_classes(recipe, folder, resume=resume, allow_leak=allow_leak)
         case EmotionRecipe():
             model = train_emotion(recipe, folder, resume=resume, allow_leak=allow_leak)
+        case SpeechLlmRecipe():
+            model = teach(recipe, folder, resume=resume, allow_leak=allow_leak)
+        case TextDecoderRecipe():
+            return pretrain_decoder(recipe, folder, resume=resume)  # a language model in transformers' form: no card
         case InversionRecipe():
             model = run_inversion(recipe, folder, resume=resume)
     assess_run(folder)
@@ -113,6 +123,8 @@ def _assessed(model: Path, folder: Path, options: JudgeOptions | None) -> Outcom
             return assess_age(model, folder, options)
         case "emotion":
             return assess_emotion(model, folder, options)
+        case "speech-llm":
+            return assess_taught(model, folder, options)
         case "sound-class":
             return assess_sounds(model, folder)
         case other:

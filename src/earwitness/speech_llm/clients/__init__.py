@@ -17,9 +17,11 @@ from earwitness.speech_llm.clients.fake import FakeConfig
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM, Usage
 from earwitness.speech_llm.clients.openai import OpenAIConfig
 from earwitness.speech_llm.clients.transformers_models import TransformersConfig
+from earwitness.speech_llm.training.client import TaughtModelConfig
 
 ClientConfig = Annotated[
-    OpenAIConfig | TransformersConfig | CascadeConfig | CommandConfig | FakeConfig, Field(discriminator="kind")
+    OpenAIConfig | TransformersConfig | TaughtModelConfig | CascadeConfig | CommandConfig | FakeConfig,
+    Field(discriminator="kind"),
 ]
 
 
