@@ -128,9 +128,17 @@ def coverage() -> str:
 
 def manner_peers() -> str:
     """Age and emotion beside what users would do otherwise, of the recorded benchmark run."""
-    lines = json.loads((BENCHMARKS / "results" / "manner_peers.json").read_text(encoding="utf-8"))
+    return _paired_arms("manner_peers")
+
+
+def emotion_mixing() -> str:
+    """Heads that learnt from one corpus of emotions and from two, of the recorded benchmark run."""
+    return _paired_arms("emotion_mixing")
+
+
+def _paired_arms(name: str) -> str:
     rows = []
-    for line in lines:
+    for line in json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8")):
         value = f"{line['value']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
         gain = line.get("ours less this")
         told = "" if gain is None else f"{gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]"
@@ -359,6 +367,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "interval-coverage": coverage,
     "left-out-speakers": left_out_speakers,
     "manner-peers": manner_peers,
+    "emotion-mixing": emotion_mixing,
     "quality-audit": quality_audit,
     "voice-uncertainty": voice_uncertainty,
     "speaker-first-looks": speaker_first_looks,
