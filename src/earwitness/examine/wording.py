@@ -190,10 +190,12 @@ def reproduce_command(report: Report) -> str:
 
 
 def cell(value: Cell) -> str:
-    """A cell of a table: numbers with two decimals and without a sign of plus, an en dash for what is not known."""
+    """A cell of a table: numbers with up to two decimals and without a sign of plus, an en dash for what is not known."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
-    return f"{value:.2f}".replace("-", "−") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")  # no more digits than were measured
 
 
 def numeric_columns(table: Table) -> frozenset[str]:
