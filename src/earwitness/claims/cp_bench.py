@@ -122,7 +122,8 @@ def _gains(report: Report) -> Iterator[Figure]:
     for name, gain in gains.items():
         if gain is not None:
             for part, value in (("", gain.uas.value), (", low", gain.uas.low), (", high", gain.uas.high)):
-                yield Figure(f"{name}{part}", float("nan") if value is None else value)
+                if value is not None:
+                    yield Figure(f"{name}{part}", value)
 
 
 def _noise(report: Report, exact: Mapping[QuestionType, float]) -> Iterator[Figure]:
@@ -197,9 +198,7 @@ CLAIM = BenchClaim(
             "(over 90 % the same answer to a question) needs five clips a question, and most questions here have two "
             "or four: it is about those on who speaks, and some on how one sounds. It fires rightly for `words`, too.",
             "Units are clips, as in the harness; they are of ten speakers, whom intervals do not draw. A wavering "
-            "judge makes of UAS 20 + 0.6 UAS, so its arms are compared with none. With the same seed for all judgements of a "
-            "run it gave one and the same slip to all answers with the same words, and the deviation was too large; "
-            "each judgement has a seed of its own now.",
+            "judge makes 20 + 0.6 UAS of UAS, so its arms stand in no comparison.",
         ),
     )
 )

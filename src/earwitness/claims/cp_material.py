@@ -8,9 +8,10 @@ others, with every seed anew. What the frozen parts make of a recording is compu
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from earwitness.audio.reading import RATE, load
 from earwitness.claims.cp_listeners import Known
 from earwitness.claims.store import Store
 from earwitness.core.errors import DataError, MetricError
@@ -30,16 +30,16 @@ from earwitness.corpora.samplers import BalancedSampler
 from earwitness.corpora.splits import exclude_licences
 from earwitness.metrics.bootstrap import Units
 from earwitness.metrics.scores import Floats
-from earwitness.paralinguistic.emotion import build_network, softmax
+from earwitness.paralinguistic.emotion import EmotionNetwork, build_network, softmax
 from earwitness.paralinguistic.emotion_losses import CATEGORY
 from earwitness.paralinguistic.emotion_recipe import EmotionRecipe
 from earwitness.paralinguistic.emotion_task import EmotionTask, KnownRows
 from earwitness.paralinguistic.emotion_training import described
-from earwitness.paralinguistic.labels import CATEGORIES, Labels, read_labels
+from earwitness.paralinguistic.labels import CATEGORIES, Category, Labels, read_labels
 from earwitness.paralinguistic.transcripts import Spelt
 from earwitness.speech_llm.bench.controls import TRANSCRIPT_TAG
 from earwitness.speech_llm.bench.recordings import Recordings, Stretch
-from earwitness.speech_llm.cpqa.gender import PitchGender
+from earwitness.speech_llm.cpqa.gender import GenderGuess, PitchGender
 from earwitness.speech_llm.items import Item, QuestionType, Tag
 from earwitness.speech_llm.mini.building import PERSONS, build_mini
 from earwitness.speech_llm.mini.chance import WORDS, tag
@@ -53,7 +53,7 @@ MINI = Path("recipes/bench/earwitness-cp-mini.yaml")
 EMOTION = Path("recipes/default/emotion.yaml")
 VIEW = "clean"
 GENDER = PitchGender()
-NAMED = {"anger": "angry", "happiness": "happy", "sadness": "sad"}
+NAMED: Mapping[str, Category] = {"anger": "angry", "happiness": "happy", "sadness": "sad"}
 """Emotions of the corpus that `CATEGORIES` names otherwise."""
 
 
@@ -124,11 +124,15 @@ class BenchMaterial:
         return sorted(set(self.rows.table["licence"].drop_nulls()))
 
     @cached_property
+    def clips(self) -> Mapping[str, Stretch]:
+        """What is asked about."""
+        return {item.clip_id: Stretch.of(item) for item in self.items}
+
+    @cached_property
     def sounds(self) -> Mapping[str, str]:
         """The sha256 of the samples of each clip, as clients hear it."""
         heard = Recordings(self.root)
-        clips = {item.clip_id: Stretch.of(item) for item in self.items}
-        return {name: sha256_samples(heard.load(stretch).samples) for name, stretch in clips.items()}
+        return {name: sha256_samples(heard.load(stretch).samples) for name, stretch in self.clips.items()}
 
     @property
     def topics(self) -> Mapping[str, str]:
@@ -150,31 +154,33 @@ class BenchMaterial:
             found[self.sounds[clip]] = Known(about, manners.get(clip), speakers.get(clip))
         return found
 
+    @cached_property
+    def labels(self) -> Labels:
+        """The rows whose emotion the recogniser has a name for."""
+        return read_labels(self.rows, self.emotion.labels)
+
     def manners(self, seed: int) -> dict[str, dict[str, float]]:
         """How likely each manner is in each row, by the head of this seed that left its speaker out."""
-        labels = read_labels(self.rows, self.emotion.labels)
-        mask = labels.config.mask(str(self.mini.corpus))
         store = Store(self._place("heads", seed), len(self.rows), {"logits": (len(CATEGORIES),)})
-        store.fill(lambda parts: self._recognised(labels, seed, parts), len(self.rows), f"learning manners ({seed})")
+        store.fill(partial(self._recognised, seed), len(self.rows), f"learning manners ({seed})")
+        mask = self.labels.config.mask(str(self.mini.corpus))
         shares = softmax(np.where(mask, store.arrays[0].astype(np.float64), -np.inf))
-        names = {label: NAMED.get(label, label) for label in self.mini.emotions}
-        told = [
-            (self.mini.emotions[label], CATEGORIES.index(name)) for label, name in names.items() if name in CATEGORIES
-        ]  # type: ignore[arg-type]
+        told = {adjective: NAMED.get(label, label) for label, adjective in self.mini.emotions.items()}
+        places = {adjective: CATEGORIES.index(name) for adjective, name in told.items() if name in CATEGORIES}
         return {
-            name: {adjective: float(row[place]) for adjective, place in told}
+            name: {adjective: float(row[place]) for adjective, place in places.items()}
             for name, row in zip(self.rows.table["id"], shares, strict=True)
         }
 
     @cached_property
     def speakers(self) -> dict[str, dict[str, float] | None]:
-        """How likely a woman and a man speak, by pitch; None where the labeller is unsure."""
-        store = Store(self._place("pitch", 0), len(self.rows), {"woman": ()})
+        """How likely a woman and a man speak in each clip, by pitch; None where the labeller is unsure."""
+        store = Store(self._place("pitch", 0), len(self.clips), {"woman": ()})
         store.fill(self._pitched, 16, "listening to pitch")
         shares = store.arrays[0].astype(np.float64)
         return {
             name: None if np.isnan(share) else {PERSONS["f"]: float(share), PERSONS["m"]: 1 - float(share)}
-            for name, share in zip(self.rows.table["id"], shares, strict=True)
+            for name, share in zip(self.clips, shares, strict=True)
         }
 
     def tested(self, seeds: Sequence[int]) -> TestedItems:
@@ -184,54 +190,43 @@ class BenchMaterial:
     def _place(self, what: str, seed: int) -> Path:
         return self.folder / f"cp-{what}-{self.key[:16]}-{seed}"
 
-    def _recognised(
-        self, labels: Labels, seed: int, parts: Sequence[Sequence[int]]
-    ) -> Iterator[tuple[NDArray[np.float16], ...]]:
-        """Logits of all rows, each by a head that learnt from the other speakers; one part."""
+    def _recognised(self, seed: int, parts: Sequence[Sequence[int]]) -> Iterator[tuple[NDArray[np.float16], ...]]:
+        """Logits of rows, each by a head that learnt from the other speakers."""
         vectors = pooled_vectors(self.emotion.network.build(), self.emotion, self.rows, [VIEW], self.folder / "pooled")
         speakers = self.rows.table["speaker"].to_numpy()
         logits = np.zeros((len(self.rows), len(CATEGORIES)), np.float16)
         for name in np.unique(speakers):
-            learnt = labels.manifest.table["speaker"].to_numpy() != name
-            rows = np.flatnonzero(self.rows.table["id"].is_in(labels.manifest.table["id"].implode()).to_numpy())[learnt]
-            part = replace(labels, manifest=labels.manifest.with_table(labels.manifest.table.filter(learnt)))
-            out = np.flatnonzero(speakers == name)
-            head = self._learnt(part, vectors[rows], seed, self._place("fit", seed) / str(name).replace(":", "-"))
-            logits[out] = head(torch.from_numpy(vectors[out, 0].astype(np.float32)))
+            place = self._place("fit", seed) / sha256_data(name)[:8]
+            head = self._learnt(vectors, speakers != name, seed, place)
+            own = speakers == name
+            with torch.inference_mode():
+                logits[own] = head(torch.from_numpy(vectors[own, 0].astype(np.float32)))[CATEGORY].half().numpy()
+        shutil.rmtree(self._place("fit", seed))
         for places in parts:
             yield (logits[list(places)],)
 
     def _learnt(
-        self, labels: Labels, vectors: NDArray[np.float16], seed: int, folder: Path
-    ) -> Callable[[torch.Tensor], NDArray[np.float16]]:
-        """A head on the vectors of these rows, as the recipe says."""
+        self, vectors: NDArray[np.float16], others: NDArray[np.bool_], seed: int, folder: Path
+    ) -> EmotionNetwork:
+        """A head on the vectors of the rows that have a category and are of these speakers, as the recipe says."""
         recipe = self.emotion.model_copy(update={"seed": seed})
+        known = self.rows.table["id"].is_in(self.labels.manifest.table["id"].implode()).to_numpy()
+        rows = self.labels.manifest.with_table(self.labels.manifest.table.filter(others[known]))
         seed_run(seed, "init")
-        network = build_network(
-            over_kept(recipe.network, vectors.shape[2]), described(recipe, labels, Spelt((), {}, 0))
-        )
-        task = EmotionTask(KnownRows.of((labels,), {}), recipe.losses, None, None)
-        order = BalancedSampler(labels.manifest, recipe.balance, recipe.loop.batch_size, seed, recipe.draws)
-        fit(network, task, KeptRows.of(labels.manifest, vectors, order), None, recipe, folder, resume=folder.exists())
-        network.eval()
-
-        @torch.inference_mode()
-        def logits(heard: torch.Tensor) -> NDArray[np.float16]:
-            return network(heard)[CATEGORY].half().numpy()
-
-        return logits
+        info = described(recipe, self.labels, Spelt((), {}, 0))
+        network = build_network(over_kept(recipe.network, vectors.shape[2]), info)
+        task = EmotionTask(KnownRows.of((self.labels,), {}), recipe.losses, None, None)
+        order = BalancedSampler(rows, recipe.balance, recipe.loop.batch_size, seed, recipe.draws)
+        data = KeptRows.of(rows, vectors[others & known], order)
+        fit(network, task, data, None, recipe, folder, resume=folder.exists())
+        return network.eval()
 
     def _pitched(self, parts: Sequence[Sequence[int]]) -> Iterator[tuple[NDArray[np.float16], ...]]:
+        """The probability of a woman, NaN where the labeller is unsure."""
+        heard, clips = Recordings(self.root), list(self.clips.values())
         for part in parts:
-            rows = [self.rows.row(place) for place in part]
-            waves = [load(self.rows.resolve(row), RATE, row.channel, row.start or 0.0, row.end).samples for row in rows]
-            guesses = [GENDER.gender(wave) for wave in waves]
-            sure = {"female": lambda share: share, "male": lambda share: 1 - share}
-            yield (
-                np.array(
-                    [sure[one.gender](one.confidence) if one.gender in sure else np.nan for one in guesses], np.float16
-                ),
-            )
+            guesses = [GENDER.gender(heard.load(clips[place]).samples) for place in part]
+            yield (np.array([_woman(guess) for guess in guesses], np.float16),)
 
 
 @dataclass(frozen=True)
@@ -278,3 +273,9 @@ class TestedItems:
 def with_transcript(item: Item) -> Item:
     """With the words also under the tag that the harness looks for."""
     return replace(item, tags=(*item.tags, Tag(TRANSCRIPT_TAG, tag(item, WORDS) or "")))
+
+
+def _woman(guess: GenderGuess) -> float:
+    if guess.gender == "unknown" or guess.confidence is None:
+        return float("nan")
+    return guess.confidence if guess.gender == "female" else 1 - guess.confidence

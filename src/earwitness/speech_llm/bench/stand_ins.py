@@ -82,8 +82,10 @@ def noisy_judge() -> StandIn:
 
 
 def wavering_judge() -> StandIn:
-    """`RIGHT` for the reference, else `WRONG`, and with chances 1/8 each one more or one less: means 80 and 20 on 0..100,
-    standard deviation exactly 10."""
+    """`RIGHT` for the reference, else `WRONG`, and with chances 1/8 each one more or one less.
+
+    On 0..100 the means are 80 and 20, and the standard deviation is exactly 10.
+    """
 
     def reply(audios: Sequence[Recording], prompt: str, params: Params) -> str:
         calm = RIGHT if _is_reference(fenced_parts(prompt)) else WRONG
