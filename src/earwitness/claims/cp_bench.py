@@ -194,9 +194,10 @@ CLAIM = BenchClaim(
             "these questions: no speaker says two sentences in the same two emotions there.",
             "Sex: median pitch; where it is unsure (141 to 194 Hz) the first choice is taken.",
             "Who is at chance in a type (50) is so by construction: constant answers are right for half of each set.",
-            "Audio gain is UAS with the clip minus the best of silence, another clip and the question alone. The alarm "
-            "(over 90 % the same answer to a question) needs five clips a question, and most questions here have two "
-            "or four: it is about those on who speaks, and some on how one sounds. It fires rightly for `words`, too.",
+            "Audio gain is UAS with the clip minus the best of silence, another clip and the question alone; those of "
+            "`both` and `manner` are not all at 50, for another clip's manner may be right by chance. The alarm (over "
+            "90 % the same answer to a question) needs five clips a question: 5 of the 51 questions have them. It "
+            "fires for `words` as well, rightly.",
             "Units are clips, as in the harness; they are of ten speakers, whom intervals do not draw. A wavering "
             "judge makes 20 + 0.6 UAS of UAS, so its arms stand in no comparison.",
         ),

@@ -46,12 +46,12 @@ from earwitness.speech_llm.mini.chance import WORDS, tag
 from earwitness.speech_llm.mini.recipe import MiniRecipe, read_recipe
 from earwitness.training.left_out import KeptRows, over_kept
 from earwitness.training.loop import fit, seed_run
-from earwitness.training.pooled import pooled_vectors
+from earwitness.training.pooled import View, pooled_vectors
 from earwitness.training.recipe import read_recipe as read_training
 
 MINI = Path("recipes/bench/earwitness-cp-mini.yaml")
 EMOTION = Path("recipes/default/emotion.yaml")
-VIEW = "clean"
+VIEW: View = "clean"
 GENDER = PitchGender()
 NAMED: Mapping[str, Category] = {"anger": "angry", "happiness": "happy", "sadness": "sad"}
 """Emotions of the corpus that `CATEGORIES` names otherwise."""
