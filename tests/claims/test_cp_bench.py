@@ -64,7 +64,7 @@ class Drawn(BenchMaterial):
         }
 
     @property
-    def speakers(self) -> dict[str, dict[str, float] | None]:  # type: ignore[override]
+    def speakers(self) -> dict[str, dict[str, float] | None]:
         women = {item.clip_id: float(known(item)[SEX] == "f") for item in self.items}
         return {
             name: None if place % 5 == 0 else {PERSONS["f"]: woman, PERSONS["m"]: 1 - woman}
@@ -93,8 +93,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> BenchMaterial:
                 )
     manifest = Manifest.from_table(pl.DataFrame(rows), folder)
     items = tuple(with_transcript(item) for item in build_mini(manifest, RECIPE, folder).items)
-    emotion: EmotionRecipe = read_recipe(ROOT / "recipes" / "default" / "emotion.yaml", EmotionRecipe)
-    return Drawn(items, folder, manifest, RECIPE, emotion, ("drawn",), "drawn", folder / "kept")
+    learnt: EmotionRecipe = read_recipe(ROOT / "recipes" / "default" / "emotion.yaml", EmotionRecipe)
+    return Drawn(items, folder, manifest, RECIPE, learnt, ("drawn",), "drawn", folder / "kept")
 
 
 @pytest.fixture
