@@ -155,7 +155,7 @@ def in_a_row(x: Tensor) -> Tensor:
 
 def one_by_one(x: Tensor, batch: int) -> Tensor:
     """[1, C, B T] -> [B, C, T] (a view)."""
-    return x.squeeze(0).unflatten(1, (batch, -1)).transpose(0, 1)
+    return x.reshape(x.shape[1], batch, -1).transpose(0, 1)
 
 
 def segment_means(x: Tensor, segment: int) -> Tensor:

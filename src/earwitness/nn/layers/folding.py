@@ -22,7 +22,7 @@ def folded(module: M) -> M:
     for part in listening.modules():
         if isinstance(part, nn.Sequential):
             _fold(part)
-    return listening.to(memory_format=torch.channels_last)
+    return listening.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _fold(layers: nn.Sequential) -> None:

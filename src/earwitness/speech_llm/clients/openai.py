@@ -165,8 +165,8 @@ class OpenAIClient:
         return self._body(sounds, prompt, system, params)
 
     def payload(self, audios: Sequence[Recording], prompt: str, system: str | None, params: Params) -> bytes:
-        """The bytes of `json.dumps(body)`. Base64 holds nothing to escape, so it is pasted in where a mark stands that no
-        text can hold, instead of being searched character by character."""
+        """The bytes of `json.dumps(body)`. Base64 holds nothing to escape, so it is pasted in where a mark stands that
+        no text can hold, instead of being searched character by character."""
         wavs = [wav_bytes(audio) for audio in audios]
         body = self._body([self._part(wav, self._mark) for wav in wavs], prompt, system, params)
         first, *others = json.dumps(body).encode("ascii").split(self._mark.encode("ascii"))
