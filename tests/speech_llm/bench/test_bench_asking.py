@@ -378,6 +378,15 @@ def test_a_client_that_breaks_stops_the_run_and_keeps_what_was_answered(tmp_path
     assert len(client.asked) == 12 - len(kept)
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_no_more_requests_than_asked_for_are_under_way(tmp_path: Path, concurrency: int) -> None:
+    items = make_items(tmp_path / "audio", 40)
+    with FakeServer("a reply", latency_s=0.02) as server:
+        client = OpenAIConfig(base_url=server.base_url, model="fake-1").build()
+        ask(tmp_path / "run", client, items, tmp_path / "audio", Asked(concurrency=concurrency))
+        assert (server.count, server.most_at_once) == (40, concurrency)
+
+
 def test_real_recordings_are_heard_as_long_as_they_are(tmp_path: Path, shared_data: Path) -> None:
     found = sorted((shared_data / "emodb").rglob("*.flac"))[:5]
     if not found:
