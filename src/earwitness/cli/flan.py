@@ -69,7 +69,7 @@ def convert(
     shard: Annotated[int, typer.Option(min=1, help="Records a shard.")] = 10_000,
     split: Annotated[Literal["train", "dev", "test"], typer.Option(help="Of records from items.")] = "test",
     data_root: Annotated[
-        Path | None, typer.Option(help="Refuse paths that lead outside of it; paths of items are relative to it.")
+        Path | None, typer.Option(help="Recordings lie under it; paths in items are told from it.")
     ] = None,
     non_commercial: Annotated[bool, typer.Option(help="Use recordings whose licence forbids commerce too.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Go on although splits share clips.")] = False,
