@@ -138,7 +138,7 @@ def test_split_refusals(manifest: Path, folder: Path) -> None:
         (["--rule", "detecton"], RecipeError, "Did you mean 'detection'"),
         (["--rule", "by_column", "--set", "seed"], UsageError, "not name=value"),
         (["--rule", "by_column", "--set", "seed=["], UsageError, "not a YAML value"),
-        (["--rule", "none.yaml"], RecipeError, "no such recipe"),
+        (["--rule", "none.yaml"], RecipeError, "no such file"),
     ]:
         error = run("split", manifest, *words, "-o", folder / "s.csv").exception
         assert isinstance(error, kind)

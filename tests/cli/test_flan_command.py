@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from earwitness.cli.main import exit_code
-from earwitness.speech_llm.clients.fake_server import Asked, FakeServer
+from earwitness.speech_llm.clients.fake_server import Asked, FakeServer, Reply
 from earwitness.speech_llm.flan.reading import read_records
 from earwitness.speech_llm.items import Item, read_items, write_items
 
@@ -100,3 +100,29 @@ def test_items_become_records_and_records_items(tmp_path: Path, capsys: pytest.C
     assert exit_code(["flan", "convert", str(records), "--from", "records", "-o", str(back)]) == 0
     assert read_items(back) == items
     assert "2 items, 0 records that are none" in capsys.readouterr().err
+
+
+def test_records_become_items_whose_paths_the_benchmark_can_read(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, items = tmp_path / "flan", tmp_path / "items.jsonl"
+    tasks = ["--task", "Emotion Recognition", "--task", "Speaker Verification"]
+    assert exit_code(["flan", "convert", str(manifest), "-o", str(out), *tasks]) == 0
+    capsys.readouterr()
+    command = ["flan", "convert", str(out), "--from", "records", "-o", str(items), "--data-root", str(tmp_path)]
+    assert exit_code(command) == 1
+    assert {item.audio for item in read_items(items)} == {f"{place}.wav" for place in range(40)}
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 12  # ten records that are no questions, how many more, and the sum
+    assert told[-2].endswith(" more")
+
+
+def test_a_model_that_fails_is_quoted(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "flan"
+    assert exit_code(["flan", "convert", str(manifest), "-o", str(out), "--task", "Emotion Recognition"]) == 0
+    with FakeServer(Reply("no such model", status=404)) as server:
+        client = tmp_path / "client.yaml"
+        client.write_text(f"kind: openai\nbase_url: {server.base_url}\nmodel: fake-1\nmax_audios: 0\n")
+        words = [str(out), "-o", str(tmp_path / "varied.jsonl"), "--client", str(client)]
+        assert exit_code(["flan", "vary", *words, "--tries", "1"]) == 1
+    assert "40 record(s): error: HTTP 404: no such model" in capsys.readouterr().err

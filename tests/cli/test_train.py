@@ -195,7 +195,7 @@ def test_a_typo_is_answered_with_the_nearest_name(recipe: Path, tmp_path: Path, 
 
 def test_a_missing_recipe_is_one_line(tmp_path: Path, capfd) -> None:
     assert earwitness("train", tmp_path / "none.yaml") == 2
-    assert "there is no such recipe" in capfd.readouterr().err
+    assert "there is no such file" in capfd.readouterr().err
 
 
 def test_a_complementary_model_is_not_to_be_used_alone(tmp_path: Path, capsys, monkeypatch) -> None:

@@ -99,7 +99,7 @@ def test_yaml_is_data_only(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_as_yaml(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no such recipe"):
+    with pytest.raises(RecipeError, match="no such file"):
         read_yaml(tmp_path / "missing.yaml")
     with pytest.raises(RecipeError, match="cannot be read"):
         read_yaml(tmp_path)

@@ -28,8 +28,8 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again wha
 def run(
     items: Annotated[Path, typer.Argument(metavar="ITEMS", help="The questions, JSONL.")],
     client: Annotated[Path, typer.Option(help="The model: YAML of a client.")],
-    data_root: Annotated[Path, typer.Option(help="Folder of the audio; nothing outside of it is read.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
+    data_root: Annotated[Path, typer.Option(help="Folder of the audio; nothing outside of it is read.")] = Path(),
     reader: Annotated[str, typer.Option(help="The form of ITEMS; `earwitness bench readers` lists them.")] = "items",
     controls: Annotated[str, typer.Option(help="Of silence, shuffle, text-only, transcript, by commas.")] = "",
     length: Annotated[str, typer.Option(help="full, first:SECONDS or chunk:SECONDS.")] = "full",
@@ -100,6 +100,7 @@ def judge(
         err=True,
     )
     if outcome.unparsed or outcome.failed:
+        _say_unrated(folder, judging.judge.id)
         raise typer.Exit(1)
 
 
@@ -182,6 +183,20 @@ def _say_failures(folder: Path, most: int = 10) -> None:
         typer.echo(printable(f"earwitness: {one.item_id} ({one.condition}): {one.status}: {one.error}"), err=True)
     if len(failed) > most:
         typer.echo(f"earwitness: and {len(failed) - most} more, see answers.jsonl", err=True)
+    typer.echo("earwitness: --retry-failed asks them again", err=True)
+
+
+def _say_unrated(folder: Path, judge: str, most: int = 5) -> None:
+    """Why judgements hold no rating, the most frequent reasons first."""
+    from collections import Counter
+
+    from earwitness.core.errors import printable
+    from earwitness.speech_llm.bench.records import read_judgements
+
+    unrated = [one for one in read_judgements(folder) if one.status != "ok" and one.judge == judge]
+    for (status, error), count in Counter((one.status, one.error) for one in unrated).most_common(most):
+        typer.echo(printable(f"earwitness: {count} judgement(s): {status}: {error}"), err=True)
+    typer.echo("earwitness: see judgements.jsonl; --retry-failed asks them again", err=True)
 
 
 def _write_more(form: Path | None, judged: Path | None, run: Run) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from earwitness.speech_llm.flan.variation import Tally
 
 app = typer.Typer(
     help="Instruction records (Audio-FLAN): validate, convert, vary, sample, describe.", no_args_is_help=True
 )
+
+MOST_TOLD = 10  # problems on standard error
 
 _Records = Annotated[
     Path, typer.Argument(metavar="RECORDS", help="JSONL, Parquet, or a folder in the released layout.")
@@ -69,7 +68,9 @@ def convert(
     file_format: Annotated[Literal["jsonl", "parquet"], typer.Option("--format", help="Of shards.")] = "jsonl",
     shard: Annotated[int, typer.Option(min=1, help="Records a shard.")] = 10_000,
     split: Annotated[Literal["train", "dev", "test"], typer.Option(help="Of records from items.")] = "test",
-    data_root: Annotated[Path | None, typer.Option(help="Refuse paths that lead outside of it.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Recordings lie under it; paths in items are told from it.")
+    ] = None,
     non_commercial: Annotated[bool, typer.Option(help="Use recordings whose licence forbids commerce too.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Go on although splits share clips.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
@@ -79,7 +80,7 @@ def convert(
     Example: `earwitness flan convert data/all.csv -o flan --simulate 50`
     """
     if source != "manifest":
-        _convert_items(given, output, source, split)
+        _convert_items(given, output, source, split, data_root or Path())
         return
     from earwitness.cli.progress import progress_bar
     from earwitness.core.errors import printable
@@ -115,8 +116,8 @@ def convert(
         raise typer.Exit(1)
 
 
-def _convert_items(given: Path, output: Path, source: str, split: str) -> None:
-    from earwitness.core.errors import DataError
+def _convert_items(given: Path, output: Path, source: str, split: str, data_root: Path) -> None:
+    from earwitness.core.errors import DataError, printable
     from earwitness.speech_llm.flan.cp_items import item_of_record, record_of_item
     from earwitness.speech_llm.flan.reading import AudioTable, read_records
     from earwitness.speech_llm.flan.writing import write_records
@@ -131,12 +132,14 @@ def _convert_items(given: Path, output: Path, source: str, split: str) -> None:
     found, problems = [], []
     for record in read_records(given):
         try:
-            found.append(item_of_record(record, table.of(record)))
+            found.append(item_of_record(record, table.of(record), data_root))
         except DataError as error:
             problems.append(str(error))
     write_items(output, found)
-    for problem in problems:
-        typer.echo(problem, err=True)
+    for problem in problems[:MOST_TOLD]:
+        typer.echo(printable(problem), err=True)
+    if len(problems) > MOST_TOLD:
+        typer.echo(f"and {len(problems) - MOST_TOLD} more", err=True)
     typer.echo(f"{len(found)} items, {len(problems)} records that are none: {output}", err=True)
     if problems:
         raise typer.Exit(1)
@@ -164,6 +167,7 @@ def vary(
     Example: `earwitness flan vary records.jsonl --client llama.yaml -o varied.jsonl`
     """
     from earwitness.cli.progress import progress_bar
+    from earwitness.core.errors import printable
     from earwitness.speech_llm.clients import read_client
     from earwitness.speech_llm.flan.reading import read_records
     from earwitness.speech_llm.flan.records import Record
@@ -183,13 +187,11 @@ def vary(
             step()
     write_records(output, taken)
     write_records(review or output.with_suffix(".review.jsonl"), aside)
-    _tell(tally)
+    typer.echo(str(tally))
+    for why, count in tally.failures.most_common(MOST_TOLD):
+        typer.echo(printable(f"{count} record(s): {why}"), err=True)
     if aside:
         raise typer.Exit(1)
-
-
-def _tell(tally: Tally) -> None:
-    typer.echo(str(tally))
 
 
 @app.command()

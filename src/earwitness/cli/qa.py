@@ -18,6 +18,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+MOST_TOLD = 10  # problems on standard error; the files have all
+
 Settings = Annotated[Path | None, typer.Option("--settings", help="A YAML file with settings that differ.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key.sub=value, over the settings (repeat it).")]
 
@@ -196,6 +198,7 @@ def validate(
 
     from earwitness.cli.progress import progress_bar
     from earwitness.core.config import parse_config
+    from earwitness.core.errors import printable
     from earwitness.core.hashing import sha256_file
     from earwitness.core.records import RunRecord, command_line
     from earwitness.core.writing import write_atomically
@@ -220,7 +223,11 @@ def validate(
     result = {**asdict(found), "record": record.plain()}
     write_atomically(output / "validation.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     for line in validating.told(found):
-        typer.echo(line)
+        typer.echo(printable(line))
+    for problem in found.problems[:MOST_TOLD]:
+        typer.echo(printable(problem), err=True)
+    if len(found.problems) > MOST_TOLD:
+        typer.echo(f"and {len(found.problems) - MOST_TOLD} more, see {output / 'validation.json'}", err=True)
     if any(score.missing or score.unrated for score in found.scores):
         raise typer.Exit(1)
 

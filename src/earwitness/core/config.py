@@ -44,7 +44,7 @@ def read_yaml(path: str | Path) -> object:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError("there is no such recipe", where=path, fix="Check the path.") from None
+        raise RecipeError("there is no such file", where=path, fix="Check the path.") from None
     except OSError as error:
         raise RecipeError(f"cannot be read ({error.strerror})", where=path) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -9,8 +9,8 @@ import pytest
 
 from earwitness.cli.main import exit_code
 from earwitness.speech_llm.bench.selfcheck import write_tone
-from earwitness.speech_llm.clients.fake_server import FakeServer, hearing
-from earwitness.speech_llm.items import Item, write_items
+from earwitness.speech_llm.clients.fake_server import FakeServer, Reply, hearing
+from earwitness.speech_llm.items import Item, read_items, write_items
 
 
 @pytest.fixture
@@ -74,3 +74,44 @@ def test_what_is_not_there_is_said_in_one_line(
     told = capsys.readouterr().err
     assert what in told
     assert len(told.splitlines()) == 1
+
+
+def test_failures_say_why_and_how_to_go_on(tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    root = ["--data-root", str(tmp_path / "audio")]
+    with FakeServer("a tone") as model, FakeServer("I would rather not say") as judge:
+        words = ["--client", client(tmp_path / "m.yaml", model), *root]
+        assert exit_code(["bench", "run", str(questions), *words, "-o", run]) == 1
+        assert "--retry-failed" in capsys.readouterr().err
+        judging = ["bench", "judge", run, "--judge", client(tmp_path / "j.yaml", judge, max_audios=0), "--runs", "1"]
+        assert exit_code(judging) == 1
+    told = capsys.readouterr().err
+    assert "6 judgement(s): unparsed: the reply holds no rating" in told
+    assert "--retry-failed" in told
+    other = tmp_path / "other.jsonl"
+    write_items(other, read_items(questions)[:2])
+    assert exit_code(["bench", "run", str(other), *words, "-o", run]) == 2
+    assert "holds answers to other questions" in capsys.readouterr().err
+
+
+def test_where_everything_failed_the_report_does_not_ask_for_a_judge(
+    tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    with FakeServer(Reply("the model has crashed", status=400)) as model:
+        words = ["--client", client(tmp_path / "m.yaml", model), "--data-root", str(tmp_path / "audio")]
+        assert exit_code(["bench", "run", str(questions), *words, "-o", run]) == 1
+    assert exit_code(["bench", "report", run]) == 0
+    told = capsys.readouterr().out
+    assert "No answer could be judged" in told
+    assert "bench judge" not in told
+
+
+def test_recordings_lie_under_the_working_folder_unless_another_is_given(
+    tmp_path: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "audio")
+    write_items(questions, read_items(questions)[:6])
+    with FakeServer(hearing) as model:
+        words = ["--client", client(tmp_path / "m.yaml", model), "-o", str(tmp_path / "run")]
+        assert exit_code(["bench", "run", str(questions), *words]) == 0

@@ -13,7 +13,7 @@ from earwitness.speech_llm.clients.fake import FakeClient
 from earwitness.speech_llm.clients.fake_server import Asked, FakeServer, Reply
 from earwitness.speech_llm.clients.interface import Answer
 from earwitness.speech_llm.clients.openai import OpenAIClient, OpenAIConfig
-from earwitness.speech_llm.cpqa.clips import Clip
+from earwitness.speech_llm.cpqa.clips import Clip, read_clips
 from earwitness.speech_llm.cpqa.forms import (
     FAILURES,
     ITEMS,
@@ -174,7 +174,9 @@ def test_the_files_have_the_agreed_form(tmp_path: Path) -> None:
     items = read_items(tmp_path / ITEMS)
     first = items[0]
     assert (first.id, first.clip_id, first.start, first.end) == (row["qa_id"], "r0-0000", 10.0, 22.0)
-    assert {tag.name: tag.value for tag in items[0].tags}["labels"] == "pseudo"
+    tags = {tag.name: tag.value for tag in items[0].tags}
+    assert tags["labels"] == "pseudo"
+    assert tags["transcript"] == " ".join(word.word for word in read_clips(tmp_path)[0].words)
 
 
 def test_words_that_give_orders_stay_data(tmp_path: Path) -> None:

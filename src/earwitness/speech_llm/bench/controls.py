@@ -14,7 +14,7 @@ from earwitness.core.errors import UsageError
 from earwitness.speech_llm.bench.recordings import Stretch
 from earwitness.speech_llm.items import Item
 
-TRANSCRIPT_TAG = "transcript"
+TRANSCRIPT_TAGS = ("transcript", "words")  # the second is that of cp-mini
 
 
 def other_clips(items: Sequence[Item], seed: int) -> dict[str, Stretch]:
@@ -50,5 +50,5 @@ def _overlap(stretch: Stretch, item: Item) -> bool:
 
 
 def transcript_of(item: Item) -> str | None:
-    """The words of its clip, from the tag `transcript`."""
-    return next((tag.value for tag in item.tags if tag.name == TRANSCRIPT_TAG and tag.value.strip()), None)
+    """The words of its clip, from the tag `transcript` or `words`."""
+    return next((tag.value for tag in item.tags if tag.name in TRANSCRIPT_TAGS and tag.value.strip()), None)

@@ -23,11 +23,12 @@ from earwitness.speech_llm.bench.records import (
     read_answers,
     set_aside,
 )
-from earwitness.speech_llm.bench.rubric import SCHEMA, SYSTEM, TEMPLATE_SHA256, judge_prompt, rating_in
+from earwitness.speech_llm.bench.rubric import SCHEMA, SYSTEM, TEMPLATE_SHA256, judge_prompt
 from earwitness.speech_llm.bench.settings import items_of
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM
 from earwitness.speech_llm.items import Item
 from earwitness.speech_llm.kept import KeptRecords
+from earwitness.speech_llm.ratings import rating_in
 
 RETRIES = 3
 _SEED_DIGITS = 7  # hexadecimal: a seed that any server takes

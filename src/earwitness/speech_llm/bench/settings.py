@@ -51,6 +51,9 @@ def open_run(folder: str | Path, settings: RunSettings, items: list[Item]) -> No
     if path.exists():
         there = read_settings(folder)
         different = [name for name in RunSettings.model_fields if getattr(there, name) != getattr(settings, name)]
+        if "items_sha256" in different:
+            fix = "Choose another folder: one report is about one set of questions."
+            raise UsageError("holds answers to other questions", where=folder, fix=fix)
         if different:
             name = different[0]
             what = f"holds answers for {name} '{getattr(there, name)}', now it is '{getattr(settings, name)}'"

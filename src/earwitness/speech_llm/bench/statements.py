@@ -74,7 +74,10 @@ def _audio(report: Report) -> Statement:
 
 
 def _validity(report: Report) -> Iterator[Statement]:
-    if report.judge is None:
+    counts = report.real.counts
+    if report.judge is None and not counts.not_asked and not counts.not_judged:
+        yield Statement("bad", "No answer could be judged: the questions failed or were refused.")
+    elif report.judge is None:
         yield Statement("caution", "Nothing was judged yet: run `earwitness bench judge`.")
     if invalid(report):
         share = unrated_share(report) or 0.0

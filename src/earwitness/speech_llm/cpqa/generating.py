@@ -22,7 +22,7 @@ from earwitness.core.config import Config
 from earwitness.core.hashing import sha256_data, sha256_text
 from earwitness.core.writing import write_atomically
 from earwitness.speech_llm.clients.interface import Params, SpeechLLM
-from earwitness.speech_llm.cpqa.clips import Clip, read_clips
+from earwitness.speech_llm.cpqa.clips import Clip, read_clips, spoken
 from earwitness.speech_llm.cpqa.forms import FAILURES, ITEMS, QA, QaRow, write_rows
 from earwitness.speech_llm.cpqa.hearing import MILLISECONDS
 from earwitness.speech_llm.cpqa.post_filter import Pair, PostFilter, Sifted, pair_of, sift
@@ -197,11 +197,16 @@ def generate(
     return outcome
 
 
-def as_item(row: QaRow, emotion: str | None) -> Item:
-    """A pair that was taken, as the benchmark asks it; its tags say that the answer rests on guesses."""
+def as_item(row: QaRow, emotion: str | None, words: str = "") -> Item:
+    """A pair that was taken, as the benchmark asks it; its tags say that the answer rests on guesses.
+
+    `words` of the clip are the tag `transcript`, from which the benchmark makes its control of that name.
+    """
     tags = [Tag("generator", row.generator), Tag("labels", "pseudo")]
     if emotion is not None:
         tags.append(Tag("emotion", emotion))
+    if words:
+        tags.append(Tag("transcript", words))
     return Item(
         id=row.qa_id,
         clip_id=row.seg_id,
@@ -243,9 +248,9 @@ def _row(clip: Clip, sifted: Sifted, written: Written, writer: Writer) -> QaRow:
 
 
 def _write(folder: Path, outcome: Generated, clips: Sequence[Clip]) -> None:
-    emotions = {clip.id: clip.segment.emotion for clip in clips}
+    of = {clip.id: (clip.segment.emotion, spoken(clip.words)) for clip in clips}
     write_rows(folder / QA, outcome.rows)
-    write_items(folder / ITEMS, (as_item(row, emotions[row.seg_id]) for row in outcome.accepted))
+    write_items(folder / ITEMS, (as_item(row, *of[row.seg_id]) for row in outcome.accepted))
     write_atomically(folder / FAILURES, "".join(json_line(asdict(one)) for one in outcome.failures))
 
 

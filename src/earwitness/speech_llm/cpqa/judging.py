@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from earwitness.speech_llm.clients.fencing import fenced, rule
 from earwitness.speech_llm.items import Item
-from earwitness.speech_llm.replies import json_object
+from earwitness.speech_llm.ratings import BEST
 
-HIGHEST = 5
-SCALE = 100 / HIGHEST
+SCALE = 100 / BEST
 SYSTEM = f"You rate answers about recordings that you cannot hear. {rule('data')}"
 _BLOCKS = """Reference answer: {reference}
 Answer to rate: {answer}
@@ -47,7 +45,7 @@ SCHEMA = json.dumps(
         "type": "object",
         "properties": {
             "rationale": {"type": "string"},
-            "rating": {"type": "integer", "minimum": 0, "maximum": HIGHEST},
+            "rating": {"type": "integer", "minimum": 0, "maximum": BEST},
         },
         "required": ["rationale", "rating"],
         "additionalProperties": False,
@@ -67,13 +65,3 @@ def judge_prompt(name: str, item: Item, answer: str, labels_visible: bool = Fals
         labels=labels,
     )
     return f"{blocks}{PROMPTS[name]}{_FORM}"
-
-
-def rating_of(reply: str | None) -> int | None:
-    """An integer from 0 to 5 under `rating`; None where the reply holds none."""
-    found = json_object(reply)
-    value: Any = None if found is None else found.get("rating")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= HIGHEST
-    return value if fits else None

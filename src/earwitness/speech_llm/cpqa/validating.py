@@ -109,11 +109,12 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Validation:
-    """All figures, and what must be known to read them."""
+    """All figures, what must be known to read them, and why answers or ratings are missing (each reason once)."""
 
     scores: tuple[Score, ...]
     agreements: tuple[Agreement, ...]
     warnings: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Rated:
 
     heard: tuple[Heard, ...]
     ratings: tuple[tuple[int | None, ...], ...]
+    problems: tuple[str, ...] = ()
 
     @property
     def means(self) -> list[tuple[str, float]]:
@@ -182,7 +184,8 @@ def validate(
     ways = [(judge.id, prompt) for judge in judges for prompt in config.prompts]
     over_models = [_over_models(pair, judge, prompt, scores) for judge, prompt in ways for pair in pairs]
     agreements = tuple(one for one in (*over_models, *over_clips) if one is not None)
-    return Validation(scores, agreements, tuple(_warnings(sets, models, judges, config)))
+    problems = dict.fromkeys(why for found in rated.values() for one in found.values() for why in one.problems)
+    return Validation(scores, agreements, tuple(_warnings(sets, models, judges, config)), tuple(problems))
 
 
 def told(found: Validation) -> Iterator[str]:
@@ -239,7 +242,13 @@ def _rated(
     with KeptRecords(folder / RATINGS) as kept:
         for name, own in heard.items():
             ratings = ask_judge(own, judge, how, kept, config.at_once, step)
-            found[name] = Rated(tuple(own), tuple(tuple(values) for values in ratings))
+            problems = [f"{name}, {one.item.id}: no answer: {one.problem}" for one in own if one.problem is not None]
+            problems += [
+                f"{name}, {one.item.id}: no rating: {why}"
+                for one, rating in zip(own, ratings, strict=True)
+                for why in rating.problems
+            ]
+            found[name] = Rated(tuple(own), tuple(rating.values for rating in ratings), tuple(problems))
     return found
 
 

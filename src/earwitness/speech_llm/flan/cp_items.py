@@ -8,6 +8,7 @@ question before becomes one where its task has a type, and carries its own line 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from earwitness.core.errors import DataError, EarwitnessError
@@ -66,9 +67,11 @@ def audio_id_of(item: Item, dataset: str = "00_CP") -> str:
     return f"{dataset}_{sha256_text(f'{item.audio} {item.start} {item.end}')[:20]}"
 
 
-def item_of_record(record: Record, places: Sequence[AudioPlace | None] = ()) -> Item:
+def item_of_record(
+    record: Record, places: Sequence[AudioPlace | None] = (), data_root: str | Path | None = None
+) -> Item:
     """A record as an item. One that was an item before comes back as it was; of others the task must have a type of
-    question and the first of `places` says where its audio lies.
+    question and the first of `places` says where its audio lies, told from `data_root` where it lies under it.
 
     Raises `DataError` for a task without a type of question, for several recordings, and where the audio is not known.
     """
@@ -87,7 +90,7 @@ def item_of_record(record: Record, places: Sequence[AudioPlace | None] = ()) -> 
     return Item(
         id=item_id(record.audio_ids()[0], record.instruction, record.output),
         clip_id=record.audio_ids()[0],
-        audio=place.path.as_posix(),
+        audio=_told_from(data_root, place.path),
         question=record.instruction,
         answer=record.output,
         type=kind,
@@ -97,6 +100,13 @@ def item_of_record(record: Record, places: Sequence[AudioPlace | None] = ()) -> 
         choices=tuple(map(str, choices)) if isinstance(choices, list) else (),
         tags=(Tag(TAG, line_of(record).strip()),),
     )
+
+
+def _told_from(data_root: str | Path | None, path: Path) -> str:
+    """The path from the data root, as the benchmark reads audio; unchanged where it is not under it."""
+    if data_root is None or not path.resolve().is_relative_to(Path(data_root).resolve()):
+        return path.as_posix()
+    return path.resolve().relative_to(Path(data_root).resolve()).as_posix()
 
 
 def _restored(record: Record, facts: dict[str, Any]) -> Item:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -85,20 +86,30 @@ class VaryOptions:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """A question without a reply, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """The varied record, or the reason why there is none."""
+    """The varied record, or the reason why there is none; of a model that failed also its words."""
 
     record: Record | None
     reason: str | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one record: its variation (None: flagged for review), and why each failed try failed."""
+    """What became of one record: its variation (None: flagged for review), why each failed try failed, and how the
+    model failed in the last one in which it did."""
 
     original: Record
     record: Record | None
     reasons: tuple[str, ...] = ()
+    failure: str | None = None
 
 
 @dataclass
@@ -108,11 +119,14 @@ class Tally:
     records: int = 0
     accepted: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.records += 1
         self.accepted += outcome.record is not None
+        if outcome.record is None and outcome.failure is not None:
+            self.failures[outcome.failure] += 1
         for reason in outcome.reasons:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
@@ -152,6 +166,7 @@ def vary(
         part = records[start : start + ROUND]
         found: dict[int, Record] = {}
         reasons: dict[int, list[str]] = {place: [] for place in range(len(part))}
+        failures: dict[int, str] = {}
         for attempt in range(options.tries):
             left = [place for place in range(len(part)) if place not in found]
             groups = _grouped(part, left, options.together)
@@ -166,8 +181,10 @@ def vary(
                         pool.add(verdict.record.minor, verdict.record.instruction)
                     else:
                         reasons[place].append(verdict.reason or "")
+                        if verdict.failure is not None:
+                            failures[place] = verdict.failure
         for place, record in enumerate(part):
-            yield Outcome(record, found.get(place), tuple(reasons[place]))
+            yield Outcome(record, found.get(place), tuple(reasons[place]), failures.get(place))
 
 
 def _grouped(part: Sequence[Record], left: Sequence[int], size: int) -> list[list[int]]:
@@ -201,7 +218,7 @@ class _Asker:
     options: VaryOptions
     attempt: int
 
-    def __call__(self, question: str) -> str | None:
+    def __call__(self, question: str) -> str | Failed:
         """The reply, from the file where it is there."""
         options = self.options
         seed = options.seed + self.attempt
@@ -209,18 +226,18 @@ class _Asker:
         key = sha256_data([self.model.id, SYSTEM, question, asdict(params), self.attempt])
         if key in self.kept:
             text = self.kept.records[key].get("text")
-            return text if isinstance(text, str) else None
+            return text if isinstance(text, str) else Failed("the kept reply holds no text")
         answer = self.model.answer((), question, system=SYSTEM, params=params)
         if answer.status != "ok" or answer.text is None:
-            return None
+            return Failed(f"{answer.status}: {answer.error or answer.text}")
         self.kept.add({"key": key, "text": answer.text, "model": answer.model})
         return answer.text
 
 
-def judged(records: Sequence[Record], reply: str | None) -> list[Verdict]:
+def judged(records: Sequence[Record], reply: str | Failed) -> list[Verdict]:
     """A reply to a question about these records, judged record by record."""
-    if reply is None:
-        return [Verdict(None, "no reply")] * len(records)
+    if isinstance(reply, Failed):
+        return [Verdict(None, "no reply", reply.why)] * len(records)
     data = json_object(reply)
     listed = data.get("records") if data is not None else None
     if not isinstance(listed, list):
