@@ -198,7 +198,7 @@ def test_nothing_outside_of_the_data_root_is_read(tmp_path: Path) -> None:
     assert len(answers) == 10
     failed = [answers[one.id] for one in (*bad, late)]
     assert all(one.status == "error" and one.text is None and one.error for one in failed)
-    assert all("leads out of the data root" in (answers[f"b{number}"].error or "") for number in range(3))
+    assert all("leads outside of the data root" in (answers[f"b{number}"].error or "") for number in range(3))
     inside = replace(items[0], id="inside", audio=str(audio / "c0.wav"))
     assert ask(tmp_path / "in", client, [inside], audio)[0].status == "ok"
 
