@@ -101,7 +101,7 @@ def test_check_lists_each_refusal(home: Path, capsys: pytest.CaptureFixture[str]
 
 def test_evaluate_does_not_hear_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exit_code("score data/rows.csv --task deepfake --model detector -o s.csv".split())
-    judge = "evaluate deepfake s.csv --key data/rows.csv --perturb noise --perturbed p --model detector --control none"
+    judge = "evaluate deepfake s.csv --key data/rows.csv --perturb gain+6db --perturbed p --model detector --control none"
     code = exit_code([*judge.split(), "--data-root", "data"])
     said = capsys.readouterr()
     tables = list((home / "p").rglob("*.csv"))

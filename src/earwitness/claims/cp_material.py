@@ -37,7 +37,7 @@ from earwitness.paralinguistic.emotion_task import EmotionTask, KnownRows
 from earwitness.paralinguistic.emotion_training import described
 from earwitness.paralinguistic.labels import CATEGORIES, Category, Labels, read_labels
 from earwitness.paralinguistic.transcripts import Spelt
-from earwitness.speech_llm.bench.controls import TRANSCRIPT_TAG
+from earwitness.speech_llm.bench.controls import TRANSCRIPT_TAGS
 from earwitness.speech_llm.bench.recordings import Recordings, Stretch
 from earwitness.speech_llm.cpqa.gender import GenderGuess, PitchGender
 from earwitness.speech_llm.items import Item, QuestionType, Tag
@@ -272,7 +272,7 @@ class TestedItems:
 
 def with_transcript(item: Item) -> Item:
     """With the words also under the tag that the harness looks for."""
-    return replace(item, tags=(*item.tags, Tag(TRANSCRIPT_TAG, tag(item, WORDS) or "")))
+    return replace(item, tags=(*item.tags, Tag(TRANSCRIPT_TAGS[0], tag(item, WORDS) or "")))
 
 
 def _woman(guess: GenderGuess) -> float:
