@@ -95,8 +95,8 @@ class FrequencyHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, F, T] -> [B, width(F), T], channel-major."""
-        x = torch.relu(self.enter(x.unsqueeze(1)))
-        return torch.relu(self.leave(self.blocks(x))).flatten(1, 2)
+        x = self.enter(x.unsqueeze(1)).relu_()
+        return self.leave(self.blocks(x)).relu_().flatten(1, 2)  # type: ignore[no-any-return]
 
 
 class DenseBlock(nn.Module):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -60,7 +59,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, F, T] -> [B, width, F', T']."""
-        return torch.relu(self.path(x) + self.shortcut(x))
+        return (self.path(x) + self.shortcut(x)).relu_()  # type: ignore[no-any-return]
 
 
 class ResNet(Encoder):

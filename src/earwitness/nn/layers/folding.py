@@ -3,30 +3,33 @@ for fewer sweeps over memory."""
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def folded(module: M) -> M:
-    """A copy in eval mode that gives the same but for rounding, and is not to be trained: in every `nn.Sequential` a
-    batch-norm that stands right behind a convolution is part of its weights, and an `nn.Identity` stands in its place.
+def fold_batch_norms(module: M) -> M:
+    """The module itself, changed for good: it gives the same but for rounding, in eval mode, and cannot be trained or
+    loaded any more. In every `nn.Sequential` a batch-norm right behind a convolution is part of its weights, and an
+    `nn.Identity` stands in its place.
     """
-    listening = copy.deepcopy(module).eval()
-    for part in listening.modules():
+    for part in module.eval().requires_grad_(False).modules():
         if isinstance(part, nn.Sequential):
             _fold(part)
-    return listening.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _fold(layers: nn.Sequential) -> None:
-    for place, (one, two) in enumerate(pairwise(list(layers))):
-        if isinstance(one, nn.Conv1d | nn.Conv2d) and isinstance(two, nn.BatchNorm1d | nn.BatchNorm2d):
-            layers[place] = fuse_conv_bn_eval(one, two)
+    for place, (conv, norm) in enumerate(pairwise(list(layers))):
+        if isinstance(conv, nn.Conv1d | nn.Conv2d) and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            conv.weight, conv.bias = fuse_conv_bn_weights(
+                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            )
             layers[place + 1] = nn.Identity()
