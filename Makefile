@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint format soak bench peers docs train clean help
+.PHONY: demo test lint format soak bench peers docs train audit sbom wheel-test clean help
 
 help:                 ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 16
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,29 @@ peers: $(STAMP)       ## packages to compare with and to retrain from; never imp
 docs: $(STAMP)        ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
+
+# One of `pip freeze`, without the `+cpu` that no list of vulnerabilities knows. A package that cannot be looked up fails
+# the target (--strict): a clean answer means that every package was looked up.
+audit: $(STAMP)       ## look every installed package up in the list of known vulnerabilities (needs the network)
+	@mkdir -p out
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > out/installed.txt
+	$(BIN)/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off --requirement out/installed.txt
+
+sbom: $(STAMP)        ## list every installed package in out/sbom.json (CycloneDX)
+	@mkdir -p out
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible --of JSON -o out/sbom.json
+
+# `-I`: nothing of this folder or of PYTHONPATH is imported.
+FRESH := out/wheel/venv/bin/python -I
+wheel-test:           ## build the wheel, install it in a fresh environment without a compiler, and examine a recording
+	rm -rf out/wheel
+	$(PYTHON) -m venv out/wheel/venv
+	$(FRESH) -m pip wheel --quiet --no-deps --wheel-dir out/wheel .
+	CC=false CXX=false $(FRESH) -m pip install --quiet --only-binary :all: --constraint constraints.txt out/wheel/earwitness-*.whl
+	$(FRESH) -m earwitness --version
+	$(FRESH) -m earwitness examine samples/caller.flac
 
 clean:                ## remove what the other targets made
 	rm -rf $(VENV) out site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earwitness.core.errors import DataError, UsageError
+from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.corpora.manifest import ROW_COLUMNS, Manifest, Row
 from earwitness.corpora.schema import COLUMNS
 
@@ -178,7 +178,7 @@ def test_data_root_refuses_paths_outside(tmp_path: Path) -> None:
     inside, *outside = manifest.rows()
     assert manifest.resolve(inside) == tmp_path / "data/in.wav"
     for row in outside:
-        with pytest.raises(DataError, match="outside of the data root"):
+        with pytest.raises(AudioError, match="outside of the data root"):
             manifest.resolve(row)
 
 

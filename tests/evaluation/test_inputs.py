@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.core.errors import DataError, UsageError
+from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.corpora.manifest import Manifest
 from earwitness.evaluation.scoring.inputs import read_input
 
@@ -81,10 +81,10 @@ def test_rows_outside_of_the_data_root_are_refused_when_they_are_read(calls: Pat
     (calls / "list.csv").write_text("path\n0.wav\n../../secret.wav\n")
     manifest = read_input(calls / "list.csv", data_root=calls)
     assert manifest.resolve(manifest.row(0)).is_file()
-    with pytest.raises(DataError, match="leads outside of the data root"):
+    with pytest.raises(AudioError, match="leads outside of the data root"):
         manifest.resolve(manifest.row(1))
     other = read_input(calls, data_root=calls / "deep")
-    with pytest.raises(DataError, match="leads outside of the data root"):
+    with pytest.raises(AudioError, match="leads outside of the data root"):
         other.resolve(other.row(0))
 
 

@@ -264,3 +264,36 @@ def test_refusals_say_what_to_do(folders, tmp_path, monkeypatch) -> None:
 
 def test_permission_to_download_is_not_remembered() -> None:
     assert "allow_download" not in PretrainedConfig(source="a/b", allow_download=True).model_dump()
+
+
+def test_whisper_stops_behind_the_last_state_that_is_read(folders, waveforms) -> None:
+    source = str(folders["Whisper"])
+    heads = [WhisperConfig(source=source, layers=layers).build() for layers in ((0,), (1, 0))]
+    encoder = heads[0]._shared.encoder
+    assert encoder.count == 3
+    passes = []
+    handles = [
+        layer.register_forward_hook(lambda *_, place=place: passes.append(place))
+        for place, layer in enumerate(encoder.model.layers)
+    ]
+    together = run_together(heads, waveforms)
+    alone = [head(waveforms).values for head in heads]
+    for handle in handles:
+        handle.remove()
+    assert passes == [0, 0]  # once for both, not at all for the first alone, once for the second
+    states = heads[0].hidden_states(waveforms)
+    assert len(states) == 3
+    assert torch.equal(together[0].values, states[0])
+    for head, frames, own in zip(heads, together, alone, strict=True):
+        assert torch.equal(frames.values, own)
+        assert torch.equal(frames.values, head.combine(states).values)
+
+
+def test_the_output_of_whisper_has_passed_its_last_norm_only_as_the_last_state(folders, waveforms) -> None:
+    encoder = WhisperConfig(source=str(folders["Whisper"])).build()._shared.encoder
+    with torch.no_grad():
+        states, up_to_last = encoder(waveforms), encoder(waveforms, encoder.count - 1)
+        early = encoder(waveforms, encoder.count - 2)
+    assert [len(up_to_last), len(early)] == [len(states), len(states) - 1]
+    assert all(torch.equal(one, two) for one, two in zip(states, up_to_last, strict=True))
+    assert all(torch.equal(one, two) for one, two in zip(states, early, strict=False))

@@ -14,6 +14,7 @@ CLAIMS = {
     "acorl": "earwitness.claims.acorl",
     "audio-flan": "earwitness.claims.audio_flan",
     "audio-flan-guard": "earwitness.claims.audio_flan_guard",
+    "cp-bench": "earwitness.claims.cp_bench",
     "cpqa": "earwitness.claims.cpqa",
     "dpda": "earwitness.claims.dpda",
     "expo": "earwitness.claims.expo",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earwitness.cli.data_root import DataRoot
 from earwitness.cli.mixtures import mix
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Tables of recordings: import, check, split, describe, mix.", no_args_is_help=True)
 
 Given = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest: CSV, Parquet or JSONL.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Refuse paths outside of this folder.")]
 SHOWN = 50  # problems printed one by one; --json gives all
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from earwitness.cli.data_root import DataRoot
 from earwitness.cli.figures import CLASSES, interval_note, number, percent
 from earwitness.cli.judging import (
     Cost,
@@ -74,6 +75,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead, with --perturb.")] = 1,
     json: JsonOut = None,
     plots: Plots = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Error rates, costs and calibration of scores, each with a 95 % interval over speakers and systems.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earwitness.cli.standard_input import DASH, spooled, told
+
 if TYPE_CHECKING:
     from earwitness.deepfake.retrieval.index import Index
     from earwitness.examine.finding import GenuineNeighbour, Report
 
-RECORDINGS = typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too.")
+RECORDINGS = typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too; - is standard input.")
 REFERENCE = typer.Option(help="Recordings of the claimed speaker: all values up to the next option.")
 KNOWN = typer.Option(help="Known voices: a folder of sub-folders or NAME-1.wav, NAME-2.wav, or a manifest.")
 HTML = typer.Option(help="Write one self-contained page.")
@@ -47,28 +51,32 @@ def examine(
     from earwitness.evaluation.scoring.inputs import read_input
     from earwitness.examine.examiner import Examiner, expand
 
-    paths, references = expand(recordings), expand(reference or [])
-    genuine_speech = None if index is None else _opened(index)
-    manner = not no_manner
-    load = partial(
-        Examiner.load, _chosen(model or []), stretches=stretches, genuine_speech=genuine_speech, manner=manner
-    )
-    if known is None:
-        examiner = load()
-    else:
-        with progress_bar("hearing known voices", len(read_input(known))) as step:
-            examiner = load(known=known, progress=step)
-    enrolment = examiner.enrol(references)
-    outcomes = []
-    with progress_bar("examining", len(paths)) as step:
-        for path in paths:
-            outcomes.append(examiner.attempt(path, enrolment))
-            step()
-    reports = [report for outcome in outcomes for report in outcome.reports]
-    _show(reports, json_output, several=len(paths) > 1)
-    if html and reports:
-        _write_html(reports, html, genuine_speech)
-    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    with ExitStack() as until_the_end:
+        spool = until_the_end.enter_context(spooled()) if DASH in recordings else None
+        paths = expand(str(spool) if name == DASH else name for name in recordings)
+        references = expand(reference or [])
+        genuine_speech = None if index is None else _opened(index)
+        manner = not no_manner
+        load = partial(
+            Examiner.load, _chosen(model or []), stretches=stretches, genuine_speech=genuine_speech, manner=manner
+        )
+        if known is None:
+            examiner = load()
+        else:
+            with progress_bar("hearing known voices", len(read_input(known))) as step:
+                examiner = load(known=known, progress=step)
+        enrolment = examiner.enrol(references)
+        outcomes = []
+        with progress_bar("examining", len(paths)) as step:
+            for path in paths:
+                outcomes.append(examiner.attempt(path, enrolment))
+                step()
+        heard = [report for outcome in outcomes for report in outcome.reports]
+        reports = [replace(report, path=told(report.path, spool)) for report in heard]
+        _show(reports, json_output, several=len(paths) > 1)
+        if html and reports:
+            _write_html(reports, [report.path for report in heard], html, genuine_speech)
+    failures = [told(outcome.failure, spool) for outcome in outcomes if outcome.failure]
     for failure in failures:
         typer.echo(f"earwitness: {failure}", err=True)
     if failures:
@@ -103,15 +111,15 @@ def _opened(folder: Path) -> Index:
     return Index.open(folder)
 
 
-def _write_html(reports: list[Report], page: Path, index: Index | None) -> None:
+def _write_html(reports: list[Report], files: list[str], page: Path, index: Index | None) -> None:
     from earwitness.audio.reading import RATE, stream
     from earwitness.core.writing import write_atomically
     from earwitness.examine.report_html import render_html
     from earwitness.examine.report_media import audio_from_blocks
 
     sounds = [
-        audio_from_blocks(stream(report.path, RATE, report.channel), RATE, round(report.duration_s * RATE))
-        for report in reports
+        audio_from_blocks(stream(file, RATE, report.channel), RATE, round(report.duration_s * RATE))
+        for report, file in zip(reports, files, strict=True)
     ]
     write_atomically(page, render_html(reports, sounds, _clips(reports, index) if index else {}))
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from earwitness.cli.data_root import DataRoot
+
 if TYPE_CHECKING:
     from earwitness.deepfake.retrieval.hearing import Hearing
     from earwitness.deepfake.retrieval.index import Contents
@@ -19,7 +21,6 @@ app = typer.Typer(help="The database of genuine speech: build, search, info.", n
 
 Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print as data.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Refuse paths outside of this folder.")]
 FEWEST_FOR_RECALL = 100  # segments
 
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from earwitness.cli.arguments import spread
+from earwitness.cli.terminal import defused_output
 from earwitness.core.errors import EarwitnessError, printable
 
 INTERRUPTED = 130
@@ -41,6 +42,7 @@ def _options(
 def build_app() -> typer.Typer:
     """One line a command group. Their modules import what they need inside functions, so this stays quick."""
     from earwitness.cli.bench import app as bench
+    from earwitness.cli.cache import app as cache
     from earwitness.cli.calibrate import calibrate
     from earwitness.cli.claim import app as claim
     from earwitness.cli.compare import compare
@@ -80,6 +82,7 @@ def build_app() -> typer.Typer:
     app.add_typer(flan, name="flan")
     app.add_typer(qa, name="qa")
     app.add_typer(bench, name="bench")
+    app.add_typer(cache, name="cache")
     app.command("doctor")(doctor)
     return app
 
@@ -91,6 +94,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def exit_code(arguments: Sequence[str]) -> int:
     """Run one command line. With `--debug` anywhere, errors are raised instead of told."""
+    with defused_output():
+        return _exit_code(arguments)
+
+
+def _exit_code(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     try:
         words = spread([word for word in arguments if word != "--debug"])

@@ -44,6 +44,7 @@ def condense(
     settings: Settings = None,
     assign: Set = None,
     data_root: Annotated[Path, typer.Option(help="Paths in the output are relative to this folder.")] = Path(),
+    workers: Annotated[int | None, typer.Option(min=1, help="Recordings heard at once [as many as cores].")] = None,
 ) -> None:
     """Keep the speech on which class and valence agree: windows.jsonl, segments.jsonl, words.jsonl, recordings.jsonl.
 
@@ -66,7 +67,7 @@ def condense(
     who = open_recognisers(recogniser or [DEFAULT], valence, gender)
     source = _words(words)
     with progress_bar("listening", len(manifest)) as step:
-        found = run(manifest, config, who, output, step)
+        found = run(manifest, config, who, output, step, _shared_among(workers, len(manifest)))
     problems: list[Problem] = []
     if source is not None:
         with progress_bar("words", sum(row.kept for row in found.segments)) as step:
@@ -90,6 +91,18 @@ def condense(
         typer.echo(printable(f"{problem.seg_id}: {problem.what}"), err=True)
     if found.failed or problems:
         raise typer.Exit(1)
+
+
+def _shared_among(workers: int | None, recordings: int) -> int:
+    """How many recordings are heard at once; the cores are shared among them."""
+    import os
+
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = max(1, min(workers or cores, recordings))
+    torch.set_num_threads(max(1, cores // workers))
+    return workers
 
 
 @app.command()

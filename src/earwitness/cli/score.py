@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+from earwitness.cli.data_root import DataRoot
 
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.tasks import Task
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 def score(
     given: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A file, a folder, a glob or a manifest (CSV, Parquet, JSONL).")
+        str, typer.Argument(metavar="INPUT", help="A file, a folder, a glob, a manifest (CSV, Parquet, JSONL), or - for standard input.")
     ],
     task: Annotated[str, typer.Option(help="deepfake, speaker, age, emotion or quality.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
@@ -100,7 +103,7 @@ def score(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
     engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
-    data_root: Annotated[Path | None, typer.Option(help="Refuse paths outside of this folder.")] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Score many recordings into a table; higher = bona fide (deepfake), same speaker (speaker) or better (quality).
 
@@ -143,10 +146,11 @@ def score(
 
     from earwitness.cli.score_ways import Inputs, way_of
 
-    inputs = Inputs.read(given, of_speakers, data_root)
-    way = way_of(asked, inputs)
-    with progress_bar("scoring", len(inputs)) as step:
-        tally = way(output, resume=resume, workers=workers, progress=step)
+    with _named(given, resume, data_root) as source:
+        inputs = Inputs.read(source, of_speakers, data_root)
+        way = way_of(asked, inputs)
+        with progress_bar("scoring", len(inputs)) as step:
+            tally = way(output, resume=resume, workers=workers, progress=step)
     _tell(tally, output)
     if tally.failed:
         if submissions:
@@ -154,6 +158,19 @@ def score(
         raise typer.Exit(1)
     for form, path in submissions:
         _submit(form, task, output, path)
+
+
+def _named(given: str, resume: bool, data_root: Path | None) -> AbstractContextManager[str | Path]:
+    """INPUT, or the file of what came through standard input."""
+    from earwitness.cli.standard_input import DASH, spooled
+    from earwitness.core.errors import UsageError
+
+    if given != DASH:
+        return nullcontext(given)
+    if resume or data_root is not None:
+        what = "standard input is another recording each time and lies in no folder"
+        raise UsageError(what, where=DASH, fix="Leave out --resume and --data-root, or name a file.")
+    return spooled()
 
 
 def _tell(tally: Tally, output: Path) -> None:

@@ -46,7 +46,7 @@ class Inputs:
     data_root: Path | None
 
     @classmethod
-    def read(cls, given: str, asked: SpeakerOptions, data_root: Path | None) -> Inputs:
+    def read(cls, given: str | Path, asked: SpeakerOptions, data_root: Path | None) -> Inputs:
         """Raises as `read_input`."""
         manifest = read_input(given, data_root)
         if asked.cohort is None:

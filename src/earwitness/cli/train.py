@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from earwitness.cli.data_root import DataRoot
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="The recipe.")],
@@ -20,11 +22,13 @@ def train(
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Train despite a leak between the sides; the record and card say so.")
     ] = False,
+    data_root: DataRoot = None,
 ) -> None:
     """Train a model as a recipe says, calibrate it on dev, test it on what was held out, and write its folder and card.
 
     Killed at any moment and started again with `--resume`, it ends with the same weights. The folder holds the tables
-    of the sides, the log, every score and figure of the tests (`results/`), and the model (`model/`).
+    of the sides, the log, every score and figure of the tests (`results/`), and the model (`model/`). With --data-root
+    a recording that lies elsewhere ends the run before anything is learnt.
 
     Example: `earwitness train recipes/default/deepfake-small.yaml --set loop.epochs=3 -o runs/small`
     """

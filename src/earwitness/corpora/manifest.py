@@ -20,6 +20,7 @@ import polars as pl
 
 from earwitness.core.errors import DataError
 from earwitness.core.hashing import sha256_text
+from earwitness.core.paths import data_root, inside
 from earwitness.corpora.schema import COLUMNS, Label, Split, checked
 from earwitness.corpora.tables import read_table, write_table
 
@@ -57,7 +58,8 @@ ROW_COLUMNS = [field.name for field in fields(Row)]
 
 @dataclass(frozen=True)
 class Manifest:
-    """A checked table whose paths resolve against `root`; with `data_root`, paths that lead outside of it are refused.
+    """A checked table whose paths resolve against `root`; with `data_root` (or while `core.paths.confined_to` names
+    one), paths that lead outside of it are refused.
 
     Raises `DataError` naming the row and column where the table is not a manifest.
     """
@@ -69,6 +71,7 @@ class Manifest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", checked(self.table))
         object.__setattr__(self, "root", Path(self.root))
+        object.__setattr__(self, "data_root", data_root() if self.data_root is None else self.data_root)
 
     def __len__(self) -> int:
         return self.table.height
@@ -110,11 +113,10 @@ class Manifest:
         return Manifest(table, self.root, self.data_root)
 
     def resolve(self, row: Row) -> Path:
-        """Where the row's file lies. Raises `DataError` when that is outside of `data_root`."""
+        """Where the row's file lies. Raises `AudioError` when that is outside of `data_root`, links followed."""
         path = self.root / row.path
-        if self.data_root is not None and not path.resolve().is_relative_to(self.data_root.resolve()):
-            fix = "Correct the path, or choose another data root."
-            raise DataError(f"leads outside of the data root {self.data_root}", where=row.path, fix=fix)
+        if self.data_root is not None:
+            inside(self.data_root, Path(self.root).absolute() / row.path)
         return path
 
     @cached_property

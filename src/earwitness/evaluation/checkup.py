@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from earwitness.core.cache import cache_contents, cache_folder
 from earwitness.core.errors import EarwitnessError, ModelError
+
+# where `--install-completion` puts it: bash, zsh, fish
+COMPLETIONS = (".bash_completions/earwitness.sh", ".zfunc/_earwitness", ".config/fish/completions/earwitness.fish")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ def check_machine() -> list[Check]:
         ("audio formats", _formats),
         ("shared encoder", _encoder),
         ("speech segments", _speech),
+        ("cache", _cache),
+        ("shell completion", _completion),
     ):
         checks.append(_try(part, trial))
     checks.extend(_models())
@@ -82,6 +89,24 @@ def _speech() -> Check:
 
     speech_segments(np.zeros(16_000, np.float32), 16_000)
     return Check("speech segments", "works", "Silero VAD through ONNX Runtime")
+
+
+def _cache() -> Check:
+    folder = cache_folder()
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        fix = "what could be kept is made again each time; set EARWITNESS_CACHE to a folder that can be written"
+        return Check("cache", "missing", f"{folder} cannot be written: {fix}")
+    size = sum(kept.bytes for kept in cache_contents())
+    return Check("cache", "works", f"{folder}, {size / 1e6:.1f} MB; `earwitness cache clear` empties it")
+
+
+def _completion() -> Check:
+    home = Path.home()
+    for place in COMPLETIONS:
+        if (home / place).is_file():
+            return Check("shell completion", "works", str(home / place))
+    return Check("shell completion", "missing", "`earwitness --install-completion` adds it to your shell")
 
 
 def _models() -> list[Check]:

@@ -198,7 +198,7 @@ def test_nothing_outside_of_the_data_root_is_read(tmp_path: Path) -> None:
     assert len(answers) == 10
     failed = [answers[one.id] for one in (*bad, late)]
     assert all(one.status == "error" and one.text is None and one.error for one in failed)
-    assert all("leads out of the data root" in (answers[f"b{number}"].error or "") for number in range(3))
+    assert all("leads outside of the data root" in (answers[f"b{number}"].error or "") for number in range(3))
     inside = replace(items[0], id="inside", audio=str(audio / "c0.wav"))
     assert ask(tmp_path / "in", client, [inside], audio)[0].status == "ok"
 
@@ -376,6 +376,15 @@ def test_a_client_that_breaks_stops_the_run_and_keeps_what_was_answered(tmp_path
     client = Listener()
     ask(tmp_path / "run", client, items, tmp_path / "audio")
     assert len(client.asked) == 12 - len(kept)
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_no_more_requests_than_asked_for_are_under_way(tmp_path: Path, concurrency: int) -> None:
+    items = make_items(tmp_path / "audio", 40)
+    with FakeServer("a reply", latency_s=0.02) as server:
+        client = OpenAIConfig(base_url=server.base_url, model="fake-1").build()
+        ask(tmp_path / "run", client, items, tmp_path / "audio", Asked(concurrency=concurrency))
+        assert (server.count, server.most_at_once) == (40, concurrency)
 
 
 def test_real_recordings_are_heard_as_long_as_they_are(tmp_path: Path, shared_data: Path) -> None:

@@ -121,6 +121,16 @@ def test_after_three_retries_it_is_missing_and_a_failure_is_not_retried(tmp_path
     assert [one.rating for one in read_judgements(folder)] == [5] * 4
 
 
+def test_answers_of_the_same_words_are_judged_by_draws_of_their_own(tmp_path: Path) -> None:
+    asked = [item(number, "DG", "", question="Who speaks?", answer="a man") for number in range(3)]
+    rows = [Row("DG", text="a man", item=one) for one in asked]
+    folder = write_run(tmp_path, rows)
+    scripted = Scripted([Answer('{"rationale": "", "rating": 5}', "ok")])
+    judge(folder, scripted, runs=2)
+    assert len({prompt for _, prompt, _ in scripted.asked}) == 1
+    assert len({params.seed for _, _, params in scripted.asked}) == 6
+
+
 def test_runs_have_seeds_of_their_own_and_are_warm_only_where_there_are_several(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [Row("C")])
     scripted = Scripted([Answer('{"rationale": "", "rating": 5}', "ok")])

@@ -92,6 +92,19 @@ def test_payloads_are_exact_and_give_back_the_samples(server_kind: str, style: s
         assert sorted(path.read_bytes() for path in folder.iterdir()) == sorted(by_hand(r) for r in recordings)
 
 
+@pytest.mark.parametrize("style", ["input_audio", "audio_url_data", "audio_url_file"])
+def test_pasted_base64_makes_the_bytes_of_json(style: str, tmp_path: Path) -> None:
+    folder = tmp_path if style == "audio_url_file" else None
+    config = OpenAIConfig(
+        base_url="http://localhost:1", model="m", server="vllm", audio=style, media_folder=folder, max_audios=2
+    )
+    client = OpenAIClient(config)
+    for audios in ([], [sixteen_bit(0.1)], [sixteen_bit(0.1), sixteen_bit(0.2, seed=2)]):
+        for prompt in (QUESTION, '"\\\x00\ud83d\ude00', ""):
+            asked = (audios, prompt, 'A "system"', Params(schema='{"type": "object"}'))
+            assert client.payload(*asked) == json.dumps(client.body(*asked)).encode("ascii")
+
+
 def test_the_body_is_the_one_of_the_documentation() -> None:
     with FakeServer() as server:
         body = sent(server, [sixteen_bit(0.1)])

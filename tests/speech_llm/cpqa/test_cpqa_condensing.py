@@ -98,6 +98,17 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_several_workers_give_the_same_in_the_same_order(
+    recordings: Manifest, config: CondenseConfig, toys: Recognisers, tmp_path: Path
+) -> None:
+    alone = condense(recordings, config, toys, tmp_path / "alone")
+    steps: list[None] = []
+    assert condense(recordings, config, toys, tmp_path / "three", lambda: steps.append(None), workers=3) == alone
+    assert len(steps) == len(recordings)
+    for name in (WINDOWS, SEGMENTS):
+        assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
 def test_other_thresholds_hear_nothing_again_and_other_ears_do(
     recordings: Manifest, config: CondenseConfig, toys: Recognisers, tmp_path: Path
 ) -> None:

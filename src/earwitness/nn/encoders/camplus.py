@@ -101,7 +101,11 @@ class FrequencyHead(nn.Module):
 
 class DenseBlock(nn.Module):
     """[B, input_dim, T] -> [B, dim, T]: every layer hears the input and all layers before it; then half as many
-    channels."""
+    channels.
+
+    Within, utterances lie one behind the other, [1, C, B T]: a convolution of one frame is one matrix product then, and
+    batch-norm a sweep over memory in order. It is most of the work.
+    """
 
     def __init__(self, input_dim: int, layers: int, dilation: int, config: CamPlusConfig) -> None:
         super().__init__()
@@ -114,9 +118,11 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, input_dim, T] -> [B, dim, T]."""
+        batch = x.shape[0]
+        row = in_a_row(x)
         for layer in self.layers:
-            x = torch.cat([x, layer(x)], dim=1)
-        return self.leave(x)  # type: ignore[no-any-return]
+            row = torch.cat([row, in_a_row(layer(one_by_one(row, batch)))], dim=1)
+        return one_by_one(self.leave(row), batch)
 
 
 class DenseLayer(nn.Module):
@@ -136,10 +142,20 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, input_dim, T] -> [B, growth, T]."""
-        x = self.bottleneck(x)
+        x = one_by_one(self.bottleneck(in_a_row(x)), x.shape[0])
         # the mask is the same all over a segment, so it's computed once a segment
         mask = self.context(x.mean(-1, keepdim=True) + segment_means(x, self._segment))
         return self.local(x) * spread(mask, self._segment, x.shape[-1])  # type: ignore[no-any-return]
+
+
+def in_a_row(x: Tensor) -> Tensor:
+    """[B, C, T] -> [1, C, B T] (a view of what `one_by_one` gave)."""
+    return x.transpose(0, 1).flatten(1).unsqueeze(0)
+
+
+def one_by_one(x: Tensor, batch: int) -> Tensor:
+    """[1, C, B T] -> [B, C, T] (a view)."""
+    return x.reshape(x.shape[1], batch, -1).transpose(0, 1)
 
 
 def segment_means(x: Tensor, segment: int) -> Tensor:
@@ -153,4 +169,4 @@ def spread(values: Tensor, segment: int, frames: int) -> Tensor:
 
 
 def _activated(channels: int) -> tuple[nn.Module, nn.Module]:
-    return nn.BatchNorm1d(channels), nn.ReLU()
+    return nn.BatchNorm1d(channels), nn.ReLU(inplace=True)

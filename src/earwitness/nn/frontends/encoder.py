@@ -32,8 +32,8 @@ class SpeechEncoder(nn.Module):
     frames_per_second: float
     shortest: int
 
-    def forward(self, waveforms: Tensor) -> HiddenStates:
-        """All hidden states."""
+    def forward(self, waveforms: Tensor, last: int | None = None) -> HiddenStates:
+        """All hidden states, or (an encoder that can stop early) those up to number `last` and no more."""
         raise NotImplementedError
 
     def feed_forwards(self) -> list[nn.Module]:
@@ -125,17 +125,23 @@ class EncoderFrontend(Frontend):
         """The encoder that is heard: the shared one, or this head's own."""
         return self._shared.encoder if self.frozen else self.encoder
 
-    def hidden_states(self, waveforms: Tensor) -> HiddenStates:
-        """All hidden states of [B, N], each [B, T, D]: what several heads can share."""
+    @property
+    def last(self) -> int:
+        """The number of the last hidden state that this head reads."""
+        return max(self.aggregation.layers)
+
+    def hidden_states(self, waveforms: Tensor, last: int | None = None) -> HiddenStates:
+        """All hidden states of [B, N], each [B, T, D], or at least those up to number `last`: what several heads can
+        share."""
         if self.normalisation == "utterance":
             waveforms = normalise(waveforms)
         if not self.frozen:
             own = self.encoder if self._adapted is None else self._adapted.on(waveforms.device)
-            states: HiddenStates = own(waveforms)
+            states: HiddenStates = own(waveforms, last)
             return states
         encoder = self._shared.on(waveforms.device)
         with torch.no_grad():
-            frozen_states: HiddenStates = encoder(waveforms)
+            frozen_states: HiddenStates = encoder(waveforms, last)
         return frozen_states
 
     def combine(self, states: HiddenStates) -> Frames:
@@ -146,7 +152,7 @@ class EncoderFrontend(Frontend):
 
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, T, F]."""
-        return self.combine(self.hidden_states(waveforms)).values
+        return self.combine(self.hidden_states(waveforms, self.last)).values
 
 
 class _Shared:
@@ -200,7 +206,12 @@ def over_time(values: Tensor) -> Tensor:
 
 
 def run_together(frontends: Sequence[Frontend], waveforms: Tensor) -> list[Frames]:
-    """The frames of several front-ends for the same waveforms [B, N]; a shared encoder runs once."""
+    """The frames of several front-ends for the same waveforms [B, N]; a shared encoder runs once, up to the last hidden
+    state that one of them reads."""
+    last: dict[str, int] = {}
+    for frontend in frontends:
+        if isinstance(frontend, EncoderFrontend) and (key := frontend.encoder_key) is not None:
+            last[key] = max(last.get(key, 0), frontend.last)
     computed: dict[str, HiddenStates] = {}
     frames = []
     for frontend in frontends:
@@ -210,7 +221,7 @@ def run_together(frontends: Sequence[Frontend], waveforms: Tensor) -> list[Frame
             continue
         if key not in computed:
             frontend.check(waveforms)
-            computed[key] = frontend.hidden_states(waveforms)
+            computed[key] = frontend.hidden_states(waveforms, last[key])
         frames.append(frontend.combine(computed[key]))
     return frames
 

@@ -55,8 +55,8 @@ class SelfSupervisedStates(SpeechEncoder):
         self.frames_per_second = SAMPLE_RATE / math.prod(config.conv_stride)
         self.shortest = receptive_field(config.conv_kernel, config.conv_stride)
 
-    def forward(self, waveforms: Tensor) -> HiddenStates:
-        """All hidden states of [B, N]."""
+    def forward(self, waveforms: Tensor, last: int | None = None) -> HiddenStates:
+        """All hidden states of [B, N], whatever is `last`: transformers' forward has no way out before its end."""
         output = self.model(waveforms, output_hidden_states=True)
         states = tuple(output.hidden_states)
         if len(states) != self.count:

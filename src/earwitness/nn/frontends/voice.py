@@ -18,6 +18,7 @@ import earwitness.models
 from earwitness.core.errors import EarwitnessError, ModelError
 from earwitness.core.hashing import sha256_file
 from earwitness.nn.frontends.base import Frontend, FrontendConfigBase
+from earwitness.nn.layers.folding import folded
 
 if TYPE_CHECKING:
     from earwitness.nn.network import Network
@@ -89,7 +90,7 @@ def _network(model: str, sha256: str | None) -> Network:
         if isinstance(error, EarwitnessError):
             raise
         raise ModelError(f"is no speaker model that can be read ({error})", where=folder) from None
-    return network.requires_grad_(False).eval()
+    return folded(network.requires_grad_(False))
 
 
 def _folder(model: str) -> Path:

@@ -61,10 +61,10 @@ class WhisperStates(SpeechEncoder):
         self.register_buffer("hann", torch.hann_window(N_FFT), persistent=False)
         self.window = min(WINDOW_S * SAMPLE_RATE, len(model.embed_positions.weight) * 2 * HOP)
 
-    def forward(self, waveforms: Tensor) -> HiddenStates:
-        """All hidden states of [B, N], the windows one after the other."""
+    def forward(self, waveforms: Tensor, last: int | None = None) -> HiddenStates:
+        """The hidden states of [B, N] up to number `last`, or all; the windows one after the other."""
         windows = [w for w in torch.split(waveforms, self.window, dim=1) if w.shape[1] >= SHORTEST]
-        parts = [self.model(self.log_mel(window)) for window in windows]
+        parts = [self.model(self.log_mel(window), last) for window in windows]
         if len(parts) == 1:
             states: HiddenStates = parts[0]
             return states

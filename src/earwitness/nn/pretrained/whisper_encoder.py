@@ -106,13 +106,14 @@ class WhisperEncoder(nn.Module):
             raise ModelError(f"the weights do not fit Whisper's encoder ({reason})") from None
         return encoder.eval()
 
-    def forward(self, log_mel: Tensor) -> tuple[Tensor, ...]:
-        """All hidden states."""
+    def forward(self, log_mel: Tensor, last: int | None = None) -> tuple[Tensor, ...]:
+        """All hidden states, or those up to number `last`: no layer behind it is computed."""
         x = F.gelu(self.conv2(F.gelu(self.conv1(log_mel)))).transpose(1, 2)
         x = x + self.embed_positions.weight[: x.shape[1]]
         states = [x]
-        for layer in self.layers:
+        for layer in self.layers[:last]:
             x = layer(x)
             states.append(x)
-        states[-1] = self.layer_norm(x)
+        if len(states) > len(self.layers):
+            states[-1] = self.layer_norm(x)
         return tuple(states)

@@ -7,6 +7,7 @@ set aside and asked anew.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from earwitness.speech_llm.items import Item
 from earwitness.speech_llm.kept import KeptRecords
 
 Quietly = Callable[[], None]
+READERS = 0.25  # threads more for each request at once: they read recordings while all requests are under way
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Asking:
         self.recordings = recordings
         self.settings = settings
         self.asked = asked
+        self._under_way = threading.BoundedSemaphore(max(1, asked.concurrency))
         self._donors = other_clips(items, settings.shuffle_seed) if "shuffle" in asked.controls else {}
         open_run(self.folder, settings, items)
 
@@ -139,7 +142,8 @@ class Asking:
             there = len(cells) - len(missing)
             for _ in range(there):
                 step()
-            work_through(missing, self._answered, kept, self.asked.concurrency, step)
+            threads = self.asked.concurrency + int(READERS * self.asked.concurrency)
+            work_through(missing, self._answered, kept, threads, step)
             failed = sum(kept.records[cell.key]["status"] in FAILURES for cell in cells)
         return Outcome(there, len(missing), failed)
 
@@ -191,7 +195,9 @@ class Asking:
             except AudioError as error:
                 return _record(cell, Answer(None, "error", error=str(error)), 0.0)
             audios = [silent(recording) if cell.condition == "silence" else recording]
-        answer = self.client.answer(audios, cell.prompt, system=self.settings.system, params=self._params(cell.sample))
+        params = self._params(cell.sample)
+        with self._under_way:
+            answer = self.client.answer(audios, cell.prompt, system=self.settings.system, params=params)
         return _record(cell, _honest(answer), sum(audio.duration_s for audio in audios))
 
     def _params(self, sample: int) -> Params:

@@ -31,7 +31,7 @@ from earwitness.speech_llm.kept import KeptRecords
 from earwitness.speech_llm.ratings import rating_in
 
 RETRIES = 3
-_SEEDS_A_RUN = 1000  # apart, so that no retry of one run has the seed of another
+_SEED_DIGITS = 7  # hexadecimal: a seed that any server takes
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Judging:
         text = cell.answer.text or ""
         prompt = judge_prompt(cell.item, text)
         for attempt in range(1 + RETRIES):
-            reply = self.judge.answer([], prompt, system=SYSTEM, params=self._params(cell.run, attempt))
+            reply = self.judge.answer([], prompt, system=SYSTEM, params=self._params(cell, attempt))
             if reply.status in ("error", "timeout", "too_long"):
                 return self._record(cell, reply, "error", attempt + 1, error=reply.error or reply.status)
             rated = rating_in(reply.text, reply.finish_reason, text) if reply.status == "ok" else None
@@ -123,10 +123,11 @@ class Judging:
         why = "the reply was cut off" if reply.finish_reason == "length" else "the reply holds no rating"
         return self._record(cell, reply, "unparsed", 1 + RETRIES, error=why)
 
-    def _params(self, run: int, attempt: int) -> Params:
-        judged = self.judged
-        seed = judged.seed + run * _SEEDS_A_RUN + attempt
-        return Params(judged.heat, 1.0, judged.max_tokens, seed, SCHEMA)
+    def _params(self, cell: _Cell, attempt: int) -> Params:
+        """With a seed of its own for each judgement: under one seed a server would judge answers of the same words, to
+        one question about many clips, by a single draw, and the noise of their mean would not shrink with them."""
+        seed = int(cell.key[:_SEED_DIGITS], 16) + attempt
+        return Params(self.judged.heat, 1.0, self.judged.max_tokens, seed, SCHEMA)
 
     def _record(
         self,

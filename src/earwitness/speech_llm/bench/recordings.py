@@ -14,6 +14,7 @@ from earwitness.audio.reading import load
 from earwitness.audio.recording import Recording
 from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.hashing import sha256_file
+from earwitness.core.paths import inside
 from earwitness.speech_llm.items import Item
 
 KEPT_S, MOST_KEPT = 1200.0, 256  # decoded sound in memory: the questions about one clip come one after another
@@ -47,14 +48,7 @@ class Recordings:
 
     def path(self, name: str) -> Path:
         """The file of that name. Raises `AudioError` where the name, or a link, leads out of the root."""
-        try:
-            path = (self.root / name).resolve()
-            inside = path.is_relative_to(self.root)
-        except (OSError, ValueError, RuntimeError):  # not a possible name; links in a circle
-            raise AudioError("is not a possible file name", where=name) from None
-        if not inside:
-            fix = "Only files under --data-root are read."
-            raise AudioError("leads out of the data root", where=name, fix=fix)
+        path = inside(self.root, name)
         if not path.is_file():
             raise AudioError("there is no such file under the data root", where=name, fix="Check --data-root.")
         return path

@@ -15,6 +15,7 @@ from earwitness.audio.recording import Recording
 from earwitness.core.hashing import sha256_samples, sha256_text
 from earwitness.speech_llm.clients.interface import Answer, Params
 
+RIGHT, WRONG = 4, 1  # what a wavering judge rates on average: a step from the ends, so that no slip is cut off
 _FENCED = re.compile(r"<(question|reference|answer)>(.*)</\1>")
 
 
@@ -66,8 +67,7 @@ def exact_judge() -> StandIn:
 
     def reply(audios: Sequence[Recording], prompt: str, params: Params) -> str:
         parts = fenced_parts(prompt)
-        same = parts["answer"].strip() == parts["reference"].strip()
-        return _judgement(5 if same else 0)
+        return _judgement(5 if _is_reference(parts) else 0)
 
     return StandIn("exact-judge", reply, max_audios=0)
 
@@ -76,15 +76,37 @@ def noisy_judge() -> StandIn:
     """2, 3 or 4 with chances 1/8, 3/4, 1/8, whatever the answer: mean 60, standard deviation exactly 10 on 0..100."""
 
     def reply(audios: Sequence[Recording], prompt: str, params: Params) -> str:
-        chance = int(sha256_text(f"{params.seed} {prompt}")[:12], 16) % 8
-        return _judgement({0: 2, 1: 4}.get(chance, 3))
+        return _judgement(3 + _slip(prompt, params))
 
     return StandIn("noisy-judge", reply, max_audios=0)
+
+
+def wavering_judge() -> StandIn:
+    """`RIGHT` for the reference, else `WRONG`, and with chances 1/8 each one more or one less.
+
+    On 0..100 the means are 80 and 20, and the standard deviation is exactly 10.
+    """
+
+    def reply(audios: Sequence[Recording], prompt: str, params: Params) -> str:
+        calm = RIGHT if _is_reference(fenced_parts(prompt)) else WRONG
+        return _judgement(calm + _slip(prompt, params))
+
+    return StandIn("wavering-judge", reply, max_audios=0)
 
 
 def fenced_parts(prompt: str) -> dict[str, str]:
     """Question, reference and answer in the prompt of a judge, out of their fences."""
     return {name: str(json.loads(text)) for name, text in _FENCED.findall(prompt)}
+
+
+def _is_reference(parts: Mapping[str, str]) -> bool:
+    return parts["answer"].strip() == parts["reference"].strip()
+
+
+def _slip(prompt: str, params: Params) -> int:
+    """-1, 0 or 1 with chances 1/8, 3/4, 1/8; the same for the same prompt and seed."""
+    chance = int(sha256_text(f"{params.seed} {prompt}")[:12], 16) % 8
+    return {0: -1, 1: 1}.get(chance, 0)
 
 
 def _judgement(rating: int) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.audio.reading import RATE, load
-from earwitness.core.errors import DataError
+from earwitness.core.errors import AudioError
 from earwitness.core.hashing import sha256_data, sha256_file
+from earwitness.core.paths import inside
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM
 from earwitness.speech_llm.clients.pool import Ask, answers
 from earwitness.speech_llm.cpqa.generating import SETTLED
@@ -124,7 +125,7 @@ def _asked(jobs: Mapping[str, Ask], kept: KeptRecords, at_once: int, step: Step)
 
 
 def _answer(model: SpeechLLM, item: Item, params: Params, data_root: Path) -> Answer:
-    recording = load(_inside(data_root, item.audio), RATE, None, item.start, item.end)
+    recording = load(inside(data_root, item.audio), RATE, None, item.start, item.end)
     return model.answer((recording,), item.question, params=params)
 
 
@@ -136,17 +137,10 @@ def _heard(item: Item, record: Record) -> Heard:
     return Heard(item, text, record["status"] == "refused", float(record["seconds_heard"]), seconds)
 
 
-def _inside(data_root: Path, audio: str) -> Path:
-    path = data_root / audio
-    if not path.resolve().is_relative_to(data_root.resolve()):
-        raise DataError(f"leads outside of the data root {data_root}", where=audio, fix="Give another --data-root.")
-    return path
-
-
 def _hash(data_root: Path, audio: str) -> str:
     try:
-        return sha256_file(_inside(data_root, audio))
-    except (OSError, DataError):
+        return sha256_file(inside(data_root, audio))
+    except (OSError, AudioError):
         return f"absent: {audio}"
 
 

@@ -10,7 +10,9 @@ nothing. A recording that cannot be read is a row with its error. Nothing is dro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +83,15 @@ class Condensed:
 
 
 def condense(
-    manifest: Manifest, config: CondenseConfig, who: Recognisers, folder: Path, step: Step = lambda: None
+    manifest: Manifest,
+    config: CondenseConfig,
+    who: Recognisers,
+    folder: Path,
+    step: Step = lambda: None,
+    workers: int = 1,
 ) -> Condensed:
-    """Hear what is not kept in `folder` yet, judge everything, and write the files.
+    """Hear what is not kept in `folder` yet, `workers` recordings at a time, judge everything in the order of the
+    manifest, and write the files.
 
     Raises `UsageError` where the folder cannot be written, and whatever a recogniser refuses.
     """
@@ -91,16 +99,31 @@ def condense(
     segments: list[SegmentRow] = []
     windows: list[WindowRow] = []
     with KeptRecords(folder / HEARD) as kept:
-        for row in manifest.rows():
-            told = _told_of(manifest, row, config.hearing, who, kept)
-            recordings.append(told[0])
-            for found, inside in _judged(told[0], told[1], config, who):
-                segments.append(found)
-                windows.extend(inside)
-            step()
+
+        def told_of(row: Row) -> tuple[RecordingRow, Heard]:
+            return _told_of(manifest, row, config.hearing, who, kept)
+
+        with closing(_each(told_of, manifest, workers)) as told:
+            for recording, heard in told:
+                recordings.append(recording)
+                for found, inside in _judged(recording, heard, config, who):
+                    segments.append(found)
+                    windows.extend(inside)
+                step()
     outcome = Condensed(tuple(recordings), tuple(_balanced(segments, config.cap)), tuple(windows))
     outcome.write(folder)
     return outcome
+
+
+def _each(
+    told_of: Callable[[Row], tuple[RecordingRow, Heard]], manifest: Manifest, workers: int
+) -> Generator[tuple[RecordingRow, Heard]]:
+    """Of every recording in order. Where one raises, or the caller stops, those not under way are not begun."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="hearing")
+    try:
+        yield from pool.map(told_of, manifest.rows())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _told_of(

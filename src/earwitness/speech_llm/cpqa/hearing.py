@@ -31,7 +31,7 @@ from earwitness.speech_llm.cpqa.recognisers import (
 )
 from earwitness.speech_llm.cpqa.windows import WindowConfig, label_windows
 
-AT_ONCE = 16
+AT_ONCE = 8  # windows: what one layer gives the next then stays in the processor's cache
 DIGITS = 6  # of probabilities and dimensions
 MILLISECONDS = 3  # digits of times
 _ROUNDING = 1e-9  # seconds; of binary fractions

@@ -1,0 +1,51 @@
+"""Names from tables and lists lead into one folder and nowhere else: the one place where that rule is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from earwitness.core.errors import AudioError, UsageError
+
+_confined: list[Path] = []
+
+
+def inside(root: Path, name: str | Path) -> Path:
+    """Where `name` leads from the folder `root`, links followed; it need not exist.
+
+    Raises `AudioError` where it leads out of the root, or is no possible name.
+    """
+    try:
+        home = root.resolve()
+        path = (home / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # a null byte, too long a name, links in a circle
+        raise AudioError("is not a possible file name", where=name) from None
+    if not path.is_relative_to(home):
+        fix = "Correct the path, or choose another --data-root."
+        raise AudioError(f"leads outside of the data root {root}", where=name, fix=fix)
+    return path
+
+
+@contextmanager
+def confined_to(folder: str | Path | None) -> Iterator[None]:
+    """While it lasts, every manifest that is made refuses paths outside of `folder` (None: as before).
+
+    It stands around a whole command, as one recording that is read by another way would be one too many. Raises
+    `UsageError` where there is no such folder.
+    """
+    if folder is None:
+        yield
+        return
+    if not Path(folder).is_dir():
+        raise UsageError("there is no such folder", where=folder, fix="Give --data-root the folder of the recordings.")
+    _confined.append(Path(folder))
+    try:
+        yield
+    finally:
+        _confined.pop()
+
+
+def data_root() -> Path | None:
+    """The folder that `confined_to` names now."""
+    return _confined[-1] if _confined else None
