@@ -16,6 +16,8 @@ from earwitness.cli.arguments import spread
 from earwitness.cli.terminal import defused_output
 from earwitness.core.errors import EarwitnessError, printable
 
+INTERRUPTED = 130
+
 # what typer raises for a wrong command line; the class lies in click or in typer, as the version has it
 _WrongUse: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -102,13 +104,15 @@ def _exit_code(arguments: Sequence[str]) -> int:
         words = spread([word for word in arguments if word != "--debug"])
         outcome = build_app()(args=words, prog_name="earwitness", standalone_mode=False)
         sys.stdout.flush()
+        if outcome == INTERRUPTED:  # typer has caught it
+            raise KeyboardInterrupt
         return outcome if isinstance(outcome, int) else 0
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not be complained about
         return 1
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted; what was finished is kept")
-        return 130
+        return INTERRUPTED
     except typer.Exit as stop:
         return stop.exit_code
     except _WrongUse as error:

@@ -28,6 +28,7 @@ from earwitness.speech_llm.bench.settings import (
     items_sha256,
     open_run,
 )
+from earwitness.speech_llm.clients.fencing import fenced
 from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM
 from earwitness.speech_llm.clients.length import under_policy
 from earwitness.speech_llm.items import Item
@@ -152,7 +153,7 @@ class Asking:
         prompt = TEMPLATE.format(question=item.question)
         refusal = None
         if condition == "transcript":
-            prompt = TRANSCRIPT_TEMPLATE.format(transcript=transcript or "", question=item.question)
+            prompt = TRANSCRIPT_TEMPLATE.format(transcript=fenced(transcript or "", "transcript"), question=item.question)
             refusal = None if transcript else "the item has no transcript"
         audio = None
         if heard is not None:

@@ -12,6 +12,7 @@ from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_text
 from earwitness.core.writing import write_atomically
+from earwitness.speech_llm.clients.fencing import rule
 from earwitness.speech_llm.items import Item, read_items, write_items
 
 Condition = Literal["real", "silence", "shuffle", "text-only", "transcript"]
@@ -20,10 +21,10 @@ CONTROLS: tuple[Condition, ...] = CONDITIONS[1:]
 DEAF: tuple[Condition, ...] = ("silence", "shuffle", "text-only")  # controls in which the clip itself is not heard
 
 TEMPLATE = "{question}"  # of the prompt: the question alone, with no vocabulary of labels
-TRANSCRIPT_TEMPLATE = """Transcript of a recording:
-{transcript}
+TRANSCRIPT_TEMPLATE = f"""Transcript of a recording. {rule("transcript")}
+{{transcript}}
 
-Question about the recording: {question}
+Question about the recording: {{question}}
 
 Answer from the transcript. Write the answer alone."""
 
