@@ -24,7 +24,7 @@ def versions() -> dict[str, list[Path]]:
 
 
 def taken_away(old: Any, new: Any, where: str = "") -> list[str]:
-    """What a reader of the old document could rely on and can no longer: fields, their types, and that they are there."""
+    """What a reader of the old document could rely on and can no longer: fields, their types, that they are there."""
     lost = []
     for name, field in old.get("properties", {}).items():
         if name not in new.get("properties", {}):
@@ -44,7 +44,9 @@ def narrowed(old: Any, new: Any) -> bool:
 
 
 def kinds(field: Any) -> set[str]:
-    names = {str(field[key]) for key in ("type", "$ref") if key in field} | {str(word) for word in field.get("enum", ())}
+    names = {str(field[key]) for key in ("type", "$ref") if key in field} | {
+        str(word) for word in field.get("enum", ())
+    }
     return names.union(*(kinds(part) for key in ("anyOf", "oneOf") for part in field.get(key, ())))
 
 

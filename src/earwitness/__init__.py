@@ -11,7 +11,11 @@ Importing this package is quick: networks and their libraries are loaded when fi
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# huggingface_hub asks its server about the program that uses it, also where all files are to be local ones
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["EarwitnessError", "__version__", "examine", "load"]

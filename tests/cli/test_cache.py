@@ -76,7 +76,9 @@ def test_every_use_of_the_cache_is_of_a_known_kind() -> None:
     assert {use for use in uses if not use.startswith('"')} == {"kind"}
 
 
-def test_doctor_names_the_cache_and_the_completion(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_names_the_cache_and_the_completion(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     checks = {check.part: check for check in check_machine()}
     assert checks["cache"].state == "works"

@@ -37,7 +37,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch, data: bytes, terminal: bool = False) -
 def test_it_is_scored_like_its_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, (home / "a.flac").read_bytes())
     assert exit_code(SCORE.split()) == 0
-    assert exit_code("score a.flac --task deepfake --model made -o file.csv".split()) == 0
+    assert exit_code(["score", "a.flac", "--task", "deepfake", "--model", "made", "-o", "file.csv"]) == 0
     (piped,), (named,) = pl.read_csv("out.csv").to_dicts(), pl.read_csv("file.csv").to_dicts()
     assert (piped["id"], piped["path"]) == ("standard input", "standard input")
     assert {**piped, "id": "", "path": ""} == {**named, "id": "", "path": ""}
@@ -65,7 +65,7 @@ def test_it_is_examined_under_its_name(home: Path, monkeypatch: pytest.MonkeyPat
     assert "standard input" in page
     assert "temporary" not in page + json.dumps(report["findings"])
     pipe(monkeypatch, b"no sound at all")
-    assert exit_code("examine - --model deepfake=made --no-manner".split()) == 1
+    assert exit_code(["examine", "-", "--model", "deepfake=made", "--no-manner"]) == 1
     said = capsys.readouterr().err
     assert "standard input: " in said
     assert "temporary" not in said

@@ -25,7 +25,6 @@ sys.addaudithook(refuse)
 from earwitness.cli.main import exit_code  # noqa: E402 - nothing may be imported before the hook
 
 
-
 def code_of(words: list[str]) -> int:
     """`encoder NAME [--allow-download]` loads an encoder as a recipe does; all else is a command line."""
     if words[0] != "encoder":

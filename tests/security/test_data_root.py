@@ -1,4 +1,4 @@
-"""With `--data-root` no recording outside of that folder is read, whatever names it; each refusal stands with its row."""
+"""With `--data-root` no recording outside of that folder is read, whatever names it; a refusal stands with its row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speechlike: Callable[.
     (data / "linked").symlink_to(away)
     outside = [str(tmp_path / "secret.wav") if name == "SECRET" else name for name in OUTSIDE]
     rows = [
-        {"id": f"r{n}", "path": path, "label": ["bonafide", "spoof"][n % 2], "speaker": f"s{n}", "system": ["", "x"][n % 2]}
+        {
+            "id": f"r{n}",
+            "path": path,
+            "label": ["bonafide", "spoof"][n % 2],
+            "speaker": f"s{n}",
+            "system": ["", "x"][n % 2],
+        }
         for n, path in enumerate(["a.wav", "b.wav", *outside])
     ]
     pl.DataFrame(rows).write_csv(data / "rows.csv")
@@ -81,7 +87,7 @@ def test_score_records_each_refusal(home: Path) -> None:
     assert table["id"].to_list() == [f"r{n}" for n in range(6)]
     assert [score is not None for score in table["score"]] == [True] * 2 + [False] * 4
     assert all("outside of the data root" in error for error in table["error"].to_list()[2:])
-    assert exit_code("score data/rows.csv --task deepfake --model detector -o all.csv".split()) == 0
+    assert exit_code(["score", "data/rows.csv", "--task", "deepfake", "--model", "detector", "-o", "all.csv"]) == 0
 
 
 def test_references_and_known_voices_are_confined_too(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,15 +99,17 @@ def test_references_and_known_voices_are_confined_too(home: Path, capsys: pytest
 
 
 def test_check_lists_each_refusal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("corpus check data/rows.csv --data-root data --json".split()) == 1
+    assert exit_code(["corpus", "check", "data/rows.csv", "--data-root", "data", "--json"]) == 1
     problems = json.loads(capsys.readouterr().out)["problems"]
     refused = [problem["id"] for problem in problems if "outside of the data root" in problem["what"]]
     assert refused == ["r2", "r3", "r4", "r5"]
 
 
 def test_evaluate_does_not_hear_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    exit_code("score data/rows.csv --task deepfake --model detector -o s.csv".split())
-    judge = "evaluate deepfake s.csv --key data/rows.csv --perturb gain+6db --perturbed p --model detector --control none"
+    exit_code(["score", "data/rows.csv", "--task", "deepfake", "--model", "detector", "-o", "s.csv"])
+    judge = (
+        "evaluate deepfake s.csv --key data/rows.csv --perturb gain+6db --perturbed p --model detector --control none"
+    )
     code = exit_code([*judge.split(), "--data-root", "data"])
     said = capsys.readouterr()
     tables = list((home / "p").rglob("*.csv"))
@@ -127,11 +135,11 @@ def test_training_stops_before_anything_is_learnt(home: Path, capsys: pytest.Cap
         "windows": {"kind": "sliding", "length_s": 0.6, "hop_s": 0.6},
     }
     (home / "r.yaml").write_text(yaml.safe_dump(recipe))
-    assert exit_code("train r.yaml -o run --data-root data --allow-leak".split()) == 2
+    assert exit_code(["train", "r.yaml", "-o", "run", "--data-root", "data", "--allow-leak"]) == 2
     assert "outside of the data root" in capsys.readouterr().err
     assert not list(home.glob("run/**/*.safetensors"))
 
 
 def test_a_data_root_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("corpus check data/rows.csv --data-root nowhere".split()) == 2
+    assert exit_code(["corpus", "check", "data/rows.csv", "--data-root", "nowhere"]) == 2
     assert "nowhere: there is no such folder" in capsys.readouterr().err

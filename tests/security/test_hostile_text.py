@@ -1,7 +1,8 @@
-"""Names, labels, cards and transcripts that hold markup and control characters reach no page and no terminal as such."""
+"""Names, labels, cards and transcripts that hold markup and control characters reach no page or terminal as such."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from earwitness.cli.main import exit_code
+from earwitness.core.hashing import sha256_file
 from tiny_models import make_detector, make_embedder
 
 EVIL = "<script>alert(1)</script>\x1b]0;owned\x07\u202ecod.\x9b2J"
@@ -60,7 +62,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speechlike: Callable[.
     for make in (make_detector, make_embedder):
         folder = make(tmp_path / make.__name__.removeprefix("make_"))
         card = folder / "CARD.md"
-        card.write_text(f"# {EVIL}\n\n[x](javascript:alert(1)) {EVIL} <img src=x onerror=alert(1)>\n\n| a |\n|---|\n| {EVIL} |\n")
+        card.write_text(
+            f"# {EVIL}\n\n[x](javascript:alert(1)) {EVIL} <img src=x onerror=alert(1)>\n\n| a |\n|---|\n| {EVIL} |\n",
+            encoding="utf-8",
+        )
+        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        described["files"]["CARD.md"] = sha256_file(card)
+        (folder / "model.json").write_text(json.dumps(described), encoding="utf-8")
     return tmp_path
 
 
@@ -99,7 +107,7 @@ def test_the_terminal(home: Path, words: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_tables_of_judged_scores(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("score rows.csv --task deepfake --model detector -o s.csv".split()) == 0
+    assert exit_code(["score", "rows.csv", "--task", "deepfake", "--model", "detector", "-o", "s.csv"]) == 0
     judged = "evaluate deepfake s.csv --key rows.csv --by language --resamples 10 --control none"
     assert exit_code(judged.split()) == 0
     shown = capsys.readouterr()

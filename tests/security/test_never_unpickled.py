@@ -132,7 +132,10 @@ LOADERS: dict[str, tuple[dict[str, Any], Callable[[Path], object]]] = {
     "conversion": (WAV2VEC2, convert_weights),
     "phones": (WAV2VEC2, _ctc_model),
     "decoder": ({"model_type": "gpt2"}, TextDecoder.load),
-    "client": ({"model_type": "qwen2_audio"}, lambda f: load_model(TransformersConfig(model=str(f), family="qwen2_audio"))),
+    "client": (
+        {"model_type": "qwen2_audio"},
+        lambda f: load_model(TransformersConfig(model=str(f), family="qwen2_audio")),
+    ),
 }
 
 
@@ -194,7 +197,11 @@ def test_published_speaker_weights(home: Path, canary: Canary) -> None:
 
 # --- what the source may not say --------------------------------------------------------------------------------------
 
-REQUIRED = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "numpy.load": ("allow_pickle", False)}
+REQUIRED = {
+    "torch.load": ("weights_only", True),
+    "np.load": ("allow_pickle", False),
+    "numpy.load": ("allow_pickle", False),
+}
 FORBIDDEN = {
     *("pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "dill.load", "shelve.open", "marshal.loads"),
     *("torch.hub.load", "yaml.load", "yaml.unsafe_load", "pd.read_pickle", "faiss.read_index", "os.system", "os.popen"),
@@ -223,7 +230,9 @@ def faults(path: Path) -> list[str]:
         if isinstance(shell := given.get("shell"), ast.Constant) and shell.value:
             found.append(f"{name}(shell=True)")
         if name.endswith(".from_pretrained"):
-            reads_weights = not any(part in name for part in ("AutoConfig", "Tokenizer", "FeatureExtractor", "Processor"))
+            reads_weights = not any(
+                part in name for part in ("AutoConfig", "Tokenizer", "FeatureExtractor", "Processor")
+            )
             if reads_weights and "use_safetensors" not in given:
                 found.append(f"{name} without use_safetensors")
     return [f"{path.relative_to(path.parents[1])}: {what}" for what in found]

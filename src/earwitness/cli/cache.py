@@ -35,7 +35,9 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print as data.")]
 
 @app.command()
 def clear(
-    kinds: Annotated[list[str] | None, typer.Argument(metavar="[KIND...]", help="What `info` lists; all of it.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Argument(metavar="[KIND...]", help="What `info` lists; all of it.")
+    ] = None,
 ) -> None:
     """Remove what the cache holds. It is made again where it is needed; nothing of yours is touched.
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from earwitness.deepfake.retrieval.index import Index
     from earwitness.examine.finding import GenuineNeighbour, Report
 
-RECORDINGS = typer.Argument(metavar="REC...", help="Recordings: anything that holds sound; folders and globs too; - is standard input.")
+RECORDINGS = typer.Argument(
+    metavar="REC...", help="Recordings: anything that holds sound; folders and globs too; - is standard input."
+)
 REFERENCE = typer.Option(help="Recordings of the claimed speaker: all values up to the next option.")
 KNOWN = typer.Option(help="Known voices: a folder of sub-folders or NAME-1.wav, NAME-2.wav, or a manifest.")
 HTML = typer.Option(help="Write one self-contained page.")

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def score(
     given: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A file, a folder, a glob, a manifest (CSV, Parquet, JSONL), or - for standard input.")
+        str,
+        typer.Argument(
+            metavar="INPUT", help="A file, a folder, a glob, a manifest (CSV, Parquet, JSONL), or - for standard input."
+        ),
     ],
     task: Annotated[str, typer.Option(help="deepfake, speaker, age, emotion or quality.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],

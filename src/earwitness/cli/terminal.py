@@ -36,7 +36,9 @@ def defused(text: str, allowed: re.Pattern[str] | None = None) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     character = match[0]
-    if character.isprintable() or unicodedata.category(character) == "Zs":  # letters of any script; wide and thin spaces
+    if (
+        character.isprintable() or unicodedata.category(character) == "Zs"
+    ):  # letters of any script; wide and thin spaces
         return character
     code = ord(character)
     if code < 0x10000:

@@ -58,7 +58,9 @@ def clear_cache(kinds: Sequence[str] = ()) -> list[Kept]:
     for kind in chosen:
         if (cache_folder() / kind).is_symlink():
             fix = "Remove it, or what it leads to, yourself."
-            raise UsageError("is a link, and what it leads to is not ours to remove", where=cache_folder() / kind, fix=fix)
+            raise UsageError(
+                "is a link, and what it leads to is not ours to remove", where=cache_folder() / kind, fix=fix
+            )
     gone = [_kept(kind, KINDS[kind]) for kind in chosen]
     for kind in chosen:
         shutil.rmtree(cache_folder() / kind, ignore_errors=True)
