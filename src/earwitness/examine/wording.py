@@ -190,7 +190,7 @@ def reproduce_command(report: Report) -> str:
 
 
 def cell(value: Cell) -> str:
-    """A cell of a table: numbers with up to two decimals and without a sign of plus, an en dash for what is not known."""
+    """A cell of a table: numbers with up to two decimals and no sign of plus, an en dash for what is not known."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if not isinstance(value, float):
