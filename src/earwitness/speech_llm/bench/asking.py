@@ -153,7 +153,9 @@ class Asking:
         prompt = TEMPLATE.format(question=item.question)
         refusal = None
         if condition == "transcript":
-            prompt = TRANSCRIPT_TEMPLATE.format(transcript=fenced(transcript or "", "transcript"), question=item.question)
+            prompt = TRANSCRIPT_TEMPLATE.format(
+                transcript=fenced(transcript or "", "transcript"), question=item.question
+            )
             refusal = None if transcript else "the item has no transcript"
         audio = None
         if heard is not None:
