@@ -27,6 +27,7 @@ from earwitness.paralinguistic.labels import CATEGORIES
 from earwitness.speech_llm.bench.report import Asked as Wanted
 from earwitness.speech_llm.bench.selfcheck import write_tone
 from earwitness.speech_llm.bench.settings import TRANSCRIPT_TEMPLATE
+from earwitness.speech_llm.clients.fencing import fenced
 from earwitness.speech_llm.items import Item
 from earwitness.speech_llm.mini.building import PERSONS, build_mini
 from earwitness.speech_llm.mini.chance import MANNER, SEX, known
@@ -138,7 +139,7 @@ def test_a_direct_question_takes_its_own_part() -> None:
 
 def test_only_who_reads_takes_words_from_a_transcript() -> None:
     message = "What is the message: about a cloth, or about Wednesday? Answer with one of the two."
-    prompt = TRANSCRIPT_TEMPLATE.format(transcript="Satz 1.", question=message)
+    prompt = TRANSCRIPT_TEMPLATE.format(transcript=fenced("Satz 1.", "transcript"), question=message)
     assert Listener("reads", {}, {"Satz 1.": "about Wednesday"}).answer([], prompt).text == "about Wednesday"
     assert Listener("does not").answer([], prompt).text == "about a cloth"
 

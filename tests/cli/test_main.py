@@ -203,3 +203,16 @@ def test_references_before_and_after_recordings(
 def shell_spread(words: str) -> list[str]:
     """As a shell hands the words over."""
     return [name for word in words.split() for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
+
+
+def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a real app typer turns the interrupt into a code of its own."""
+
+    def work() -> None:
+        raise KeyboardInterrupt
+
+    app = typer.Typer()
+    app.command()(work)
+    monkeypatch.setattr(main, "build_app", lambda: app)
+    assert exit_code([]) == 130
+    assert capsys.readouterr().err.strip() == "earwitness: interrupted; what was finished is kept"

@@ -13,16 +13,13 @@ from dataclasses import dataclass, field
 from earwitness.audio.recording import Recording
 from earwitness.core.errors import DataError
 from earwitness.core.hashing import sha256_samples
-from earwitness.speech_llm.bench.settings import TRANSCRIPT_TEMPLATE
+from earwitness.speech_llm.clients.fencing import unfenced
 from earwitness.speech_llm.clients.interface import Answer, Params
 from earwitness.speech_llm.mini.building import DESKS
 
 _PHRASES = r"messages (.+?) ((?:in an?|from) .+?)"
 _TWO_DESKS = re.compile(rf"Desk 1 takes {_PHRASES} and {_PHRASES}\. Desk 2 takes ")
 _TWO_CHOICES = re.compile(r"(?:How does the speaker sound|What is the message|Who speaks): (.+?),? or (.+?)\? Answer")
-_TRANSCRIPT = re.compile(
-    re.escape(TRANSCRIPT_TEMPLATE.partition("{question}")[0]).replace(r"\{transcript\}", "(?P<words>.*?)"), re.DOTALL
-)
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ class Listener:
         self, audios: Sequence[Recording], prompt: str, *, system: str | None = None, params: Params = Params()
     ) -> Answer:
         """One of the choices that the question names."""
-        read = _TRANSCRIPT.match(prompt)
-        known = Known(self.topics.get(read["words"])) if read else Known()
+        read = unfenced(prompt, "transcript")
+        known = Known() if read is None else Known(self.topics.get(read))
         for audio in audios:
             known = self.heard.get(sha256_samples(audio.samples), known)
         seconds = sum(audio.duration_s for audio in audios)

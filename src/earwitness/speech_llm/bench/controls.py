@@ -14,7 +14,8 @@ from earwitness.core.errors import UsageError
 from earwitness.speech_llm.bench.recordings import Stretch
 from earwitness.speech_llm.items import Item
 
-TRANSCRIPT_TAGS = ("transcript", "words")  # the second is that of cp-mini
+TRANSCRIPT_TAG = "transcript"
+TRANSCRIPT_TAGS = (TRANSCRIPT_TAG, "words")  # the second is that of cp-mini
 
 
 def other_clips(items: Sequence[Item], seed: int) -> dict[str, Stretch]:
