@@ -73,7 +73,7 @@ class DefusedStream:
 def defused_output() -> Iterator[None]:
     """While it lasts, standard output and standard error are defused."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = DefusedStream(before[0], drawing=False), DefusedStream(before[1], drawing=True)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = DefusedStream(before[0], drawing=False), DefusedStream(before[1], drawing=True)
     try:
         yield
     finally:
