@@ -11,19 +11,20 @@ from earwitness.core.errors import AudioError, UsageError
 _confined: list[Path] = []
 
 
-def inside(root: Path, name: str | Path) -> Path:
+def inside(root: Path, name: str | Path, where: object = None) -> Path:
     """Where `name` leads from the folder `root`, links followed; it need not exist.
 
-    Raises `AudioError` where it leads out of the root, or is no possible name.
+    Raises `AudioError` where it leads out of the root, or is no possible name; it names `where`, else `name`.
     """
+    where = name if where is None else where
     try:
         home = root.resolve()
         path = (home / name).resolve()
     except (OSError, ValueError, RuntimeError):  # a null byte, too long a name, links in a circle
-        raise AudioError("is not a possible file name", where=name) from None
+        raise AudioError("is not a possible file name", where=where) from None
     if not path.is_relative_to(home):
         fix = "Correct the path, or choose another --data-root."
-        raise AudioError(f"leads outside of the data root {root}", where=name, fix=fix)
+        raise AudioError(f"leads outside of the data root {root}", where=where, fix=fix)
     return path
 
 

@@ -44,7 +44,7 @@ class Original:
         """A path outside of the data root is told when the recording is loaded."""
         try:
             path: Path | str = manifest.resolve(row)
-        except DataError as error:
+        except AudioError as error:
             path = error.what
         return cls(path, row.start or 0.0, row.end, row.channel)
 

@@ -116,7 +116,7 @@ class Manifest:
         """Where the row's file lies. Raises `AudioError` when that is outside of `data_root`, links followed."""
         path = self.root / row.path
         if self.data_root is not None:
-            inside(self.data_root, Path(self.root).absolute() / row.path)
+            inside(self.data_root, Path(self.root).absolute() / row.path, where=row.path)
         return path
 
     @cached_property
