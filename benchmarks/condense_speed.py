@@ -8,7 +8,7 @@ machine with two idle cores alone. Words are not made: the recogniser of words i
 real time on two cores, so 25 on one.
 
 `floor`: what the emotion model has to multiply for a second of sound, and how much of that the processor does in large
-matrix products. No way to write the same sums is faster.
+matrix products. No way to write the same sums is faster; convolutions with fewer sums (Winograd's) could be.
 """
 
 from __future__ import annotations
