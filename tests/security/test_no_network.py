@@ -69,6 +69,7 @@ def test_no_command_asks_for_the_network(home: Path) -> None:
     assert codes[8:14] == [0] * 6
 
 
+@pytest.mark.soak
 def test_only_what_may_fetch_tries_to(home: Path) -> None:
     """The control of the test above, and the rule for encoders: a hub name alone is not enough."""
     asked, codes = cut_off(home, "encoder someone/something")

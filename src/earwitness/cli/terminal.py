@@ -6,6 +6,7 @@ forgotten there, and for what other packages print.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import unicodedata
@@ -48,12 +49,13 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 class DefusedStream:
-    """A text stream that writes `defused` text; all else is the stream's own. Colours pass to a terminal, and on
-    standard error what draws a progress bar."""
+    """A text stream that writes `defused` text; all else is the stream's own. Colours pass to a terminal or where
+    they are forced, and on standard error what draws a progress bar."""
 
     def __init__(self, stream: TextIO, drawing: bool) -> None:
         self._stream = stream
-        self._allowed = (_DRAWING if drawing else _COLOUR) if stream.isatty() else None
+        shown = stream.isatty() or bool(os.environ.get("FORCE_COLOR"))  # as rich decides
+        self._allowed = (_DRAWING if drawing else _COLOUR) if shown else None
 
     def write(self, text: str) -> int:
         """As a stream does."""
