@@ -13,8 +13,9 @@ from typing import Any
 
 from earwitness.core.errors import DataError, EarwitnessError
 from earwitness.core.hashing import sha256_text
+from earwitness.speech_llm.flan.fields import SPLITS
 from earwitness.speech_llm.flan.reading import AudioPlace
-from earwitness.speech_llm.flan.records import SPLITS, Record, line_of, made, record_of
+from earwitness.speech_llm.flan.records import Record, line_of, made, record_of
 from earwitness.speech_llm.flan.spans import core, span
 from earwitness.speech_llm.flan.taxonomy import task_named
 from earwitness.speech_llm.items import QUESTION_TYPES, Item, QuestionType, Tag, item_id

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from earwitness.core.errors import LeakError
 from earwitness.corpora.leaks import Leak
-from earwitness.speech_llm.flan.records import SPLITS, Record
+from earwitness.speech_llm.flan.fields import SPLITS
+from earwitness.speech_llm.flan.records import Record
 from earwitness.speech_llm.flan.spans import PLACEHOLDER
 
 

@@ -15,12 +15,9 @@ from typing import Any
 from earwitness.core.errors import DataError
 from earwitness.speech_llm.flan.spans import audio_ids
 from earwitness.speech_llm.flan.taxonomy import Flag, MinorTask
+from earwitness.speech_llm.flan.validation import first_fault
 from earwitness.speech_llm.items import json_line
 
-FIELDS = ("instruction", "input", "output", "uuid", "split", "task_type", "domain", "source", "other")
-SISTER_FIELDS = ("audio_path", "audio_start", "audio_end")
-"""Of the sister format (CMI-Bench, arXiv 2506.12285): the files of the placeholders, and the stretch of them."""
-SPLITS = ("train", "dev", "test")
 _NAMESPACE = uuids.UUID("6f0c6b0e-6a53-5f3e-9a51-3b1f5d1c0a77")
 
 
@@ -135,8 +132,6 @@ def line_of(record: Record) -> str:
 
 def record_of(data: Mapping[str, Any], where: object = None) -> Record:
     """A record from its object. Raises `DataError` with the first fault."""
-    from earwitness.speech_llm.flan.validation import first_fault
-
     fault = first_fault(data)
     if fault is not None:
         raise DataError(f"{fault.kind}: {fault.what}", where=where, fix="`earwitness flan validate` lists all faults.")

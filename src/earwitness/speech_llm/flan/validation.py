@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.core.errors import DataError
-from earwitness.speech_llm.flan.records import FIELDS, SISTER_FIELDS, SPLITS
+from earwitness.speech_llm.flan.fields import FIELDS, SISTER_FIELDS, SPLITS
 from earwitness.speech_llm.flan.spans import OPEN, PLACEHOLDER, audio_ids, delimiter_fault
 from earwitness.speech_llm.flan.taxonomy import DOMAINS, FLAGS, MinorTask, find_major, find_minor
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from earwitness.core.writing import atomic_file, write_atomically
+from earwitness.speech_llm.flan.fields import SPLITS
 from earwitness.speech_llm.flan.reading import AudioPlace
-from earwitness.speech_llm.flan.records import SPLITS, Record, line_of, plain
+from earwitness.speech_llm.flan.records import Record, line_of, plain
 
 if TYPE_CHECKING:
     import polars as pl
