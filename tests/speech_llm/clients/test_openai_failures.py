@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -193,6 +194,23 @@ def test_nothing_listens() -> None:
     assert (answer.status, answer.error) == ("error", "the server cannot be reached: nothing listens at its address")
 
 
+def take_request(connection: socket.socket) -> None:
+    """All of it: a connection closed over unread bytes is reset, and the client may lose what was said to it."""
+    with connection.makefile("rb") as request:
+        size = 0
+        while (line := request.readline()) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            size = int(value) if name.lower() == b"content-length" else size
+        request.read(size)
+
+
+def reset(connection: socket.socket) -> None:
+    """Half a reply, and then a reset in place of an end."""
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"choices"')
+    threading.Event().wait(0.2)  # it is read before the reset, which would wipe it out
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def raw_server(say: Callable[[socket.socket], None]) -> tuple[str, threading.Thread, socket.socket]:
     """A server below HTTP: `say` gets each connection after its request."""
     place = socket.create_server(("127.0.0.1", 0))
@@ -204,7 +222,7 @@ def raw_server(say: Callable[[socket.socket], None]) -> tuple[str, threading.Thr
             except OSError:
                 return
             with connection, contextlib.suppress(OSError):
-                connection.recv(65536)
+                take_request(connection)
                 say(connection)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -238,6 +256,7 @@ def endless(connection: socket.socket) -> None:
     [
         (drip, "timeout", "no answer within 0.4 s"),
         (cut_short, "error", "the reply was cut short"),
+        (reset, "error", "the reply was cut short"),
         (garbage, "error", "no valid HTTP"),
         (endless, "error", "no valid HTTP (the reply is longer than"),
     ],

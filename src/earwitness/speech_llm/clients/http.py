@@ -174,7 +174,7 @@ class Endpoint:
         connection.request(method, f"{self._path}{path}{self._query}", body, self._headers)
         response = connection.getresponse()
         pieces, size, announced = [], 0, response.length
-        while piece := response.read1(1 << 16):
+        while piece := _piece(response):
             pieces.append(piece)
             size += len(piece)
             if size > LONGEST_REPLY:
@@ -191,6 +191,14 @@ class Endpoint:
         if self._kept.connection is not None:
             self._kept.connection.close()
             self._kept.connection = None
+
+
+def _piece(response: http.client.HTTPResponse) -> bytes:
+    """What has come of the reply. A connection reset in the middle of it is a reply cut short, not a missing one."""
+    try:
+        return response.read1(1 << 16)
+    except ConnectionError as error:
+        raise http.client.HTTPException("the reply was cut short") from error
 
 
 def _failure(error: Exception, timeout_s: float) -> Failure:
