@@ -104,8 +104,13 @@ def score(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
-    engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads that decode ahead of the model [1], or of ray processes [one a core]."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where the work is done: local, or ray (here, or on the cluster in RAY_ADDRESS).")
+    ] = "local",
     data_root: DataRoot = None,
 ) -> None:
     """Score many recordings into a table; higher = bona fide (deepfake), same speaker (speaker) or better (quality).
@@ -141,10 +146,11 @@ def score(
         threshold=threshold,
         html=html,
     )
-    asked = ScoreOptions(
-        task, output, model, calibration, tuple(submission or ()), segments, window, engine, of_speakers
-    )
+    asked = ScoreOptions(task, output, model, calibration, tuple(submission or ()), segments, window, of_speakers)
     asked.check()
+    from earwitness.core.engines import engine_named
+
+    works = engine_named(engine, workers)
     submissions = asked.chosen_submissions()
 
     from earwitness.cli.score_ways import Inputs, way_of
@@ -153,7 +159,7 @@ def score(
         inputs = Inputs.read(source, of_speakers, data_root)
         way = way_of(asked, inputs)
         with progress_bar("scoring", len(inputs)) as step:
-            tally = way(output, resume=resume, workers=workers, progress=step)
+            tally = way(output, resume=resume, engine=works, progress=step)
     _tell(tally, output)
     if tally.failed:
         if submissions:
