@@ -110,7 +110,8 @@ class _Worker(Generic[Item, Ahead, Made]):
 
     def __init__(self, work: Work[Item, Ahead, Made], root: Path | None) -> None:
         self._work = work
-        ExitStack().enter_context(confined_to(root))  # for as long as the process lives
+        self._confined = ExitStack()  # kept for as long as the process lives
+        self._confined.enter_context(confined_to(root))
 
     def ready(self) -> str:
         """The version of Earwitness here."""
