@@ -14,8 +14,9 @@ FAMILIES = {"train": "melgan", "dev": "flow", "test": "world"}
 
 
 def make_sides(folder: Path, speechlike: Callable[..., Any]) -> tuple[Path, Path]:
-    """Three sides of eight real recordings of four voices, and of eight copies of them by two systems of one family: the
-    manifest, and the table of their sides.
+    """Three sides of eight real recordings of four voices, and of eight copies of them by two systems of one family.
+
+    Gives the manifest, and the table of the sides.
     """
     (folder / "audio").mkdir(parents=True)
     rng = np.random.default_rng(0)

@@ -77,7 +77,7 @@ def recipe(tmp_path: Path, speechlike: Any) -> Path:
             ],
             "outputs": 2,
         },
-        "optimiser": {"kind": "sgd", "lr": 0.05},
+        "optimiser": {"kind": "sgd", "lr": 0.002},
         "loop": {"epochs": 3, "batch_size": BATCH, "accelerator": "cpu", "select": {"metric": "eer"}, "log_every": 1},
         "windows": {"kind": "sliding", "length_s": 0.5, "hop_s": 0.5},
     }
@@ -103,6 +103,8 @@ def test_two_processes_end_with_the_weights_of_one(recipe: Path, tmp_path: Path)
     assert done.stderr == f"model: {tmp_path}/shared/model\n"  # once, by the first process
     logs = [_log(tmp_path / name / "fit" / "log.jsonl") for name in ("alone", "shared")]
     assert [line["event"] for line in logs[0]].count("step") == 6
+    losses = [line["loss"] for line in logs[0] if line["event"] == "epoch"]
+    assert losses[0] - losses[-1] > 0.01  # it learns enough for errors to show
     assert [line["event"] for line in logs[1]] == [line["event"] for line in logs[0]]
     for one, two in zip(*logs, strict=True):
         assert two == pytest.approx(one, abs=1e-4)
@@ -110,8 +112,6 @@ def test_two_processes_end_with_the_weights_of_one(recipe: Path, tmp_path: Path)
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
-    start = read_tensors(tmp_path / "alone" / "fit" / "checkpoint.safetensors")[0]
-    assert any(float(value.abs().max()) > 0.01 for value in start.values())
 
 
 def _log(path: Path) -> list[dict[str, Any]]:
