@@ -21,6 +21,8 @@ from earwitness.core.engines import LocalEngine, RayEngine, engine_named
 from earwitness.core.engines import ray as ray_engine
 from earwitness.core.errors import AudioError, MissingPartError, UsageError
 from earwitness.core.paths import confined_to
+from earwitness.corpora.inspection import fill_from_files, inspect_files
+from earwitness.corpora.manifest import Manifest
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.scoring.inputs import read_input
 from earwitness.evaluation.scoring.manner import score_emotions
@@ -117,6 +119,18 @@ class TestScoring:
         assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
         errors = pl.read_csv(tmp_path / "ray.csv")["error"].drop_nulls().to_list()
         assert ["outside of the data root" in error for error in errors] == [False, False, True, True]
+
+    def test_a_corpus_is_checked_as_by_the_local_engine(
+        self, two_workers: RayEngine, calls: Path, tmp_path: Path
+    ) -> None:
+        (calls / "twin.wav").write_bytes((calls / "0.wav").read_bytes())
+        (calls / "list.csv").write_text("path,duration_s\n0.wav,\n1.wav,9\ntwin.wav,\n4.mp3,\n../gone.wav,\n")
+        manifest = Manifest.read(calls / "list.csv", calls)
+        found = inspect_files(manifest, decode=True, engine=two_workers)
+        assert found == inspect_files(manifest, decode=True)
+        assert [problem.id for problem in found.problems] == ["1.wav", "twin.wav", "4.mp3", "../gone.wav"]
+        filled, problems = fill_from_files(manifest, engine=two_workers)
+        assert (filled.table.rows(), problems) == (fill_from_files(manifest)[0].table.rows(), list(found.problems[2:]))
 
     def test_trials_are_those_of_the_local_engine(
         self, two_workers: RayEngine, calls: Path, embedder: Embedder, tmp_path: Path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from earwitness.cli.data_root import DataRoot
+from earwitness.cli.engine_options import EngineName, Workers
 
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.tasks import Task
@@ -104,13 +105,8 @@ def score(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads that decode ahead of the model [1], or of ray processes [one a core]."),
-    ] = None,
-    engine: Annotated[
-        str, typer.Option(help="Where the work is done: local, or ray (here, or on the cluster in RAY_ADDRESS).")
-    ] = "local",
+    workers: Workers = None,
+    engine: EngineName = "local",
     data_root: DataRoot = None,
 ) -> None:
     """Score many recordings into a table; higher = bona fide (deepfake), same speaker (speaker) or better (quality).
