@@ -38,7 +38,7 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.deepfake.detector import Detector
 from earwitness.evaluation.scoring.scorers import score_detection
 
-_BEGAN: list[float] = []  # this process's own processor time when it began to work
+_BEGAN: dict[int, float] = {}  # the processor time of this process when it began to work, by its number
 
 
 def core_hours(core_s_per_audio_s: float, files: float, seconds: float) -> float:
@@ -57,13 +57,12 @@ class _Metered:
     work: Any
 
     def ahead(self, item: Any) -> Any:
-        if not _BEGAN:
-            _BEGAN.append(time.process_time())
+        _BEGAN.setdefault(os.getpid(), time.process_time())
         return self.work.ahead(item)
 
     def result(self, item: Any, ahead: Future[Any]) -> tuple[Any, int, float]:
         made = self.work.result(item, ahead)
-        return made, os.getpid(), time.process_time() - _BEGAN[0]
+        return made, os.getpid(), time.process_time() - _BEGAN[os.getpid()]
 
     def lost(self, item: Any, why: str) -> tuple[Any, int, float]:
         raise SystemExit(f"a worker died: {why}")

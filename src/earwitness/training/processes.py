@@ -25,8 +25,8 @@ _SHARED: list[str] = []  # not empty once this process has led or helped a run o
 
 
 def launched(config: LoopConfig) -> Any:
-    """The processes of a run, each a Fabric: those that `fabric run` or `torchrun` has started, or as many as the
-    recipe says, started here with the same command line.
+    """The processes of a run, each a Fabric: those that `torchrun` has started, or as many as the recipe says, started
+    here with the same command line.
 
     Raises `RecipeError` for a second run of several processes, whose helpers are gone.
     """
