@@ -19,6 +19,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
@@ -79,7 +80,7 @@ def _require_reachable(address: str | None) -> None:
     try:
         with socket.create_connection((host, int(port)), REACHED_S):
             return
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UsageError("is no address of a Ray cluster", where=f"RAY_ADDRESS={address}", fix=fix) from None
     except OSError as error:
         what = f"the Ray cluster cannot be reached ({error.strerror or error})"
@@ -115,9 +116,7 @@ class _Worker(Generic[Item, Ahead, Made]):
 
     def ready(self) -> str:
         """The version of Earwitness here."""
-        from earwitness import __version__
-
-        return __version__
+        return _version()
 
     def made(self, items: Sequence[Item]) -> tuple[float, list[Made]]:
         """How many seconds it took, and the results."""
@@ -222,10 +221,8 @@ class _Crew(Generic[Item, Ahead, Made]):
             self._welcome(member, answer) if member.joining is not None else self._keep(member, *answer)
 
     def _welcome(self, member: _Member[Item], version: str) -> None:
-        from earwitness import __version__
-
-        if version != __version__:
-            what = f"a worker has Earwitness {version}, here it is {__version__}"
+        if version != _version():
+            what = f"a worker has Earwitness {version}, here it is {_version()}"
             raise UsageError(what, where="--engine ray", fix="Install the same version on every machine.")
         member.joining, self._died_joining = None, 0
 
@@ -267,6 +264,13 @@ def _sent(ray: Any, work: object) -> Any:
     except (TypeError, AttributeError, ValueError) as error:  # pickle has no error of its own for all of it
         what = f"this model cannot be sent to other processes ({_first_line(error)})"
         raise UsageError(what, where="--engine ray", fix="Use --engine local.") from None
+
+
+def _version() -> str:
+    try:
+        return metadata.version("earwitness")
+    except metadata.PackageNotFoundError:  # it runs from its source
+        return "unknown"
 
 
 def _first_line(error: BaseException) -> str:
