@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -182,6 +183,17 @@ class TestScoring:
             score_emotions(read_input(calls), relative, calls / "out.csv", engine=two_workers)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_nobody_outside_of_this_machine_is_listened_to(two_workers: RayEngine, tmp_path: Path) -> None:
+    running = two_workers.results(Squaring(tmp_path), range(1_000))
+    next(running)
+    listening = _listening(os.getpid())
+    running.close()  # type: ignore[attr-defined]
+    assert len(listening) > 3
+    assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
 def test_workers_are_confined_too(two_workers: RayEngine, tmp_path: Path) -> None:
     with confined_to(tmp_path):
         assert list(two_workers.results(Confined(), [1])) == [(1, str(tmp_path))]
@@ -219,7 +231,9 @@ def test_a_killed_driver_leaves_whole_rows_and_no_processes(
     model = make_detector(tmp_path / "detector")
     words = [sys.executable, "-m", "earwitness", "score", folder, "--task", "deepfake", "--model", model]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("RAY_ADDRESS", None)
+    environment["HOME"] = str(tmp_path / "home")
+    for name in [name for name in environment if name.startswith("RAY_")]:
+        del environment[name]
     output = tmp_path / "ray.csv"
     driver = subprocess.Popen(
         [*map(str, words), "--engine", "ray", "--workers", "2", "-o", str(output)],
@@ -235,6 +249,7 @@ def test_a_killed_driver_leaves_whole_rows_and_no_processes(
     assert driver.communicate()[1] == ""
     assert driver.returncode == -signal.SIGKILL, "it was over before it was killed"
     assert workers
+    assert not (tmp_path / "home" / ".ray").exists()  # Ray keeps its tokens there
     tally = score_detection(read_input(folder), Detector.load(model), output, resume=True)
     assert tally.skipped >= 3
     assert tally.done + tally.skipped == 150
@@ -244,6 +259,21 @@ def test_a_killed_driver_leaves_whole_rows_and_no_processes(
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "workers outlive their driver"
         time.sleep(0.2)
+
+
+def _listening(ancestor: int) -> list[str]:
+    """The addresses (hexadecimal, as the kernel has them) at which a process and its descendants listen."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    addresses = {line[9]: line[1].split(":")[0] for line in lines if line[3] == "0A"}
+    found, family = [], {ancestor}
+    parents = _parents()
+    while grown := {pid for pid, (parent, _) in parents.items() if parent in family} - family:
+        family |= grown
+    for pid in family:
+        with contextlib.suppress(OSError):  # it has ended
+            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+            found += [addresses[link[8:-1]] for link in links if link[8:-1] in addresses]
+    return found
 
 
 def _stop_at(row: int) -> Callable[[], None]:
@@ -260,6 +290,12 @@ def _stop_at(row: int) -> Callable[[], None]:
 
 def _workers_of(driver: int) -> list[int]:
     """The processes of Ray's workers that hold work for a driver: grandchildren of it."""
+    parents = _parents()
+    return [pid for pid, (parent, works) in parents.items() if works and parents.get(parent, (0, False))[0] == driver]
+
+
+def _parents() -> dict[int, tuple[int, bool]]:
+    """The parent of each process, and whether it is a worker."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -267,4 +303,4 @@ def _workers_of(driver: int) -> list[int]:
         except OSError:  # it has ended
             continue
         parents[int(entry.name)] = (int(rest.split()[1]), name.startswith(b"ray::_Worker"))
-    return [pid for pid, (parent, works) in parents.items() if works and parents.get(parent, (0, False))[0] == driver]
+    return parents

@@ -6,13 +6,14 @@ a run: here a dead worker costs a share, its items are tried alone by others, an
 gets its own result by `Work.lost`.
 
 Ray's own telemetry and dashboard stay off, what it logs stays out of the terminal, and without `RAY_ADDRESS` it listens
-on the loopback only.
+on the loopback only, to those who have a token that is made for the run.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import time
 from collections import Counter, deque
@@ -47,7 +48,8 @@ class RayEngine:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
         _installed()
-        _require_reachable(os.environ.get("RAY_ADDRESS"))
+        if (address := _cluster()) is not None:
+            _require_reachable(address)
 
     def results(self, work: Work[Item, Ahead, Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
         """As `Engine.results`. Raises `UsageError` where workers cannot be started."""
@@ -60,10 +62,20 @@ class RayEngine:
             crew.dismiss()
 
 
+def _cluster() -> str | None:
+    """The address that the user names; None: Ray runs here and for this process alone."""
+    address = os.environ.get("RAY_ADDRESS")
+    return None if address in (None, "", "local") else address
+
+
 def _installed() -> Any:
-    """The package; what it may say or send is settled before it is first imported."""
+    """The package; what it may say, send and listen to is settled before it is first imported."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it warns of it otherwise
+    if _cluster() is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its word for "on the loopback", on Linux too
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it writes one into the home folder
     try:
         import ray
     except ImportError:
@@ -71,9 +83,9 @@ def _installed() -> Any:
     return ray
 
 
-def _require_reachable(address: str | None) -> None:
+def _require_reachable(address: str) -> None:
     """Ray itself would try for a minute, in many lines."""
-    if address in (None, "", "local", "auto"):
+    if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     fix = "Start the cluster, correct RAY_ADDRESS (HOST:PORT), or unset it to run on this machine."
@@ -92,12 +104,12 @@ def _started(workers: int | None) -> Any:
     ray = _installed()
     if ray.is_initialized():
         return ray
-    address = os.environ.get("RAY_ADDRESS")
+    address = _cluster()
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     here = {"num_cpus": workers, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     try:
-        if address in (None, "", "local"):
-            ray.init("local", **here, **quiet, _node_ip_address="127.0.0.1")
+        if address is None:
+            ray.init("local", **here, **quiet)
         else:
             ray.init(address, **quiet)
     except Exception as error:  # whatever it is, the engine cannot be used
