@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,21 @@ from earwitness.speaker.embedder import Embedder
 from ray_toys import Confined, Squaring, Unwelcome
 from tiny_models import make_detector
 
-pytest.importorskip("ray")
+if find_spec("ray") is None:  # not imported here: what the engine settles, it settles before that
+    pytest.skip("Ray is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[RayEngine]:
     """Ray on two cores, stopped at the end."""
-    import ray
-
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         here = str(Path(ray_toys.__file__).parent)  # from where workers know it
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")])))
         patch.setattr(ray_engine, "STORE_BYTES", 80 * 2**20)
         yield RayEngine(2)
+    import ray
+
     ray.shutdown()
 
 
