@@ -62,6 +62,7 @@ def test_imports_go_downwards_only() -> None:
         ("earwitness.metrics", ["torch", "transformers", "polars"]),
         ("earwitness.core.records, earwitness.core.config, earwitness.core.writing", ["torch", "transformers"]),
         ("earwitness.evaluation.loading", ["transformers", "matplotlib", "onnx", "tensorboard"]),
+        ("earwitness.examine.examiner", ["transformers", "matplotlib", "lightning_fabric", "sklearn"]),
     ],
 )
 def test_what_an_import_does_not_bring(imports: str, heavy: list[str]) -> None:

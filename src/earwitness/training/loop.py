@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric, seed_everything
 from torch import nn
 
 from earwitness.core.config import nearest
@@ -331,6 +330,8 @@ def seed_run(seed: int, *place: object) -> None:
     """Seed torch, numpy and Python for one place of a run, e.g. `seed_run(recipe.seed, "init")` before a network is
     built.
     """
+    from lightning_fabric import seed_everything
+
     key = sha256_text("/".join(str(part) for part in (seed, *place)))
     seed_everything(int(key[:8], 16), verbose=False)
 
@@ -350,6 +351,8 @@ def _deterministic() -> Iterator[None]:
 
 
 def _fabric(config: LoopConfig) -> Any:
+    from lightning_fabric import Fabric  # seconds to import, and recipes are read also where nothing is trained
+
     fabric = Fabric(
         accelerator=config.accelerator, devices=config.devices, strategy=config.strategy, precision=config.precision
     )
