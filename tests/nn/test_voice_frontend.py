@@ -58,3 +58,29 @@ def test_an_altered_model_is_refused(tmp_path: Path) -> None:
     (other / WEIGHTS).write_bytes((source / WEIGHTS).read_bytes()[:-4] + b"0000")
     with pytest.raises(ModelError, match="altered"):
         VoiceConfig(model=str(other)).build()
+
+
+def test_a_window_is_heard_once_for_all_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = torch.randn(3, 16_000, generator=torch.Generator().manual_seed(4)) / 10
+    first, second = VoiceConfig(model="speaker-small").build(), VoiceConfig(model="speaker-small").build()
+    heard: list[int] = []
+    network = first._voice.network
+    embed = network.embed
+    monkeypatch.setattr(network, "embed", lambda waveforms: heard.append(len(waveforms)) or embed(waveforms))
+    with torch.inference_mode():
+        whole = first(sound).values
+    assert torch.equal(second(sound[[2, 0]]).values, whole[[2, 0]])
+    assert heard == [3]
+    mixed = second(torch.cat([sound[1:2], -sound[:1]])).values
+    assert heard == [3, 1]
+    assert torch.equal(mixed[0], whole[1])
+    torch.nn.Linear(mixed.shape[-1], 1)(mixed).sum().backward()  # prints of inference mode serve a training too
+
+
+def test_no_more_prints_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.nn.frontends.voice.MOST_KEPT", 2)
+    frontend = VoiceConfig(model="speaker-small").build()
+    sound = torch.randn(4, 16_000) / 10
+    frontend(sound)
+    assert len(frontend._voice._kept) == 2
+    assert torch.equal(frontend(sound[:1]).values, frontend(sound[:1]).values)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
+from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from earwitness.nn.network import Network
 
 SHIPPED, WEIGHTS = "speaker", "weights.safetensors"
+MOST_KEPT = 16_384  # prints, of a few hundred numbers each: windows of 4 s of 18 hours
 
 
 class VoiceConfig(FrontendConfigBase):
@@ -36,7 +42,7 @@ class VoiceConfig(FrontendConfigBase):
 
     def build(self) -> VoicePrints:
         """The front-end, with weights. Raises `ModelError` where the model is not there, altered, or another one."""
-        return VoicePrints(_network(self.model, self.sha256))
+        return VoicePrints(_voice(self.model, self.sha256))
 
     def pinned(self) -> VoiceConfig:
         """With the sha256 of the weights that are there now. Raises `ModelError` where the model is not there."""
@@ -47,26 +53,58 @@ class VoicePrints(Frontend):
     """[B, N] -> [B, 1, D]: one frame, the unit voice print of all N samples.
 
     The speaker network is shared by all heads of the process, never trained, and no submodule: its weights stay in
-    their own folder.
+    their own folder. Its prints are shared too: a window that one head has heard is not heard again for the next.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, voice: _Voice) -> None:
         super().__init__()
-        self._shared = (network,)
+        self._voice = voice
+        network = voice.network
         self.dim = network.dim
         self.frames_per_second = 1.0
         self.shortest = max(branch.frontend.shortest for branch in network.branches)  # type: ignore[union-attr, assignment, type-var]
 
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, 1, D]."""
-        network = self._shared[0].to(waveforms.device)
-        with torch.no_grad():
-            vectors = network.embed(waveforms).mean
-        return F.normalize(vectors, dim=1)[:, None]
+        return self._voice.prints(waveforms)[:, None]
+
+
+class _Voice:
+    """A frozen speaker network and its latest prints, by the hash of what was heard. Threads may share it."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def prints(self, waveforms: Tensor) -> Tensor:
+        """[B, N] -> [B, D]."""
+        keys = [hashlib.blake2b(row, digest_size=16).digest() for row in waveforms.detach().cpu().numpy().copy()]
+        with self._lock:
+            found = {key: self._kept[key] for key in keys if key in self._kept}
+        new = [place for place, key in enumerate(keys) if key not in found]
+        if new:
+            found.update(zip((keys[place] for place in new), self._heard(waveforms[new]), strict=True))
+            self._keep(found)
+        return torch.from_numpy(np.stack([found[key] for key in keys])).to(waveforms.device)
+
+    @torch.no_grad()
+    def _heard(self, waveforms: Tensor) -> NDArray[np.float32]:
+        vectors = self.network.to(waveforms.device).embed(waveforms).mean
+        return np.asarray(F.normalize(vectors, dim=1).cpu().numpy())
+
+    def _keep(self, found: dict[bytes, NDArray[np.float32]]) -> None:
+        with self._lock:
+            self._kept.update(found)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _Voice:
+        return self
 
 
 @lru_cache(maxsize=4)
-def _network(model: str, sha256: str | None) -> Network:
+def _voice(model: str, sha256: str | None) -> _Voice:
     """The speaker network of a model folder, frozen."""
     from earwitness.core.config import parse_config
     from earwitness.nn.network import NetworkConfig  # it names this front-end among others
@@ -90,7 +128,7 @@ def _network(model: str, sha256: str | None) -> Network:
         if isinstance(error, EarwitnessError):
             raise
         raise ModelError(f"is no speaker model that can be read ({error})", where=folder) from None
-    return fold_batch_norms(network)
+    return _Voice(fold_batch_norms(network))
 
 
 def _folder(model: str) -> Path:
