@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "metrics_speed": (),
     "rawboost_speed": ("--json",),
     "retrieval_speed": (),
+    "scale_speed": (),
     "score_speed": (),
     "speaker_speed": (),
     "speech_llm_throughput": (),

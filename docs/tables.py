@@ -117,6 +117,24 @@ def alignment() -> str:
     return table(("form or algorithm", "time, or peak memory beyond weights and optimiser", "target"), rows)
 
 
+def scale() -> str:
+    """What the engines of `score` cost, of the recorded benchmark run."""
+    result = json.loads((BENCHMARKS / "results" / "scale_speed.json").read_text(encoding="utf-8"))["result"]
+    heads = ("engine", "workers", "start, s", "core-s a second of audio", "core-hours of 10 million files of 10 s")
+    names = {"local": "local", "ray_1": "ray", "ray_2": "ray"}
+    rows = [
+        (
+            names[row["name"]],
+            row["workers"],
+            f"{row['start_s']:.1f}",
+            f"{row['core_s_per_audio_s']:.4f}",
+            f"{row['core_hours_of_ten_million_files_of_10_s']:.0f}",
+        )
+        for row in result["engines"]
+    ]
+    return table(heads, rows)
+
+
 def coverage() -> str:
     """How often intervals hold the truth, of the recorded benchmark run."""
     data = json.loads((BENCHMARKS / "results" / "interval_coverage.json").read_text(encoding="utf-8"))
@@ -363,6 +381,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "left-out-detectors-perturbed": perturbed_detectors,
     "shipped-models": shipped,
     "published-scores": published_scores,
+    "scale": scale,
     "speeds": speeds,
     "interval-coverage": coverage,
     "left-out-speakers": left_out_speakers,

@@ -77,7 +77,7 @@ def test_speakers_by_trials_and_by_references(home: Path) -> None:
         ("calls --task speaker -o out.csv", "needs either --trials or --reference"),
         ("calls --task speaker --trials trials.txt --reference calls/0.wav -o out.csv", "needs either"),
         ("calls --task deepfake --trials trials.txt -o out.csv", "--trials belongs to --task speaker"),
-        ("calls --task deepfake --engine ray -o out.csv", "unknown engine 'ray'. This version runs: local."),
+        ("calls --task deepfake --engine spark -o out.csv", "unknown engine 'spark'. This version runs: local, ray."),
         ("missing.wav --task deepfake --model detector -o out.csv", "missing.wav: there is no such file"),
         ("missing/*.wav --task deepfake --model detector -o out.csv", "holds no recording"),
         ("calls --task deepfake --model nowhere -o out.csv", "nowhere: there is no such model"),

@@ -6,15 +6,14 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-import soundfile
 import yaml
 
 from earwitness.cli.main import exit_code, run
 from earwitness.evaluation.loading import load_detector
 from earwitness.training.model_folder import read_model_info, verify_model
+from toy_sides import make_sides
 
 RECIPE = {
     "name": "tiny",
@@ -38,7 +37,6 @@ RECIPE = {
     "loop": {"epochs": 2, "batch_size": 8, "accelerator": "cpu", "select": {"metric": "eer"}},
     "windows": {"kind": "sliding", "length_s": 0.6, "hop_s": 0.6},
 }
-FAMILIES = {"train": "melgan", "dev": "flow", "test": "world"}
 
 
 def earwitness(*words: object) -> int:
@@ -48,28 +46,8 @@ def earwitness(*words: object) -> int:
 
 
 def make_corpus(folder: Path, speechlike) -> Path:
-    """Three sides of eight real recordings of four voices, and of eight copies of them by two systems of one family."""
-    (folder / "audio").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    rows = []
-    for side, family in FAMILIES.items():
-        for number in range(8):
-            name, voice = f"{side}-{number}", "known" if number < 2 else f"{side}-{number // 2}"
-            real = speechlike(0.9, seed=len(rows))
-            copy = np.round(real * 24) / 24 + 0.004 * rng.standard_normal(len(real)).astype(np.float32)
-            common = {"speaker": voice, "source_recording": name, "corpus": "made", "licence": "CC0-1.0", "side": side}
-            for label, samples in (("bonafide", real), ("spoof", copy)):
-                path = f"audio/{name}-{label}.wav"
-                soundfile.write(folder / path, samples, 16_000)
-                made = {"system": f"{family}-{number % 2}", "family": family} if label == "spoof" else {}
-                language = "pl" if number % 2 else "de"
-                if side == "test" and number >= 6 and label == "spoof":
-                    made["source_recording"] = None  # no twin that anybody knows of
-                rows.append({"path": path, "label": label, "duration_s": 0.9, "language": language, **common, **made})
-    table = pl.DataFrame(rows, infer_schema_length=None)
-    table.drop("side").write_csv(folder / "manifest.csv")
-    table.select(pl.col("path").alias("id"), pl.col("side").alias("split")).write_csv(folder / "split.csv")
-    recipe = RECIPE | {"data": {"manifests": [str(folder / "manifest.csv")], "split_file": str(folder / "split.csv")}}
+    manifest, split = make_sides(folder, speechlike)
+    recipe = RECIPE | {"data": {"manifests": [str(manifest)], "split_file": str(split)}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     return folder / "recipe.yaml"
 

@@ -15,6 +15,8 @@ import polars as pl
 import pytest
 import soundfile
 
+from earwitness.core.engines import LocalEngine
+from earwitness.core.engines.local import ahead_of
 from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.core.writing import read_rows
 from earwitness.deepfake.detector import Detector
@@ -22,7 +24,7 @@ from earwitness.evaluation.judging.labelled import read_labelled
 from earwitness.evaluation.scoring import scorers as scoring
 from earwitness.evaluation.scoring import trial_scores
 from earwitness.evaluation.scoring.inputs import read_input
-from earwitness.evaluation.scoring.scorers import COLUMNS, ahead_of, score_detection, score_references
+from earwitness.evaluation.scoring.scorers import COLUMNS, score_detection, score_references
 from earwitness.evaluation.scoring.trial_scores import score_trials
 from earwitness.speaker.embedder import Embedder
 
@@ -138,12 +140,14 @@ class TestDetection:
         score_detection(manifest, detector, tmp_path / "whole.csv")
         output = tmp_path / "out.csv"
         with pytest.raises(KeyboardInterrupt):
-            score_detection(manifest, detector, output, workers=workers, progress=Interruption(2))
+            score_detection(manifest, detector, output, engine=LocalEngine(workers), progress=Interruption(2))
         assert not output.exists()
         with pytest.raises(UsageError, match=r"out\.csv\.part\.jsonl: an unfinished run"):
             score_detection(manifest, detector, output)
         with pytest.raises(KeyboardInterrupt):
-            score_detection(manifest, detector, output, resume=True, workers=workers, progress=Interruption(4))
+            score_detection(
+                manifest, detector, output, resume=True, engine=LocalEngine(workers), progress=Interruption(4)
+            )
         steps: list[None] = []
         tally = score_detection(manifest, detector, output, resume=True, progress=lambda: steps.append(None))
         assert (tally.done, tally.skipped, tally.failed, len(steps)) == (1, 4, 1, 5)

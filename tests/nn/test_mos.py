@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -104,3 +105,14 @@ def test_dnsmos_rates_noise_below_the_same_speech(samples_folder: Path) -> None:
     assert isinstance(estimator, Dnsmos)
     clean, noisy = (estimator.score(samples + level * noise, 16_000).score for level in (0.0, 0.05))
     assert noisy < clean
+
+
+def test_another_process_opens_the_same_weights(tmp_path: Path) -> None:
+    path = graph(tmp_path / "scoreq.onnx")
+    estimator, samples = load_mos(str(path)), 0.25 * np.ones(8_000, np.float32)
+    sent = pickle.dumps(estimator)
+    again = pickle.loads(sent)  # noqa: S301 - what this test made itself, as the engine `ray` does
+    assert again.score(samples, 16_000) == estimator.score(samples, 16_000)
+    graph(path, rows=False)
+    with pytest.raises(ModelError, match=rf"has the hash \w+, not {estimator.model}"):
+        pickle.loads(sent)  # noqa: S301 - likewise

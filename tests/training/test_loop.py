@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from earwitness.core.errors import DataError, RecipeError, UsageError
 from earwitness.corpora.batch import Batch, Targets
 from earwitness.nn.layers.frozen import freeze
-from earwitness.training.loop import FitResult, fit, step_places
+from earwitness.training.loop import FitResult, fit
+from earwitness.training.processes import own_places, step_places
 from earwitness.training.task import Losses, Metrics
 from earwitness.training.tensors import read_tensors, trained_state
 
@@ -394,5 +395,12 @@ def test_processes_share_an_epoch_and_leave_nothing_out(count: int, accumulate: 
     taken = [place for plan in plans for step in plan for place in step]
     assert set(taken) == set(range(count))
     assert len(taken) - count < processes  # at most one batch a process is taken twice
+    counted = sorted(
+        place
+        for rank, plan in enumerate(plans)
+        for step, own in zip(plan, own_places(count, accumulate, processes, rank), strict=True)
+        for place in step[:own]
+    )
+    assert counted == list(range(count))  # each once
     if processes == 1:
         assert taken == list(range(count))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli.data_root import DataRoot
+from earwitness.cli.engine_options import EngineName, Workers
 from earwitness.cli.mixtures import mix
 
 if TYPE_CHECKING:
@@ -28,19 +29,23 @@ def import_(
     reader: Annotated[str, typer.Argument(help="folder, manifest, kaldi, asvspoof5, ...; a wrong name lists all.")],
     path: Annotated[Path, typer.Argument(help="What the reader reads.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.csv, OUT.parquet or OUT.jsonl.")],
+    workers: Workers = None,
+    engine: EngineName = "local",
 ) -> None:
     """Make a manifest of a corpus. Missing durations and rates are read from the files.
 
     Example: `earwitness corpus import folder recordings/ -o recordings/manifest.csv`
     """
     from earwitness.cli.progress import progress_bar
+    from earwitness.core.engines import engine_named
     from earwitness.core.errors import printable
     from earwitness.corpora.inspection import fill_from_files
     from earwitness.corpora.readers import read_corpus
 
+    works = engine_named(engine, workers)
     imported = read_corpus(reader, path)
     with progress_bar("reading", len(imported.manifest)) as step:
-        manifest, problems = fill_from_files(imported.manifest, step)
+        manifest, problems = fill_from_files(imported.manifest, step, works)
     manifest.write(output)
     for note in imported.notes:
         typer.echo(printable(note), err=True)
@@ -93,6 +98,8 @@ def check(
     ] = None,
     shared_voice: Annotated[list[str] | None, typer.Option(help="A voice on both sides by rule (repeat it).")] = None,
     decode: Annotated[bool, typer.Option("--decode", help="Decode every file whole: finds truncated ones.")] = False,
+    workers: Workers = None,
+    engine: EngineName = "local",
     data_root: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
@@ -103,6 +110,7 @@ def check(
     Example: `earwitness corpus check corpus.csv --task detection --shared-voice lj`
     """
     from earwitness.cli.progress import progress_bar
+    from earwitness.core.engines import engine_named
     from earwitness.core.errors import UsageError
     from earwitness.corpora.inspection import Problem, inspect_files
     from earwitness.corpora.leaks import find_leaks
@@ -111,9 +119,10 @@ def check(
     task = task or "detection"
     if task not in ("detection", "speaker", "manner"):
         raise UsageError(f"unknown task '{task}'", where="--task", fix="Choose detection, speaker or manner.")
+    works = engine_named(engine, workers)
     manifest = Manifest.read(given, data_root)
     with progress_bar("checking", len(manifest)) as step:
-        inspected = inspect_files(manifest, step, decode)
+        inspected = inspect_files(manifest, step, decode, works)
     leaks = find_leaks(manifest, task, shared_voice or (), inspected.hashes)  # type: ignore[arg-type]
     problems = [*inspected.problems, *(Problem(f"leak ({task})", str(leak)) for leak in leaks)]
     if as_json:

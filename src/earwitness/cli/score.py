@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from earwitness.cli.data_root import DataRoot
+from earwitness.cli.engine_options import EngineName, Workers
 
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.tasks import Task
@@ -104,8 +105,8 @@ def score(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 1,
-    engine: Annotated[str, typer.Option(help="Where the work is done: local.")] = "local",
+    workers: Workers = None,
+    engine: EngineName = "local",
     data_root: DataRoot = None,
 ) -> None:
     """Score many recordings into a table; higher = bona fide (deepfake), same speaker (speaker) or better (quality).
@@ -141,10 +142,11 @@ def score(
         threshold=threshold,
         html=html,
     )
-    asked = ScoreOptions(
-        task, output, model, calibration, tuple(submission or ()), segments, window, engine, of_speakers
-    )
+    asked = ScoreOptions(task, output, model, calibration, tuple(submission or ()), segments, window, of_speakers)
     asked.check()
+    from earwitness.core.engines import engine_named
+
+    works = engine_named(engine, workers)
     submissions = asked.chosen_submissions()
 
     from earwitness.cli.score_ways import Inputs, way_of
@@ -153,7 +155,7 @@ def score(
         inputs = Inputs.read(source, of_speakers, data_root)
         way = way_of(asked, inputs)
         with progress_bar("scoring", len(inputs)) as step:
-            tally = way(output, resume=resume, workers=workers, progress=step)
+            tally = way(output, resume=resume, engine=works, progress=step)
     _tell(tally, output)
     if tally.failed:
         if submissions:

@@ -80,15 +80,12 @@ class ScoreOptions:
     submissions: tuple[str, ...]
     segments: float | None
     window: float | None
-    engine: str
     speaker: SpeakerOptions
 
     def check(self) -> None:
         """Raises `UsageError` for options that this version does not have, or that don't fit together."""
         if self.task not in TASKS:
             raise UsageError(f"unknown task '{self.task}'", where="--task", fix=f"This version scores: {_list(TASKS)}.")
-        if self.engine != "local":
-            raise UsageError(f"unknown engine '{self.engine}'", where="--engine", fix="This version runs: local.")
         self._check_speaker()
         self._check_calibration()
         self._check_segments()

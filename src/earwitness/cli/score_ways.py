@@ -34,7 +34,7 @@ from earwitness.speaker.phonetic_traits.verifier import TraitVerifier
 from earwitness.training.model_folder import ModelInfo
 
 Way = Callable[..., Tally]
-"""Scores into a table: way(output, resume=..., workers=..., progress=...)."""
+"""Scores into a table: way(output, resume=..., engine=..., progress=...)."""
 
 
 @dataclass(frozen=True)

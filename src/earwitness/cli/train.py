@@ -18,6 +18,10 @@ def train(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the run [default: runs/NAME].")
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share each step, a device each; as --set loop.devices=N."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Train despite a leak between the sides; the record and card say so.")
@@ -36,7 +40,8 @@ def train(
     from earwitness.training.complementary import ALONE
     from earwitness.training.recipe import UtteranceRecipe
 
-    parsed = read_any_recipe(recipe, settings or [])
+    shared = [] if devices is None else [f"loop.devices={devices}"]
+    parsed = read_any_recipe(recipe, [*(settings or []), *shared])
     folder = output or Path("runs") / parsed.name
     model = run_recipe(parsed, folder, resume=resume, allow_leak=allow_leak)
     typer.echo(f"model: {model}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import polars as pl
 
 from earwitness.audio.decoding import AudioInfo
 from earwitness.audio.reading import probe, stream
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import AudioError, DataError
 from earwitness.core.hashing import sha256_file
 from earwitness.corpora.making import is_marked_synthetic
-from earwitness.corpora.manifest import Manifest, Row
+from earwitness.corpora.manifest import Manifest, Place, Row
 
 DURATION_SLACK_S = 0.1  # manifests round, and lossy containers state their length with their padding
 
@@ -61,7 +63,12 @@ class Summary:
     licences: tuple[Count, ...]
 
 
-def inspect_files(manifest: Manifest, step: Callable[[], None] = lambda: None, decode: bool = False) -> Inspected:
+def inspect_files(
+    manifest: Manifest,
+    step: Callable[[], None] = lambda: None,
+    decode: bool = False,
+    engine: Engine = LocalEngine(),
+) -> Inspected:
     """Open every file: readable, as long and at the rate that the row says, and the same audio only once.
 
     With `decode` each file is decoded to its end, which finds truncated and broken ones. `step` is called after each
@@ -70,25 +77,47 @@ def inspect_files(manifest: Manifest, step: Callable[[], None] = lambda: None, d
     problems: list[Problem] = []
     hashes: list[str | None] = []
     first: dict[str, Row] = {}
-    for row in manifest.rows():
-        try:
-            path = manifest.resolve(row)
-            problems += [
-                Problem(row.id, what) for what in _differences(row, _measured(path) if decode else probe(path))
-            ]
-            if row.label == "bonafide" and is_marked_synthetic(path):
-                problems.append(Problem(row.id, "is called bonafide, and its own tag says that it is synthetic"))
-            sha256 = sha256_file(path)  # probing has shown that it can be read
-        except (AudioError, DataError) as error:
-            problems.append(Problem(row.id, error.what))
-            hashes.append(None)
-        else:
-            twin = first.setdefault(sha256, row)
+    for row, found in engine.results(_Opening(manifest.place, decode), manifest.rows()):
+        problems += [Problem(row.id, what) for what in found.problems]
+        hashes.append(found.sha256)
+        if found.sha256 is not None:
+            twin = first.setdefault(found.sha256, row)
             if twin.path != row.path:
                 problems.append(Problem(row.id, f"is the same file as {twin.id}"))
-            hashes.append(sha256)
         step()
     return Inspected(tuple(problems), tuple(hashes))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What is wrong with a file, and its sha256 (None where it cannot be read)."""
+
+    problems: tuple[str, ...]
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """Opens the file of a row; nothing is left to do after it."""
+
+    files: Place
+    decode: bool
+
+    def ahead(self, row: Row) -> _Opened:
+        try:
+            path = self.files.resolve(row)
+            problems = _differences(row, _measured(path) if self.decode else probe(path))
+            if row.label == "bonafide" and is_marked_synthetic(path):
+                problems.append("is called bonafide, and its own tag says that it is synthetic")
+            return _Opened(tuple(problems), sha256_file(path))  # probing has shown that it can be read
+        except (AudioError, DataError) as error:
+            return self.lost(row, error.what)
+
+    def result(self, row: Row, ahead: Future[_Opened]) -> _Opened:
+        return ahead.result()
+
+    def lost(self, row: Row, why: str) -> _Opened:
+        return _Opened((why,), None)
 
 
 def _measured(path: Path) -> AudioInfo:
@@ -122,21 +151,49 @@ def _differences(row: Row, info: AudioInfo) -> list[str]:
     return found
 
 
-def fill_from_files(manifest: Manifest, step: Callable[[], None] = lambda: None) -> tuple[Manifest, list[Problem]]:
+def fill_from_files(
+    manifest: Manifest, step: Callable[[], None] = lambda: None, engine: Engine = LocalEngine()
+) -> tuple[Manifest, list[Problem]]:
     """The manifest with `duration_s` and `sample_rate` filled in where they are empty, and what could not be read."""
     durations, rates, problems = [], [], []
-    for row in manifest.rows():
-        info = None
-        if row.duration_s is None or row.sample_rate is None:
-            try:
-                info = _probed(manifest.resolve(row))
-            except (AudioError, DataError) as error:
-                problems.append(Problem(row.id, error.what))
-        durations.append(row.duration_s if row.duration_s is not None or info is None else info.duration_s)
-        rates.append(row.sample_rate if row.sample_rate is not None or info is None else info.rate)
+    for row, found in engine.results(_Measuring(manifest.place), manifest.rows()):
+        problems += [] if found.problem is None else [Problem(row.id, found.problem)]
+        durations.append(row.duration_s if row.duration_s is not None else found.duration_s)
+        rates.append(row.sample_rate if row.sample_rate is not None else found.rate)
         step()
     columns = {"duration_s": pl.Series(durations, dtype=pl.Float64), "sample_rate": pl.Series(rates, dtype=pl.Int64)}
     return manifest.with_table(manifest.table.with_columns(**columns)), problems
+
+
+@dataclass(frozen=True)
+class _Length:
+    """What a file says of itself, or why it cannot be read; nothing where nobody asked."""
+
+    duration_s: float | None = None
+    rate: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """Asks the files of rows that do not say their length and rate."""
+
+    files: Place
+
+    def ahead(self, row: Row) -> _Length:
+        if row.duration_s is not None and row.sample_rate is not None:
+            return _Length()
+        try:
+            info = _probed(self.files.resolve(row))
+        except (AudioError, DataError) as error:
+            return self.lost(row, error.what)
+        return _Length(info.duration_s, info.rate)
+
+    def result(self, row: Row, ahead: Future[_Length]) -> _Length:
+        return ahead.result()
+
+    def lost(self, row: Row, why: str) -> _Length:
+        return _Length(problem=why)
 
 
 def describe(manifest: Manifest) -> Summary:

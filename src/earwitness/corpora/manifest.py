@@ -53,6 +53,20 @@ class Row:
     split: Split | None = None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the files of a manifest lie, without its rows: what a worker in another process needs of it."""
+
+    root: Path
+    data_root: Path | None = None
+
+    def resolve(self, row: Row) -> Path:
+        """As `Manifest.resolve`."""
+        if self.data_root is not None:
+            inside(self.data_root, self.root.absolute() / row.path, where=row.path)
+        return self.root / row.path
+
+
 ROW_COLUMNS = [field.name for field in fields(Row)]
 
 
@@ -114,10 +128,12 @@ class Manifest:
 
     def resolve(self, row: Row) -> Path:
         """Where the row's file lies. Raises `AudioError` when that is outside of `data_root`, links followed."""
-        path = self.root / row.path
-        if self.data_root is not None:
-            inside(self.data_root, Path(self.root).absolute() / row.path, where=row.path)
-        return path
+        return Place(self.root, self.data_root).resolve(row)
+
+    @property
+    def place(self) -> Place:
+        """Where its files lie, named so that another process with another working folder finds them."""
+        return Place(self.root.absolute(), None if self.data_root is None else self.data_root.absolute())
 
     @cached_property
     def sha256(self) -> str:

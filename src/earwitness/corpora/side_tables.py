@@ -13,7 +13,7 @@ from pathlib import Path
 from earwitness.core.cache import cache_folder
 from earwitness.core.writing import ResumableRows, read_rows
 from earwitness.corpora.leaks import hash_of
-from earwitness.corpora.manifest import Manifest, Row
+from earwitness.corpora.manifest import Manifest, Place, Row
 
 COLUMNS: dict[str, type] = {"audio": str, "value": float, "seconds_used": float, "seconds_total": float, "model": str}
 
@@ -49,13 +49,13 @@ class AudioKeys:
     """Names of stretches of audio: the hash of the file, with channel and times where it is a part. A file is read
     once."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def __init__(self, files: Manifest | Place) -> None:
+        self._files = files
         self._hashes: dict[Path, str] = {}
 
     def of(self, row: Row) -> str:
         """The row's key. Raises `AudioError` for a file that cannot be read."""
-        path = self._manifest.resolve(row)
+        path = self._files.resolve(row)
         if path not in self._hashes:
             self._hashes[path] = hash_of(path)
         stretch = (row.channel, row.start, row.end)

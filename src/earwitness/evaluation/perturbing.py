@@ -26,6 +26,7 @@ from earwitness.audio.perturb import Perturbation, item_rng
 from earwitness.audio.perturb.suite import PERTURBATIONS, NamedPerturbation
 from earwitness.audio.reading import stream
 from earwitness.audio.recording import Samples
+from earwitness.core.engines.local import ahead_of
 from earwitness.core.errors import AudioError, DataError, MetricError, MissingPartError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import ResumableRows, read_rows, write_atomically
@@ -36,7 +37,6 @@ from earwitness.evaluation.judging.labelled import LabelledScores
 from earwitness.evaluation.judging.tasks import Task
 from earwitness.evaluation.loading import load as load_model
 from earwitness.evaluation.perturbation_suite import parse_names
-from earwitness.evaluation.scoring.scorers import ahead_of
 from earwitness.evaluation.scoring.trials import read_trials
 from earwitness.metrics.bootstrap import Interval
 from earwitness.speaker.embedder import Embedder, VoicePrint

@@ -33,6 +33,7 @@ from earwitness.nn.network import BranchConfig, NetworkConfig
 from earwitness.nn.pooling import MeanConfig
 from earwitness.training.loop import fit
 from earwitness.training.pooled import Vectors, View, pooled_vectors
+from earwitness.training.processes import require_one_process
 from earwitness.training.recipe import UtteranceRecipe
 from earwitness.training.task import Task
 
@@ -143,8 +144,10 @@ def learn_left_out(
 ) -> LeftOut[M]:
     """Hear all rows, train a head a fold and one on everything. Killed and resumed it goes on where it was.
 
-    Raises `RecipeError` for a network whose branches learn, `DataError` and `AudioError` as the steps do.
+    Raises `RecipeError` for a network whose branches learn and for several devices, `DataError` and `AudioError` as
+    the steps do.
     """
+    require_one_process(recipe.loop, "a recipe with left-out scores")
     folds = config.assign(rows)
     vectors = pooled_vectors(recipe.network.build(), recipe, rows, config.views, folder / "pooled")
     if pupil.relative:

@@ -37,7 +37,15 @@ from earwitness.training.checkpoint import (
     epoch_shares,
     ranked,
 )
-from earwitness.training.recipe import LoopConfig, Recipe
+from earwitness.training.processes import (
+    batch_shares,
+    launched,
+    mean_over_processes,
+    own_places,
+    released,
+    step_places,
+)
+from earwitness.training.recipe import Recipe
 from earwitness.training.resuming import claim_folder
 from earwitness.training.runlog import Bar, Event, JsonLines, Listener, TensorBoard
 from earwitness.training.schedules import RunLength, Schedule
@@ -105,7 +113,7 @@ class _Run:
         self.files = CheckpointFolder(folder)
         if self.config.select is not None and dev is None:
             raise RecipeError(f"epochs are selected by '{self.config.select.metric}', but there is no dev data")
-        self.fabric = _fabric(self.config)
+        self.fabric = launched(self.config)
         found = resume and self.files.last.exists()
         claim_folder(self.files, recipe, resume, first=self.fabric.is_global_zero)
         self.fabric.barrier()  # nobody writes before everybody has looked
@@ -174,9 +182,9 @@ def _train_epoch(run: _Run) -> None:
     """The optimiser steps of an epoch that are not done yet."""
     run.model.train()
     keep_frozen_in_eval(run.network)
-    for batches in _step_batches(run):
+    for batches, own in _step_batches(run):
         lr = run.schedule(run.progress.step, run.progress.epoch)
-        done = _step(run, batches, lr)
+        done = _step(run, batches, own, lr)
         run.progress = replace(run.progress.after_step(done.losses, done.notes), targets=done.targets)
         values = {"lr": lr, "loss": sum(done.losses.values()), **_under("loss", done.losses)}
         values |= _under("gradient", done.notes)
@@ -186,24 +194,27 @@ def _train_epoch(run: _Run) -> None:
             run.checkpoint()
 
 
-def _step_batches(run: _Run) -> Iterator[list[Batch]]:
-    """The batches of each step that is left in this epoch, for this process."""
+def _step_batches(run: _Run) -> Iterator[tuple[list[Batch], int]]:
+    """The batches of each step that is left in this epoch, for this process, and how many of them count."""
     fabric, epoch = run.fabric, run.progress.epoch
-    plan = step_places(run.train.count(epoch), run.config.accumulate, fabric.world_size, fabric.global_rank)
-    left = plan[run.progress.steps_in_epoch :]
-    batches = iter(run.train.load(epoch, [place for places in left for place in places]))
-    for places in left:
-        yield [next(batches) for _ in places]
+    who = (run.train.count(epoch), run.config.accumulate, fabric.world_size, fabric.global_rank)
+    left = list(zip(step_places(*who), own_places(*who), strict=True))[run.progress.steps_in_epoch :]
+    batches = iter(run.train.load(epoch, [place for places, _ in left for place in places]))
+    for places, own in left:
+        yield [next(batches) for _ in places], own
 
 
-def _step(run: _Run, batches: Sequence[Batch], lr: float) -> Joined:
+def _step(run: _Run, batches: Sequence[Batch], own: int, lr: float) -> Joined:
     """One optimiser step on the utterance-weighted mean loss of its batches, by the gradient of the total loss or by
     the aligned gradients of its terms.
     """
     seed_run(run.recipe.seed, "step", run.progress.step, run.fabric.global_rank)
     if isinstance(run.task, Paced):
         run.task.set_progress(run.progress.step / run.length.steps_per_epoch)
-    done = _gradients(run, batches) if run.aligner is None else _aligned_gradients(run, run.aligner, batches)
+    shares = batch_shares(run.fabric, batches, own)
+    weighed = list(zip(batches, shares, strict=True))
+    done = _gradients(run, weighed) if run.aligner is None else _aligned_gradients(run, run.aligner, weighed)
+    done = replace(done, losses=mean_over_processes(run.fabric, done.losses))
     _require_finite(done.losses, run.progress.step)
     if run.config.clip_norm is not None:
         run.fabric.clip_gradients(run.model, run.optimiser, max_norm=run.config.clip_norm, error_if_nonfinite=False)
@@ -215,12 +226,10 @@ def _step(run: _Run, batches: Sequence[Batch], lr: float) -> Joined:
     return done
 
 
-def _gradients(run: _Run, batches: Sequence[Batch]) -> Joined:
-    """One backward pass a batch."""
-    utterances = sum(len(batch.ids) for batch in batches)
+def _gradients(run: _Run, batches: Sequence[tuple[Batch, float]]) -> Joined:
+    """One backward pass a batch, by its share."""
     sums: dict[str, float] = {}
-    for number, batch in enumerate(batches, start=1):
-        share = len(batch.ids) / utterances
+    for number, (batch, share) in enumerate(batches, start=1):
         with run.fabric.no_backward_sync(run.model, enabled=number < len(batches)):
             with run.fabric.autocast():
                 losses = run.task.loss(run.model, batch.to(run.fabric.device))
@@ -230,16 +239,15 @@ def _gradients(run: _Run, batches: Sequence[Batch]) -> Joined:
     return Joined(sums, notes={}, targets={})
 
 
-def _aligned_gradients(run: _Run, aligner: Aligner, batches: Sequence[Batch]) -> Joined:
+def _aligned_gradients(run: _Run, aligner: Aligner, batches: Sequence[tuple[Batch, float]]) -> Joined:
     """The aligner averages each term's gradient over the processes itself, so nothing is synchronised on the way."""
     with run.fabric.no_backward_sync(run.model):
         return aligner.step(_passes(run, batches), run.progress.targets, run.progress.step)
 
 
-def _passes(run: _Run, batches: Sequence[Batch]) -> Iterator[Losses]:
+def _passes(run: _Run, batches: Sequence[tuple[Batch, float]]) -> Iterator[Losses]:
     """The loss terms of every forward pass, by their batch's share of the utterances."""
-    utterances = sum(len(batch.ids) for batch in batches)
-    for batch in batches:
+    for batch, share in batches:
         here = batch.to(run.fabric.device)
         passes = run.task.parts(run.model, here) if isinstance(run.task, Parted) else _one_pass(run, here)
         while True:
@@ -247,7 +255,7 @@ def _passes(run: _Run, batches: Sequence[Batch]) -> Iterator[Losses]:
                 losses = next(passes, None)
             if losses is None:
                 break
-            yield losses.times(len(batch.ids) / utterances)
+            yield losses.times(share)
 
 
 def _one_pass(run: _Run, batch: Batch) -> Iterator[Losses]:
@@ -301,29 +309,8 @@ def _finish(run: _Run) -> FitResult:
     metrics = history[chosen[0]].metrics if len(chosen) == 1 else _judge(run)
     run.network.eval()
     run.tell(Event("result", run.progress.step, chosen[-1], _under("dev", metrics)))
+    released(run.fabric)
     return FitResult(run.files.folder, run.progress.step, tuple(chosen), metrics, history)
-
-
-def step_places(count: int, accumulate: int, processes: int, rank: int) -> list[list[int]]:
-    """Which of an epoch's `count` batches a process takes at each optimiser step.
-
-    A step takes `accumulate` batches a process. In the last one each process takes what is left; where that does not
-    divide evenly, some of its batches are taken twice, so that all processes go on together and no batch is left out.
-
-    >>> step_places(5, accumulate=2, processes=1, rank=0)
-    [[0, 1], [2, 3], [4]]
-    >>> step_places(5, accumulate=1, processes=2, rank=1)
-    [[1], [3], [4]]
-    """
-    size = accumulate * processes
-    steps = [list(range(start, min(start + size, count))) for start in range(0, count, size)]
-    return [
-        [step[place % len(step)] for place in range(rank, _round_up(len(step), processes), processes)] for step in steps
-    ]
-
-
-def _round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
 
 
 def seed_run(seed: int, *place: object) -> None:
@@ -348,16 +335,6 @@ def _deterministic() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.backends.cudnn.benchmark = benchmark
-
-
-def _fabric(config: LoopConfig) -> Any:
-    from lightning_fabric import Fabric  # seconds to import, and recipes are read also where nothing is trained
-
-    fabric = Fabric(
-        accelerator=config.accelerator, devices=config.devices, strategy=config.strategy, precision=config.precision
-    )
-    fabric.launch()
-    return fabric
 
 
 def _length(recipe: Recipe, train: TrainData, processes: int) -> RunLength:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import UsageError
 from earwitness.core.writing import part_of, refuse_unfinished
 from earwitness.corpora.manifest import Manifest
@@ -56,7 +57,7 @@ def score_clusters(
     *,
     threshold: float = THRESHOLD_LLR,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = lambda: None,
 ) -> tuple[Tally, Clustered | None]:
     """Cluster the rows of the manifest into a table; None where none can be heard.
@@ -76,7 +77,7 @@ def score_clusters(
     if not resume:
         refuse_unfinished(prints)
         refuse_unfinished(part_of(prints))
-    kept = hear_prints(manifest, prints, embedder, resume=resume, workers=workers, progress=progress)
+    kept = hear_prints(manifest, prints, embedder, resume=resume, engine=engine, progress=progress)
     rows = kept.of(manifest.table["id"].to_list()).with_columns(
         path=manifest.table["path"], speaker=pl.Series([speaker_of(row) for row in manifest.rows()], dtype=pl.String)
     )

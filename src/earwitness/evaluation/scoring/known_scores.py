@@ -19,6 +19,7 @@ from typing import Any
 
 import polars as pl
 
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import part_of, refuse_unfinished
@@ -47,7 +48,7 @@ def score_known(
     *,
     candidates: int = 10,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = lambda: None,
 ) -> Tally:
     """Rank the names of a gallery for every row of the manifest; the best `candidates` of each become rows.
@@ -66,7 +67,7 @@ def score_known(
         refuse_unfinished(part_of(prints))
     gallery = known.gallery()
     assert gallery is not None
-    heard = hear_prints(manifest, prints, embedder, resume=resume, workers=workers, progress=progress)
+    heard = hear_prints(manifest, prints, embedder, resume=resume, engine=engine, progress=progress)
     told = known_of(embedder.info) | {"comparison": embedder.comparator.statement}
     rows = heard.of(manifest.table["id"].to_list())
     vectors = vectors_in(rows["print"]) if rows["print"].count() else None

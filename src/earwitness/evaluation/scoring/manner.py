@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.audio.recording import Recording
-from earwitness.core.errors import AudioError, DataError
+from earwitness.core.engines import Engine, LocalEngine
+from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.core.writing import ResumableRows
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.evaluation.scoring.scorers import COLUMNS, Hearing, Tally, known_of
@@ -46,7 +47,7 @@ def score_ages(
     output: str | Path,
     *,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = _nothing,
 ) -> Tally:
     """Estimate the age heard in every row of the manifest. Raises `UsageError` as `score_detection` does."""
@@ -56,9 +57,9 @@ def score_ages(
         told = {"mean": heard.mean, "sd": heard.sd, "low": heard.low, "high": heard.high}
         return {"score": heard.mean, **told}
 
-    hearing = Hearing(manifest, estimator.info.rate, estimator.estimate, estimator.estimate_file, columns, known)
+    hearing = Hearing(manifest.place, estimator.info.rate, estimator.estimate, estimator.estimate_file, columns, known)
     with ResumableRows(output, "id", AGE_COLUMNS, resume=resume, same=known) as table:
-        return hearing.fill(table, manifest.rows(), workers, progress)
+        return hearing.fill(table, manifest.rows(), engine, progress)
 
 
 def score_emotions(
@@ -67,16 +68,19 @@ def score_emotions(
     output: str | Path,
     *,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = _nothing,
 ) -> Tally:
     """Estimate the emotion heard in every row of the manifest. Raises `UsageError` as `score_detection` does, and
-    `DataError` where a relative model is asked of rows that do not say who speaks."""
+    `DataError` where a relative model is asked of rows that do not say who speaks. It hears in this process only."""
     known = known_of(estimator.info)
-    told = (manifest, estimator.info.rate, estimator.estimate, _file_hearing(estimator), _emotion_columns, known)
+    told = (manifest.place, estimator.info.rate, estimator.estimate, _file_hearing(estimator), _emotion_columns, known)
+    if estimator.relative and not isinstance(engine, LocalEngine):
+        what = "a relative emotion model hears all of a speaker's recordings together"
+        raise UsageError(what, where="--engine", fix="Use --engine local, or the model 'emotion'.")
     hearing = _AgainstOwn(*told, OwnSpeech(manifest, estimator)) if estimator.relative else Hearing(*told)
     with ResumableRows(output, "id", EMOTION_COLUMNS, resume=resume, same=known) as table:
-        return hearing.fill(table, manifest.rows(), workers, progress)
+        return hearing.fill(table, manifest.rows(), engine, progress)
 
 
 class OwnSpeech:
@@ -126,7 +130,7 @@ class _AgainstOwn(Hearing[EmotionEstimate]):
     def _heard(self, row: Row, recording: Recording | None) -> EmotionEstimate:
         estimator = self.own.of(row)
         if recording is None:
-            return _file_hearing(estimator)(self.manifest.resolve(row), row.channel, row.start or 0.0, row.end)
+            return _file_hearing(estimator)(self.files.resolve(row), row.channel, row.start or 0.0, row.end)
         return estimator.estimate(recording.samples, recording.rate)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import UsageError
 from earwitness.core.writing import part_of, refuse_unfinished, write_atomically
 from earwitness.corpora.manifest import Manifest
@@ -37,7 +38,7 @@ def export_prints(
     *,
     embeddings: Path,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = lambda: None,
 ) -> Tally:
     """Write the voice prints of the manifest's rows to `embeddings`, and a row for each into the table `output`: what
@@ -50,7 +51,7 @@ def export_prints(
     if not resume:
         refuse_unfinished(prints)
         refuse_unfinished(part_of(prints))
-    kept = hear_prints(manifest, prints, embedder, resume=resume, workers=workers, progress=progress)
+    kept = hear_prints(manifest, prints, embedder, resume=resume, engine=engine, progress=progress)
     rows = kept.of(manifest.table["id"].to_list()).with_columns(path=manifest.table["path"])
     heard = rows.filter(pl.col("print").is_not_null())
     if not heard.height:

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from earwitness.audio.facts import SignalFacts, file_facts, signal_facts
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.writing import ResumableRows, read_rows
 from earwitness.corpora.manifest import Manifest, Row
 from earwitness.evaluation.scoring.scorers import Hearing
@@ -72,7 +73,7 @@ def hear_prints(
     *,
     rows: Sequence[Row] | None = None,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = lambda: None,
 ) -> Prints:
     """The voice prints of rows (all of the manifest's), kept in `path`; with `resume` what lies there is not heard
@@ -94,9 +95,9 @@ def hear_prints(
             **{name: getattr(facts, name) for name in FACTS},
         }
 
-    hearing = Hearing(manifest, embedder.info.rate, hear, hear_file, columns, known)
+    hearing = Hearing(manifest.place, embedder.info.rate, hear, hear_file, columns, known)
     with ResumableRows(path, "id", PRINT_COLUMNS, resume=resume, same=known) as table:
-        heard = hearing.fill(table, manifest.rows() if rows is None else rows, workers, progress)
+        heard = hearing.fill(table, manifest.rows() if rows is None else rows, engine, progress)
     return Prints(read_rows(path, PRINT_COLUMNS), heard.failures)
 
 

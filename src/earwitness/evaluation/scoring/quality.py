@@ -5,18 +5,19 @@ Columns as in `evaluation.scoring.scorers`; `score` is the MOS, higher = better,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from earwitness.audio import Recording
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.writing import ResumableRows
 from earwitness.corpora.manifest import Manifest, Row
-from earwitness.corpora.side_tables import AudioKeys, SideTable
+from earwitness.corpora.side_tables import AudioKeys
 from earwitness.deepfake.material import mos_table
 from earwitness.evaluation.scoring.scorers import COLUMNS, Hearing, Tally
-from earwitness.nn.pretrained.mos import MosEstimator, QualityScore, load_mos
+from earwitness.nn.pretrained.mos import QualityScore, load_mos
 
 
 def _nothing() -> None:
@@ -29,7 +30,7 @@ def score_quality(
     output: str | Path,
     *,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = _nothing,
 ) -> Tally:
     """Score every row of the manifest into a table; what the side table knows is not heard again.
@@ -41,50 +42,56 @@ def score_quality(
     estimator = load_mos(predictor)
     model = f"{estimator.name} (sha256 {estimator.model})"
     known = {"windows": estimator.windows.name, "calibration": "none", "model": model}
-    with (
-        ResumableRows(output, "id", COLUMNS, resume=resume, same=known) as rows,
-        table.rows() as kept,
-    ):
-        hearing = _Remembering.of(manifest, estimator, known, table, kept)
-        return hearing.fill(rows, manifest.rows(), workers, progress)
+    hearing = _Remembering(
+        manifest.place,
+        estimator.rate,
+        estimator.score,
+        estimator.score_file,
+        _columns,
+        known,
+        AudioKeys(manifest.place),
+        dict(table.known),
+    )
+    with ResumableRows(output, "id", COLUMNS, resume=resume, same=known) as rows, table.rows() as kept:
+
+        def keep(found: Mapping[str, Any]) -> None:
+            if found.get(_NEW):
+                kept.add({**found[_NEW], "model": table.model})
+
+        return hearing.fill(rows, manifest.rows(), engine, progress, keep)
+
+
+_NEW = "new"  # not a column: what the side table does not have yet
+
+
+@dataclass(frozen=True)
+class _Rated(QualityScore):
+    """With the key of audio that was heard, or None where its score was known."""
+
+    audio: str | None
 
 
 @dataclass(frozen=True)
 class _Remembering(Hearing[QualityScore]):
-    """Hears only what the side table does not know, and adds it."""
+    """Hears only what is not known yet."""
 
     keys: AudioKeys
-    table: SideTable
-    kept: ResumableRows
+    rated: dict[str, tuple[float, float, float]]  # of the side table, by audio
 
-    @classmethod
-    def of(
-        cls,
-        manifest: Manifest,
-        estimator: MosEstimator,
-        known: dict[str, str],
-        table: SideTable,
-        kept: ResumableRows,
-    ) -> _Remembering:
-        keys = AudioKeys(manifest)
-        return cls(manifest, estimator.rate, estimator.score, estimator.score_file, _columns, known, keys, table, kept)
+    def ahead(self, row: Row) -> Recording | None:
+        return None if self.keys.of(row) in self.rated else super().ahead(row)
 
-    def _decode(self, row: Row) -> Recording | None:
-        return None if self.keys.of(row) in self.table.known else super()._decode(row)
-
-    def _heard(self, row: Row, recording: Recording | None) -> QualityScore:
+    def _heard(self, row: Row, recording: Recording | None) -> _Rated:
         key = self.keys.of(row)
-        if (found := self.table.known.get(key)) is not None:
-            return QualityScore(*found)
+        if (found := self.rated.get(key)) is not None:
+            return _Rated(*found, audio=None)
         heard = super()._heard(row, recording)
-        values = (heard.score, heard.seconds_used, heard.seconds_total)
-        self.kept.add({"audio": key, "model": self.table.model, **dict(zip(_NAMES, values, strict=True))})
-        self.table.known[key] = values
-        return heard
-
-
-_NAMES = ("value", "seconds_used", "seconds_total")
+        self.rated[key] = (heard.score, heard.seconds_used, heard.seconds_total)
+        return _Rated(*self.rated[key], audio=key)
 
 
 def _columns(heard: QualityScore) -> dict[str, Any]:
-    return {"score": heard.score}
+    assert isinstance(heard, _Rated)
+    new = {"audio": heard.audio, "value": heard.score}
+    seconds = {"seconds_used": heard.seconds_used, "seconds_total": heard.seconds_total}
+    return {"score": heard.score, _NEW: None if heard.audio is None else new | seconds}

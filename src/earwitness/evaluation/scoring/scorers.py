@@ -19,19 +19,19 @@ no row is lost or doubled.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from earwitness.audio import Recording, load, probe
 from earwitness.audio.facts import file_facts
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.core.hashing import sha256_data, sha256_file
 from earwitness.core.writing import ResumableRows
-from earwitness.corpora.manifest import Manifest, Row
+from earwitness.corpora.manifest import Manifest, Place, Row
 from earwitness.deepfake.detector import DetectionScore, Detector
 from earwitness.evaluation.scoring.inputs import read_input
 from earwitness.speaker.diarisation import diarise
@@ -55,8 +55,6 @@ class HeardSeconds(Protocol):
 
 
 R = TypeVar("R", bound=HeardSeconds)
-T = TypeVar("T")
-U = TypeVar("U")
 
 COLUMNS: dict[str, type] = {
     "id": str,
@@ -93,6 +91,10 @@ def _nothing() -> None:
     """Shows no progress."""
 
 
+def _unheard(found: Mapping[str, Any]) -> None:
+    """Does nothing with a row."""
+
+
 def known_of(info: ModelInfo) -> dict[str, str]:
     """What every row says of the model that heard it."""
     calibration = "none" if info.calibration is None else info.calibration.fitted_on
@@ -105,7 +107,7 @@ def score_detection(
     output: str | Path,
     *,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = _nothing,
 ) -> Tally:
     """Score every row of the manifest into a CSV, Parquet or JSONL table.
@@ -117,9 +119,9 @@ def score_detection(
     def columns(heard: DetectionScore) -> dict[str, Any]:
         return {"score": heard.score, "llr": heard.llr}
 
-    hearing = Hearing(manifest, detector.info.rate, detector.score, detector.score_file, columns, known)
+    hearing = Hearing(manifest.place, detector.info.rate, detector.score, detector.score_file, columns, known)
     with ResumableRows(output, "id", COLUMNS, resume=resume, same=known) as table:
-        return hearing.fill(table, manifest.rows(), workers, progress)
+        return hearing.fill(table, manifest.rows(), engine, progress)
 
 
 def score_references(
@@ -129,7 +131,7 @@ def score_references(
     output: str | Path,
     *,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = _nothing,
 ) -> Tally:
     """Compare every row of the manifest with one speaker, known from `references`: files, folders, globs, manifests.
@@ -145,11 +147,11 @@ def score_references(
         return {"score": score, "llr": embedder.info.llr(score), "variance": heard.mean_variance}
 
     hearing = _ApartFrom(
-        manifest, embedder.info.rate, embedder.embed, embedder.embed_file, columns, known, enrolment.files
+        manifest.place, embedder.info.rate, embedder.embed, embedder.embed_file, columns, known, enrolment.files
     )
     kept = {**REFERENCE_COLUMNS, "variance": float} if embedder.states_variance else REFERENCE_COLUMNS
     with ResumableRows(output, "id", kept, resume=resume, same=known) as table:
-        tally = hearing.fill(table, manifest.rows(), workers, progress)
+        tally = hearing.fill(table, manifest.rows(), engine, progress)
     return replace(tally, notes=enrolment.notes)
 
 
@@ -161,7 +163,7 @@ class Hearing(Generic[R]):
     `columns` are what a row says of what was heard, `known` what every row says.
     """
 
-    manifest: Manifest
+    files: Place
     rate: int
     hear: Callable[[Any, int], R] | None
     hear_file: Callable[[Path, int | None, float, float | None], R]
@@ -169,54 +171,67 @@ class Hearing(Generic[R]):
     known: dict[str, str]
 
     def fill(
-        self, table: ResumableRows, rows: Iterable[Row], workers: int, progress: Callable[[], object] = _nothing
+        self,
+        table: ResumableRows,
+        rows: Iterable[Row],
+        engine: Engine,
+        progress: Callable[[], object] = _nothing,
+        each: Callable[[Mapping[str, Any]], object] = _unheard,
     ) -> Tally:
-        """Add every row that is not there yet; what cannot be heard is a row with an error."""
+        """Add every row that is not there yet, and show it to `each`; what cannot be heard is a row with an error."""
         before = len(table.done)
         failures: list[str] = []
-        for row, ahead in ahead_of(_not_done(table, rows, progress), self._decode, workers):
-            found = self._row(row, ahead)
+        for row, found in engine.results(self, _not_done(table, rows, progress)):
             table.add(found)
+            each(found)
             if "error" in found and len(failures) < LISTED:
                 failures.append(f"{row.id}: {found['error']}")
             progress()
         return Tally(len(table.done) - before, table.failed, before, tuple(failures))
 
-    def _row(self, row: Row, ahead: Future[Recording | None]) -> dict[str, Any]:
-        told = {"id": row.id, "path": row.path, "label": row.label, "start": row.start, "end": row.end, **self.known}
-        try:
-            heard = self._heard(row, ahead.result())
-        except (AudioError, DataError) as error:
-            return told | {"error": str(type(error)(error.what, fix=error.fix))}  # the row says where
-        except OSError as error:  # a disk or a share that went away in the middle of a file
-            return told | {"error": f"cannot be read ({error.strerror or error})"}
-        seconds = {"seconds_used": round(heard.seconds_used, 4), "seconds_total": round(heard.seconds_total, 4)}
-        return told | seconds | self.columns(heard)
-
-    def _heard(self, row: Row, recording: Recording | None) -> R:
-        if recording is None or self.hear is None:
-            return self.hear_file(self.manifest.resolve(row), row.channel, row.start or 0.0, row.end)
-        return self.hear(recording.samples, recording.rate)
-
-    def _decode(self, row: Row) -> Recording | None:
+    def ahead(self, row: Row) -> Recording | None:
         """The recording where it is short enough to lie in memory, else None: it will be heard from its file."""
         if self.hear is None:
             return None
-        path, start_s = self.manifest.resolve(row), row.start or 0.0
+        path, start_s = self.files.resolve(row), row.start or 0.0
         end_s = probe(path).duration_s if row.end is None else row.end
         if end_s is None or end_s - start_s > HELD_IN_MEMORY_S:
             return None
         return load(path, self.rate, row.channel, start_s, row.end)
+
+    def result(self, row: Row, ahead: Future[Recording | None]) -> dict[str, Any]:
+        """The row of the table."""
+        try:
+            heard = self._heard(row, ahead.result())
+        except (AudioError, DataError) as error:
+            return self.lost(row, str(type(error)(error.what, fix=error.fix)))  # the row says where
+        except OSError as error:  # a disk or a share that went away in the middle of a file
+            return self.lost(row, f"cannot be read ({error.strerror or error})")
+        seconds = {"seconds_used": round(heard.seconds_used, 4), "seconds_total": round(heard.seconds_total, 4)}
+        return self._told(row) | seconds | self.columns(heard)
+
+    def lost(self, row: Row, why: str) -> dict[str, Any]:
+        """The row of a recording that cannot be judged."""
+        return self._told(row) | {"error": why}
+
+    def _told(self, row: Row) -> dict[str, Any]:
+        told = {"id": row.id, "path": row.path, "label": row.label, "start": row.start, "end": row.end}
+        return told | self.known
+
+    def _heard(self, row: Row, recording: Recording | None) -> R:
+        if recording is None or self.hear is None:
+            return self.hear_file(self.files.resolve(row), row.channel, row.start or 0.0, row.end)
+        return self.hear(recording.samples, recording.rate)
 
 
 @dataclass(frozen=True)
 class _ApartFrom(Hearing[VoicePrint]):
     """Hears no file that has one of these sha256: it would be compared with itself."""
 
-    files: frozenset[str]
+    references: frozenset[str]
 
     def _heard(self, row: Row, recording: Recording | None) -> VoicePrint:
-        if sha256_file(self.manifest.resolve(row)) in self.files:
+        if sha256_file(self.files.resolve(row)) in self.references:
             fix = "Compare it with other recordings of the speaker."
             raise DataError("is itself one of the references, and such a score says nothing", fix=fix)
         return super()._heard(row, recording)
@@ -228,22 +243,6 @@ def _not_done(table: ResumableRows, rows: Iterable[Row], progress: Callable[[], 
             progress()
         else:
             yield row
-
-
-def ahead_of(items: Iterable[T], work: Callable[[T], U], workers: int) -> Iterator[tuple[T, Future[U]]]:
-    """Each item with its finished or running work, in order; at most `2 * workers + 3` are held at once."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        waiting: deque[tuple[T, Future[U]]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) > 2 * workers + 2:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            for _, future in waiting:
-                future.cancel()
 
 
 @dataclass(frozen=True)

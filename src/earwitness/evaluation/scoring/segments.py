@@ -25,6 +25,7 @@ import polars as pl
 
 from earwitness.audio.audible import SHORTEST_S
 from earwitness.audio.windows import Sliding, total_seconds
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import UsageError
 from earwitness.core.writing import ResumableRows, part_of, read_rows, refuse_unfinished
 from earwitness.corpora.manifest import Manifest
@@ -103,7 +104,7 @@ def score_segments(
     options: SegmentOptions,
     *,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = lambda: None,
 ) -> Tally:
     """Score the segments of every row of the manifest into a CSV, Parquet or JSONL table, in the manifest's order.
@@ -137,9 +138,9 @@ def score_segments(
         numbers = {"scores": found.scores, "heard": found.heard_s.round(6)}
         return {"seconds_total": found.seconds} | {name: json.dumps(n.tolist()) for name, n in numbers.items()}
 
-    hearing = Hearing(manifest, detector.info.rate, detector.score, hear_file, columns, known)
+    hearing = Hearing(manifest.place, detector.info.rate, detector.score, hear_file, columns, known)
     with ResumableRows(kept, "id", _KEPT, resume=resume, same=known) as table:
-        tally = hearing.fill(table, manifest.rows(), workers, progress)
+        tally = hearing.fill(table, manifest.rows(), engine, progress)
     order = manifest.table.select("id")
     rows = order.join(read_rows(kept, _KEPT), on="id", how="left", maintain_order="left")
     write_table(pl.DataFrame(list(_rows(rows, options.step_s)), schema=COLUMNS, orient="row"), output)

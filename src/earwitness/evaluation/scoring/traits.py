@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import DataError, MetricError
 from earwitness.core.writing import ResumableRows, part_of, read_rows, refuse_unfinished
 from earwitness.corpora.manifest import Manifest
@@ -74,7 +75,7 @@ def score_traits(
     *,
     allow_leak: bool = False,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = _nothing,
 ) -> Tally:
     """Score a list of trials over the manifest's recordings; each is heard once and kept until all are scored.
@@ -96,9 +97,9 @@ def score_traits(
     if resume and (finished := _finished(output, prints, trials, known)) is not None:
         return Tally(0, finished["error"].count(), len(trials), (), (*notes, *summary(finished)))
     # from files, since a phone track may lie beside one
-    hearing: Hearing[TraitPrint] = Hearing(manifest, verifier.info.rate, None, verifier.hear_file, _as_row, known)
+    hearing: Hearing[TraitPrint] = Hearing(manifest.place, verifier.info.rate, None, verifier.hear_file, _as_row, known)
     with ResumableRows(prints, "id", _PRINT_COLUMNS, resume=resume, same=known) as table:
-        heard = hearing.fill(table, trials.rows, workers, progress)
+        heard = hearing.fill(table, trials.rows, engine, progress)
     scored = _table(trials, read_rows(prints, _PRINT_COLUMNS), verifier, told)
     write_table(scored, output)
     write_table(as_evidence(scored), evidence_path(output))

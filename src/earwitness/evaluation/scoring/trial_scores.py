@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.writing import part_of, read_rows, refuse_unfinished
 from earwitness.corpora.manifest import Manifest
@@ -55,7 +56,7 @@ def score_trials(
     use: Use = "none",
     allow_leak: bool = False,
     resume: bool = False,
-    workers: int = 1,
+    engine: Engine = LocalEngine(),
     progress: Callable[[], object] = _nothing,
 ) -> Tally:
     """Score a list of trials over the manifest's recordings into a table, in the order of the list.
@@ -83,7 +84,7 @@ def score_trials(
     leak_check = check_trials(embedder.info, trials, recognised.published, compared, allow_leak)
     small = None if cohort is None else cohort.note()
     notes = (recognised.statement, f"leak check: {leak_check}", *([small] if small else []))
-    hear = partial(hear_prints, embedder=embedder, resume=resume, workers=workers, progress=progress)
+    hear = partial(hear_prints, embedder=embedder, resume=resume, engine=engine, progress=progress)
     comparator, info = _comparison(embedder, cohort, use, partial(hear, path=cohort_prints))
     told = {"trial_list": recognised.statement, "leak_check": leak_check, "comparison": comparator.statement}
     if resume and (finished := _finished(output, prints, trials, comparator, info)):

@@ -65,6 +65,11 @@ class MosEstimator(ABC):
     model: str
     windows: WindowPolicy
     rate: int = RATE
+    source: str  # what `load_mos` takes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A session cannot be sent to another process, which opens the same weights instead."""
+        return _again, (self.source, self.model)
 
     @abstractmethod
     def rate_windows(self, samples: Floats) -> Floats:
@@ -167,7 +172,17 @@ def load_mos(name: str) -> MosEstimator:
     """A predictor by name or path. Raises `MissingPartError` for one that is not installed, and `UsageError`."""
     path = _weights(name)
     kinds: dict[str, type[Dnsmos] | type[DistillMos]] = {"dnsmos": Dnsmos, "distillmos": DistillMos}
-    return kinds[name](path) if name in kinds else OnnxMos(path)
+    estimator = kinds[name](path) if name in kinds else OnnxMos(path)
+    estimator.source = name if name in kinds else str(path.absolute())
+    return estimator
+
+
+def _again(source: str, model: str) -> MosEstimator:
+    """Raises `ModelError` where other weights lie there."""
+    estimator = load_mos(source)
+    if estimator.model != model:
+        raise ModelError(f"has the hash {estimator.model}, not {model}", where=source, fix="Use the same file.")
+    return estimator
 
 
 def _weights(name: str) -> Path:
