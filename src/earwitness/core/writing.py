@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from earwitness.core.errors import UsageError
+from earwitness.core.plain_files import require_plain
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,11 +56,23 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         _remove(part)
         raise UsageError(
-            f"cannot be written ({error.strerror})", where=path, fix="Free space or choose another output."
+            f"cannot be written ({error.strerror or error})", where=path, fix="Free space or choose another output."
         ) from None
     except BaseException:
         _remove(part)
         raise
+
+
+def require_writable(path: str | Path) -> None:
+    """Raises `UsageError` where a file could not be made now: told before the work that it is the result of."""
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError("is a folder", where=path, fix="Name a file.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UsageError(f"cannot be written ({error.strerror})", where=path, fix="Choose another output.") from None
 
 
 def _remove(part: Path) -> None:
@@ -99,6 +112,7 @@ class ResumableRows:
             if resume and not self.part.exists() and self.path.exists():
                 _convert(self.path, self.part, self.columns)  # a finished table counts as done, and may be added to
             if self.part.exists():
+                require_plain(self.part)
                 self._read_part()
             self._file = self.part.open("r+b" if self.part.exists() else "w+b")
             self._file.truncate(self._keep)
