@@ -5,6 +5,8 @@ Forked from a process that has imported everything and run nothing, so a case co
     largest     bytes that a file may have (RLIMIT_FSIZE): further writes fail, as on a full disk
     bound       the child loses the capability to write where the modes of a folder forbid it, also where it is root
     interrupt   [path, lines, seconds]: SIGINT (ctrl-C) once that file has so many lines and so much time is gone
+    vanish      [path, lines, victim]: the victim is removed once that file has so many lines
+    stdout      where standard output goes, e.g. /dev/full
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def bound_by_modes() -> None:
 
 def child(asked: dict[str, Any], out: int, err: int) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(out, 1)
+    os.dup2(os.open(asked["stdout"], os.O_WRONLY) if asked.get("stdout") else out, 1)
     os.dup2(err, 2)
     os.chdir(asked["cwd"])
     torch.set_num_threads(1)
@@ -66,14 +68,14 @@ def served(asked: dict[str, Any]) -> dict[str, Any]:
         pid = os.fork()
         if pid == 0:
             child(asked, out.fileno(), err.fileno())
-        code = waited(pid, start, asked.get("interrupt"))
+        code = waited(pid, start, asked.get("interrupt"), asked.get("vanish"))
         out.seek(0)
         err.seek(0)
         said, told = (file.read().decode("utf-8", "replace") for file in (out, err))
         return {"code": code, "out": said, "err": told, "seconds": time.monotonic() - start}
 
 
-def waited(pid: int, start: float, interrupt: list[Any] | None) -> int | str:
+def waited(pid: int, start: float, interrupt: list[Any] | None, vanish: list[Any] | None) -> int | str:
     """The exit code; "hung" for a child that had to be killed."""
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -87,6 +89,9 @@ def waited(pid: int, start: float, interrupt: list[Any] | None) -> int | str:
         if interrupt and gone >= interrupt[2] and (not interrupt[0] or lines(Path(interrupt[0])) >= interrupt[1]):
             os.kill(pid, signal.SIGINT)
             interrupt = None
+        if vanish and lines(Path(vanish[0])) >= vanish[1]:
+            Path(vanish[2]).unlink()
+            vanish = None
         time.sleep(0.002)
 
 
