@@ -42,6 +42,7 @@ class Peak:
     """Of one command that has ended."""
 
     seconds: float
+    cpu_s: float
     peak_mb: float
     exit_code: int
     said: str
@@ -61,7 +62,8 @@ def measured(words: list[str], folder: Path) -> Peak:
         said.seek(0)
         told = said.read().decode("utf-8", "replace").strip()
     unit = 1 if sys.platform == "darwin" else 1024  # bytes that ru_maxrss counts in
-    return Peak(round(seconds, 1), round(used.ru_maxrss * unit / 1e6, 1), process.returncode, told[-300:])
+    cpu_s = round(used.ru_utime + used.ru_stime, 1)
+    return Peak(round(seconds, 1), cpu_s, round(used.ru_maxrss * unit / 1e6, 1), process.returncode, told[-300:])
 
 
 # --- long recordings ------------------------------------------------------------------------------
