@@ -189,7 +189,7 @@ def total_seconds(path: str | Path, start_s: float = 0.0, end_s: float | None = 
 def equal_groups(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
     """Consecutive windows of equal length, at most `size` at once: what a network can run together.
 
-    Every now and then freed memory is handed back, so that a process over hours of audio stays as large as over minutes.
+    Every now and then freed memory is handed back, so that a process stays as large over hours as over minutes.
     """
     count = 0
     for _, run in groupby(windows, key=lambda window: len(window.samples)):

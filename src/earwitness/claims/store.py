@@ -66,8 +66,9 @@ class Store:
 
 def _opened(path: Path, shape: tuple[int, ...], new: bool) -> np.memmap[Any, np.dtype[np.float16]]:
     """Mapped into memory. Raises `DataError` where another array lies there, `UsageError` where none can be made."""
+    array: np.memmap[Any, np.dtype[np.float16]]
     try:
-        array: np.memmap[Any, np.dtype[np.float16]] = np.lib.format.open_memmap(path, "w+" if new else "r+", np.float16, shape if new else None)
+        array = np.lib.format.open_memmap(path, "w+" if new else "r+", np.float16, shape if new else None)
     except OSError as error:
         what = f"cannot be written ({error.strerror or error})"
         raise UsageError(what, where=path, fix="Free space, or choose another place.") from None
