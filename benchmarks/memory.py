@@ -1,6 +1,7 @@
 """Peak memory and time of whole commands over longer and longer recordings, and over tables of a million rows.
 
-    python benchmarks/memory.py [--seconds 10 600 3600] [--ways deepfake examine ...] [--output FILE]
+    python benchmarks/memory.py [--seconds 10 600 3600] [--ways "score deepfake" examine ...] [--output FILE]
+    python benchmarks/memory.py --seconds --rows 1000000
 
 Each measurement is one command in a process of its own, as a person runs it; its peak is what the system tells of it
 when it has ended (`wait4`: the most that was resident at once). The recordings are 16-bit WAV files of real speech, the
@@ -144,6 +145,82 @@ def slopes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return told
 
 
+# --- tables of a million rows ---------------------------------------------------------------------
+
+
+def write_manifest(path: Path, rows: int) -> Path:
+    """Rows of one recording under names of their own: two classes, speakers of 100 rows, 50 systems, three sides."""
+    import polars as pl
+
+    n = pl.int_range(pl.len())
+    human = n % 2 == 0
+    columns = {
+        "path": pl.lit("one.wav"),
+        "duration_s": pl.lit(1.0),
+        "sample_rate": pl.lit(RATE),
+        "label": pl.when(human).then(pl.lit("bonafide")).otherwise(pl.lit("spoof")),
+        "speaker": pl.when(human).then(pl.format("s{}", n // 200)),
+        "system": pl.when(~human).then(pl.format("tts{}", (n // 2) % 50)),
+        "family": pl.when(~human).then(pl.format("f{}", (n // 2) % 10)),
+        "corpus": pl.lit("c"),
+        "licence": pl.lit("CC0-1.0"),
+    }
+    ids = pl.DataFrame({"id": pl.int_range(rows, eager=True)}).select(pl.format("row-{}", pl.col("id")).alias("id"))
+    table = ids.with_columns(**columns)
+    table.write_csv(path)
+    return path
+
+
+def write_nearly_done(table: Path, part: Path, rows: int) -> None:
+    """The part file of a run over `rows` rows that was killed shortly before its end, from the one row of `table`."""
+    import polars as pl
+
+    one = pl.read_ndjson(table)
+    ids = pl.select(pl.format("row-{}", pl.int_range(rows - 10)).alias("id")).to_series()
+    others = [pl.lit(one[name][0], dtype=one.schema[name]).alias(name) for name in one.columns if name != "id"]
+    pl.DataFrame({"id": ids}).select("id", *others).write_ndjson(part)
+
+
+SPLIT = "detection"
+
+
+def tables(rows: int, files: int, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Commands over a manifest of so many rows; `corpus check`, which opens every file, over `files` rows."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_long(folder / "one.wav", 1.0)
+        steps: dict[str, tuple[list[str], int]] = {
+            "corpus describe": (["corpus", "describe", "m.csv", "--json"], rows),
+            "corpus split": (["corpus", "split", "m.csv", "--rule", SPLIT, "-o", "split.parquet"], rows),
+            "corpus import": (["corpus", "import", "manifest", "m.csv", "-o", "again.parquet"], rows),
+            "corpus check": (["corpus", "check", "m.csv"], files),
+        }
+        score = ["score", "m.csv", "--task", "deepfake", "--model", "deepfake-small", "--resume", "-o"]
+        for suffix in ("csv", "parquet"):
+            steps[f"score --resume, {suffix}"] = ([*score, f"out.{suffix}"], rows)
+        measured([*_inside(["score", "one.wav", *score[2:]], folder), str(folder / "one.jsonl")], folder)
+        for step, (words, most) in steps.items():
+            for count in (most // 10, most):
+                write = [sys.executable, __file__, "--write", str(folder), str(count), words[-1].strip("-")]
+                subprocess.run(write, check=True)  # in a process of its own, as this one must stay small
+                peak = measured(_inside(words, folder), folder)
+                keep({"way": step, "rows": count} | vars(peak))
+
+
+def _inside(words: list[str], folder: Path) -> list[str]:
+    """Files of the folder by their whole names."""
+    return [str(folder / word) if "." in word and "/" not in word else word for word in words]
+
+
+def write_for(folder: Path, rows: int, output: str) -> None:
+    """What a command over `rows` rows finds: the manifest, and for scores what an earlier run has left."""
+    for old in folder.glob("out.*"):
+        old.unlink()
+    write_manifest(folder / "m.csv", rows)
+    if output.startswith("out."):
+        write_nearly_done(folder / "one.jsonl", folder / f"{output}.part.jsonl", rows)
+
+
 # --- the record -----------------------------------------------------------------------------------
 
 
@@ -177,10 +254,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, nargs="*", default=[SHORT_S, 600.0, 3600.0], help="lengths")
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--rows", type=int, default=0, help="of a manifest: 1000000 measures the tables")
+    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "memory.json")
     asked = parser.parse_args()
+    if asked.write:
+        folder, rows, output = asked.write
+        write_for(Path(folder), int(rows), output)
+        return
     record = Record(asked.output, {"seconds": asked.seconds, "ways": asked.ways})
     long_recordings(asked.seconds, asked.ways, lambda row: record.keep("recordings", row, "way", "length_s"))
+    if asked.rows:
+        tables(asked.rows, asked.rows // 10, lambda row: record.keep("tables", row, "way", "rows"))
     print(json.dumps(record.data.get("slopes", []), indent=2))
 
 

@@ -79,7 +79,7 @@ class PcmDecoder:
         if there is None or riff is None or int(riff[1]) in (0, *_NO_LENGTH_YET):
             return
         more = int(there[1]) - int(riff[1]) - 8
-        if more not in (0, 1):  # an odd length may be filled up
+        if abs(more) > 1:  # an odd length may be filled up
             self.notes.append(
                 f"the file is {abs(more)} bytes {'longer' if more > 0 else 'shorter'} than its header says"
             )
