@@ -68,24 +68,25 @@ def served(asked: dict[str, Any]) -> dict[str, Any]:
         pid = os.fork()
         if pid == 0:
             child(asked, out.fileno(), err.fileno())
-        code = waited(pid, start, asked.get("interrupt"), asked.get("vanish"))
+        code, peak_mb = waited(pid, start, asked.get("interrupt"), asked.get("vanish"))
         out.seek(0)
         err.seek(0)
         said, told = (file.read().decode("utf-8", "replace") for file in (out, err))
-        return {"code": code, "out": said, "err": told, "seconds": time.monotonic() - start}
+        return {"code": code, "out": said, "err": told, "seconds": time.monotonic() - start, "peak_mb": peak_mb}
 
 
-def waited(pid: int, start: float, interrupt: list[Any] | None, vanish: list[Any] | None) -> int | str:
-    """The exit code; "hung" for a child that had to be killed."""
+def waited(pid: int, start: float, interrupt: list[Any] | None, vanish: list[Any] | None) -> tuple[int | str, float]:
+    """The exit code ("hung" for a child that had to be killed), and the most memory that it had, MB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes that ru_maxrss counts in
     while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        ended, status, used = os.wait4(pid, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), used.ru_maxrss * unit / 1e6
         gone = time.monotonic() - start
         if gone > PATIENCE_S:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return "hung"
+            return "hung", 0.0
         if interrupt and gone >= interrupt[2] and (not interrupt[0] or lines(Path(interrupt[0])) >= interrupt[1]):
             os.kill(pid, signal.SIGINT)
             interrupt = None

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,64 +18,20 @@ import polars as pl
 import pytest
 import soundfile
 import yaml
+from forked_commands import Forked, Outcome
 
 from tiny_models import make_detector, make_embedder
 
-SCRIPT = Path(__file__).with_name("fault_server.py")
 CALLS = 24
+Run = Callable[..., Outcome]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the commands run in forked processes")
 modes_bind = pytest.mark.skipif(sys.platform != "linux" and os.geteuid() == 0, reason="modes do not bind root here")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a command line."""
-
-    code: int | str
-    out: str
-    err: str
-    seconds: float
-
-    def one_line(self, code: int, *said: str) -> None:
-        """It ended with this code, and said why in one line that has these words."""
-        assert self.code == code, self
-        assert self.err.startswith("earwitness: "), self
-        assert self.err.count("\n") == 1, self
-        assert "defect" not in self.err
-        for words in said:
-            assert words in self.err
-
-    def listed(self, *said: str) -> None:
-        """It did what it could, and named what it could not do, a line each."""
-        assert self.code == 1, self
-        assert "Traceback" not in self.err
-        for words in said:
-            assert sum(words in line for line in self.err.splitlines()) == 1, (words, self.err)
-
-
-Run = Callable[..., Outcome]
-
-
 @pytest.fixture(scope="module")
-def run(home: Path) -> Iterator[Run]:
+def run(forked: Forked, home: Path) -> Run:
     """run(*words, **faults): a command line in the folder `home`; the faults stand in `fault_server.py`."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    with subprocess.Popen(
-        [sys.executable, str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        assert server.stdout.readline() == "ready\n"
-
-        def ask(*words: object, **faults: Any) -> Outcome:
-            asked = {"words": [str(word) for word in words], "cwd": str(home)} | faults
-            server.stdin.write(json.dumps(asked, default=str) + "\n")  # type: ignore[union-attr]
-            server.stdin.flush()  # type: ignore[union-attr]
-            return Outcome(**json.loads(server.stdout.readline()))  # type: ignore[union-attr]
-
-        yield ask
-        server.stdin.close()
+    return partial(forked, cwd=home)
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,7 @@ from earwitness.audio.reading import RATE, AudioStream, probe, stream
 from earwitness.audio.recording import Samples
 from earwitness.core.config import Config
 from earwitness.core.errors import AudioError
-from earwitness.core.memory import give_back
 
-GROUPS_UNTIL_TIDY = 16
 Span = tuple[int, int]  # [first, last) sample of real audio
 
 
@@ -187,17 +185,10 @@ def total_seconds(path: str | Path, start_s: float = 0.0, end_s: float | None = 
 
 
 def equal_groups(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
-    """Consecutive windows of equal length, at most `size` at once: what a network can run together.
-
-    Every now and then freed memory is handed back, so that a process stays as large over hours as over minutes.
-    """
-    count = 0
+    """Consecutive windows of equal length, at most `size` at once: what a network can run together."""
     for _, run in groupby(windows, key=lambda window: len(window.samples)):
         while group := list(islice(run, size)):
             yield group
-            count += 1
-            if count % GROUPS_UNTIL_TIDY == 0:
-                give_back()
 
 
 def _length(seconds: float, rate: int) -> int:
