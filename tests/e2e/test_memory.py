@@ -33,7 +33,7 @@ SCORE = {
         "--model",
         "embedder",
         "--reference",
-        "short.wav",
+        "a.wav",
         "-o",
         "out.csv",
     ),
