@@ -15,7 +15,6 @@ import typer
 from earwitness.cli.arguments import spread
 from earwitness.cli.terminal import defused_output
 from earwitness.core.errors import EarwitnessError, printable
-from earwitness.core.memory import keep_bounded
 
 INTERRUPTED = 130
 
@@ -90,7 +89,6 @@ def build_app() -> typer.Typer:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Everything that goes wrong on purpose ends as one line on standard error."""
-    keep_bounded()
     sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
 
 
