@@ -13,7 +13,7 @@ must give samples or an `AudioError`, within 10 seconds, and what it gives is co
     shortened   there is less, the header declares more or nothing, and nothing is said: a silent success
 
 Files that crash, hang, raise another error or are shortened are findings and kept beside the record. With --no-tests
-the tests of an earlier record stay in it, with the commit and the time that they are of. Exit code 1 where a test
+the tests of an earlier record stay in it, with the record of their own run (`tests_record`). Exit code 1 where a test
 failed or there are findings.
 """
 
@@ -313,20 +313,29 @@ def main() -> int:
     return _soak(options, more)
 
 
+def _kept_tests(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The tests of an earlier record, and what that record says of its run."""
+    if not path.exists():
+        return [], None
+    before = json.loads(path.read_text(encoding="utf-8"))
+    return before["tests"], before.get("tests_record", before["record"])
+
+
 def _soak(options: argparse.Namespace, more: list[str]) -> int:
     from earwitness.core.records import RunRecord
     from earwitness.core.writing import write_atomically
 
     start = time.perf_counter()
     fuzzed = fuzz(options.files, options.seed, options.output.with_name(f"{options.output.stem}-findings"))
-    tests = [] if options.no_tests else run_tests(more)
+    tests, of = _kept_tests(options.output) if options.no_tests else (run_tests(more), None)
     outcomes = Counter(test["outcome"] for test in tests)
     settings = {"files": options.files, "tests": not options.no_tests, "patience_s": PATIENCE_S}
     record = RunRecord.make("python benchmarks/soak.py", settings, seed=options.seed).plain()
     record["machine"]["cores"] = str(os.cpu_count())
     summary = {"tests": dict(outcomes), "damaged files": fuzzed.files, "findings": len(fuzzed.findings)}
     summary["seconds"] = round(time.perf_counter() - start, 1)
-    told = {"summary": summary, "damaged_files": asdict(fuzzed), "tests": tests, "record": record}
+    told = {"summary": summary, "damaged_files": asdict(fuzzed), "tests": tests}
+    told |= {"tests_record": of or record, "record": record}
     write_atomically(options.output, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     print(json.dumps(summary, indent=2))
     return 1 if fuzzed.findings or outcomes["failure"] or outcomes["error"] else 0
