@@ -51,7 +51,7 @@ class Peak:
 
 def measured(words: list[str], folder: Path) -> Peak:
     """What `earwitness WORDS` took. This process must stay small: its size is the child's at first."""
-    environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"EARWITNESS_CACHE": str(_cache(folder))}
     with (folder / "said.txt").open("w+b") as said:
         before = time.perf_counter()
         process = subprocess.Popen(
@@ -65,6 +65,16 @@ def measured(words: list[str], folder: Path) -> Peak:
     unit = 1 if sys.platform == "darwin" else 1024  # bytes that ru_maxrss counts in
     cpu_s = round(used.ru_utime + used.ru_stime, 1)
     return Peak(round(seconds, 1), cpu_s, round(used.ru_maxrss * unit / 1e6, 1), process.returncode, told[-300:])
+
+
+def _cache(folder: Path) -> Path:
+    """Empty but for the encoder: what an earlier run has heard must be heard again."""
+    from earwitness.core.cache import cache_folder
+
+    cache, encoders = Path(tempfile.mkdtemp(dir=folder)), cache_folder() / "encoders"
+    if encoders.is_dir():
+        (cache / "encoders").symlink_to(encoders)
+    return cache
 
 
 # --- long recordings ------------------------------------------------------------------------------
