@@ -370,6 +370,45 @@ def _with_shift(figure: dict[str, Any]) -> str:
     return value if shift is None else "{} ({:+.1f} [{:+.1f}, {:+.1f}])".format(value, *(100 * part for part in shift))
 
 
+def memory_lengths() -> str:
+    """Peak memory of whole commands over longer and longer recordings."""
+    rows = json.loads((BENCHMARKS / "results" / "memory.json").read_text(encoding="utf-8"))["recordings"]
+    short = {row["way"]: row["peak_mb"] for row in rows if row["length_s"] == 10}
+    cells = (
+        (
+            f"`{row['way']}`",
+            f"{row['length_s'] / 60:.4g}",
+            f"{row['peak_mb']:.0f}",
+            f"{row['peak_mb'] - short[row['way']]:+.0f}",
+            f"{row['cpu_s']:.0f}" if "cpu_s" in row else "-",
+        )
+        for row in rows
+        if row["way"] in short
+    )
+    return table(("command", "minutes of audio", "peak, MB", "above 10 s of audio, MB", "processor time, s"), cells)
+
+
+def memory_rows() -> str:
+    """Peak memory and time of commands over manifests of many rows."""
+    rows = json.loads((BENCHMARKS / "results" / "memory.json").read_text(encoding="utf-8"))["tables"]
+    cells = ((f"`{r['way']}`", r["rows"], f"{r['peak_mb']:.0f}", f"{r['cpu_s']:.0f}") for r in rows)
+    return table(("command", "rows", "peak, MB", "processor time, s"), cells)
+
+
+def damaged_files() -> str:
+    """What became of damaged audio files, by format."""
+    found = json.loads((BENCHMARKS / "results" / "soak.json").read_text(encoding="utf-8"))["damaged_files"]
+    names = ("refused", "unharmed", "noted", "altered", "redeclared", "shortened", "other error", "crashed", "hung")
+    rows = [(name, *(counts.get(outcome, 0) for outcome in names)) for name, counts in found["outcomes"].items()]
+    return table(("format", *names), rows)
+
+
+def soak_tests() -> str:
+    """The long tests of the recorded run."""
+    tests = json.loads((BENCHMARKS / "results" / "soak.json").read_text(encoding="utf-8"))["tests"]
+    return table(("test", "outcome"), ((test["test"].split("::")[1], test["outcome"]) for test in tests))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "alignment": alignment,
     "claims": claims,
@@ -392,6 +431,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "speaker-first-looks": speaker_first_looks,
     "localisation": localisation,
     "stretches": stretches,
+    "memory-lengths": memory_lengths,
+    "memory-rows": memory_rows,
+    "damaged-files": damaged_files,
+    "soak-tests": soak_tests,
 }
 
 

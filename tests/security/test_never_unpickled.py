@@ -184,7 +184,13 @@ def test_arrays_that_hold_objects(home: Path, canary: Canary) -> None:
         SpeakerVectors.read(hide(canary, home / "v.npz", "numpy zip"))
     hide(canary, home / "store" / "done.npy", "numpy")
     hide(canary, home / "store" / "x.npy", "numpy")
-    with pytest.raises(ValueError, match=r"[Oo]bject|pickle"):
+    with pytest.raises(EarwitnessError, match=r"x\.npy: is no array of numbers \(.*([Oo]bject|pickle)"):
+        Store(home / "store", 1, {"x": (1,)})
+    np.lib.format.open_memmap(home / "store" / "x.npy", "w+", np.float16, (1, 1)).flush()
+    with pytest.raises(EarwitnessError, match=r"done\.npy: is no array of numbers \(.*([Oo]bject|pickle)"):
+        Store(home / "store", 1, {"x": (1,)})
+    np.save(home / "store" / "done.npy", np.zeros(2, bool))
+    with pytest.raises(EarwitnessError, match=r"done\.npy: does not say which of 1 rows are done"):
         Store(home / "store", 1, {"x": (1,)})
 
 
