@@ -149,14 +149,27 @@ def manner_peers() -> str:
     return _paired_arms("manner_peers")
 
 
+def emotion_fast() -> str:
+    """The emotion model with and without a voice print, of the recorded benchmark run."""
+    return _paired_arms("emotion_fast")
+
+
+def time_profile() -> str:
+    """Where the time of `examine` and `score` goes."""
+    kept = json.loads((BENCHMARKS / "results" / "time_profile.json").read_text(encoding="utf-8"))
+    rows = ((row["of"], row["stage"], row["processor_s"], f"{row['share']:.0%}") for row in kept["result"]["rows"])
+    return table(("of", "stage", "processor time, s", "share"), rows)
+
+
 def emotion_mixing() -> str:
     """Heads that learnt from one corpus of emotions and from two, of the recorded benchmark run."""
     return _paired_arms("emotion_mixing")
 
 
 def _paired_arms(name: str) -> str:
+    kept = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
     rows = []
-    for line in json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8")):
+    for line in kept if isinstance(kept, list) else kept["result"]["rows"]:
         value = f"{line['value']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
         gain = line.get("ours less this")
         told = "" if gain is None else f"{gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]"
@@ -412,6 +425,8 @@ def soak_tests() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "alignment": alignment,
     "claims": claims,
+    "emotion-fast": emotion_fast,
+    "time-profile": time_profile,
     "claim-arms": claim_arms,
     "peers-detectors": peers_detectors,
     "left-out-detectors": left_out_detectors,
