@@ -131,15 +131,13 @@ def long_recordings(lengths: list[float], ways: list[str], keep: Callable[[dict[
 
 
 def slopes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What an hour costs a way, from its two longest recordings, and what its longest costs above the short one."""
+    """What an hour costs a way, from its two longest recordings."""
     told = []
     for way in WAYS:
-        found = sorted((row["length_s"], row["peak_mb"], row["seconds"]) for row in rows if row["way"] == way)
+        found = sorted((row["length_s"], row["peak_mb"]) for row in rows if row["way"] == way)
         if len(found) < 3 or found[0][0] > SHORT_S:
             continue
-        (short_s, short_mb, short_time), (less_s, less_mb, less_time), (most_s, most_mb, most_time) = (
-            found[0], *found[-2:],
-        )  # fmt: skip
+        (_, short_mb), (less_s, less_mb), (most_s, most_mb) = found[0], *found[-2:]
         hours = (most_s - less_s) / 3600
         told.append(
             {
@@ -148,8 +146,6 @@ def slopes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "short_mb": short_mb,
                 "above_short_mb": round(most_mb - short_mb, 1),
                 "mb_an_hour": round((most_mb - less_mb) / hours, 1),
-                "seconds_an_hour": round((most_time - less_time) / hours, 1),
-                "seconds_an_hour_before": round((less_time - short_time) / ((less_s - short_s) / 3600), 1),
             }
         )
     return told
