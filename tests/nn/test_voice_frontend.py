@@ -11,6 +11,7 @@ import torch
 from earwitness.core.errors import ModelError
 from earwitness.evaluation.loading import load_embedder
 from earwitness.nn.frontends import VoiceConfig
+from earwitness.nn.frontends.voice import _Voice
 from earwitness.nn.network import BranchConfig, NetworkConfig
 from earwitness.training.model_folder import WEIGHTS, read_model_info
 from earwitness.training.shipped import find_model
@@ -79,8 +80,12 @@ def test_a_window_is_heard_once_for_all_heads(monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_more_prints_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("earwitness.nn.frontends.voice.MOST_KEPT", 2)
-    frontend = VoiceConfig(model="speaker-small").build()
-    sound = torch.randn(4, 16_000) / 10
-    frontend(sound)
-    assert len(frontend._voice._kept) == 2
-    assert torch.equal(frontend(sound[:1]).values, frontend(sound[:1]).values)
+    voice = _Voice(VoiceConfig(model="speaker-small").build()._voice.network)
+    sound = torch.randn(4, 16_000, generator=torch.Generator().manual_seed(5)) / 10
+    together = voice.prints(sound)
+    assert len(voice._places) == 2
+    monkeypatch.setattr(voice, "_heard", lambda waveforms: np.zeros((len(waveforms), together.shape[1]), np.float32))
+    assert torch.equal(voice.prints(sound[2:]), together[2:])  # the latest two
+    assert not voice.prints(sound[:1]).any()
+    assert torch.equal(voice.prints(sound[3:]), together[3:])
+    assert not voice.prints(sound[2:3]).any()  # the oldest had gone

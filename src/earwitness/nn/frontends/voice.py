@@ -74,30 +74,41 @@ class _Voice:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        self._kept = np.empty((MOST_KEPT, network.dim), np.float32)  # one array: many small ones would cut up the heap
+        self._places: OrderedDict[bytes, int] = OrderedDict()  # by age
         self._lock = threading.Lock()
 
     def prints(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, D]."""
         keys = [hashlib.blake2b(row, digest_size=16).digest() for row in waveforms.detach().cpu().numpy().copy()]
-        with self._lock:
-            found = {key: self._kept[key] for key in keys if key in self._kept}
-        new = [place for place, key in enumerate(keys) if key not in found]
+        found = np.empty((len(keys), self.network.dim), np.float32)
+        new = self._recall(keys, found)
         if new:
-            found.update(zip((keys[place] for place in new), self._heard(waveforms[new]), strict=True))
-            self._keep(found)
-        return torch.from_numpy(np.stack([found[key] for key in keys])).to(waveforms.device)
+            found[new] = self._heard(waveforms[new])
+            self._keep([keys[place] for place in new], found[new])
+        return torch.from_numpy(found).to(waveforms.device)
 
     @torch.no_grad()
     def _heard(self, waveforms: Tensor) -> NDArray[np.float32]:
         vectors = self.network.to(waveforms.device).embed(waveforms).mean
         return np.asarray(F.normalize(vectors, dim=1).cpu().numpy())
 
-    def _keep(self, found: dict[bytes, NDArray[np.float32]]) -> None:
+    def _recall(self, keys: list[bytes], found: NDArray[np.float32]) -> list[int]:
+        """Fill in what is kept; the places of the others."""
         with self._lock:
-            self._kept.update(found)
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            for place, key in enumerate(keys):
+                if key in self._places:
+                    found[place] = self._kept[self._places[key]]
+            return [place for place, key in enumerate(keys) if key not in self._places]
+
+    def _keep(self, keys: list[bytes], prints: NDArray[np.float32]) -> None:
+        """In the place of the oldest, where all are taken."""
+        with self._lock:
+            for key, vector in zip(keys, prints, strict=True):
+                if key not in self._places:
+                    full = len(self._places) >= len(self._kept)
+                    self._places[key] = self._places.popitem(last=False)[1] if full else len(self._places)
+                    self._kept[self._places[key]] = vector
 
     def __deepcopy__(self, memo: dict[int, object]) -> _Voice:
         return self
