@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint format soak bench peers docs train audit sbom wheel-test clean help
+.PHONY: demo test test-offline lint format soak bench peers docs train audit sbom wheel-test clean help
 
 help:                 ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 16
@@ -20,6 +20,9 @@ demo: $(STAMP)        ## set up, then examine the recordings that ship in sample
 
 test: $(STAMP)        ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
+
+test-offline: $(STAMP) ## run the tests in a network of their own that leads nowhere (Linux)
+	unshare --map-root-user --net sh -c 'ip link set lo up && $(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"'
 
 lint: $(STAMP)        ## ruff, mypy (strict) and the import contract
 	$(BIN)/ruff check src tests benchmarks docs

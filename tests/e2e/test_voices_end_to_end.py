@@ -204,7 +204,9 @@ class TestKnown:
         assert pl.read_csv(out)["known"].to_list() == ["anna", "bert"]
         page = tmp_path / "page.html"
         model = f"deepfake={models / 'detector'}"
-        code, shown = cli("examine", home / "caller.wav", "--known", known, "--no-manner", "--model", model, "--html", page)
+        code, shown = cli(
+            "examine", home / "caller.wav", "--known", known, "--no-manner", "--model", model, "--html", page
+        )
         assert code == 0, shown
         assert "Whose voice is it" in page.read_text(encoding="utf-8")
 
