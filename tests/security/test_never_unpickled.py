@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -216,10 +217,10 @@ FORBIDDEN = {
 ARCHIVES = {"zipfile", "tarfile"}
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+@cache
+def calls(path: Path) -> tuple[tuple[str, ast.Call], ...]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return tuple((ast.unparse(node.func), node) for node in nodes if isinstance(node, ast.Call))
 
 
 def faults(path: Path) -> list[str]:
