@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -47,6 +48,12 @@ def two_workers() -> Iterator[RayEngine]:
         patch.setattr(ray_engine, "STORE_BYTES", 80 * 2**20)
         yield RayEngine(2)
     ray.shutdown()
+
+
+@pytest.fixture
+def one_worker(two_workers: RayEngine) -> RayEngine:
+    """Where one is enough: a worker that imports torch takes seconds to start."""
+    return RayEngine(1)
 
 
 class TestTheEngine:
@@ -121,24 +128,24 @@ class TestScoring:
         assert ["outside of the data root" in error for error in errors] == [False, False, True, True]
 
     def test_a_corpus_is_checked_as_by_the_local_engine(
-        self, two_workers: RayEngine, calls: Path, tmp_path: Path
+        self, one_worker: RayEngine, calls: Path, tmp_path: Path
     ) -> None:
         (calls / "twin.wav").write_bytes((calls / "0.wav").read_bytes())
         (calls / "list.csv").write_text("path,duration_s\n0.wav,\n1.wav,9\ntwin.wav,\n4.mp3,\n../gone.wav,\n")
         manifest = Manifest.read(calls / "list.csv", calls)
-        found = inspect_files(manifest, decode=True, engine=two_workers)
+        found = inspect_files(manifest, decode=True, engine=one_worker)
         assert found == inspect_files(manifest, decode=True)
         assert [problem.id for problem in found.problems] == ["1.wav", "twin.wav", "4.mp3", "../gone.wav"]
-        filled, problems = fill_from_files(manifest, engine=two_workers)
+        filled, problems = fill_from_files(manifest, engine=one_worker)
         assert (filled.table.rows(), problems) == (fill_from_files(manifest)[0].table.rows(), list(found.problems[2:]))
 
     def test_trials_are_those_of_the_local_engine(
-        self, two_workers: RayEngine, calls: Path, embedder: Embedder, tmp_path: Path
+        self, one_worker: RayEngine, calls: Path, embedder: Embedder, tmp_path: Path
     ) -> None:
         trials = tmp_path / "trials.txt"
         trials.write_text("1 0.wav 1.wav\n0 0.wav 4.mp3\n0 2.wav deep/3.flac\n")
         score_trials(read_input(calls), trials, embedder, tmp_path / "local.csv")
-        score_trials(read_input(calls), trials, embedder, tmp_path / "ray.csv", engine=two_workers)
+        score_trials(read_input(calls), trials, embedder, tmp_path / "ray.csv", engine=one_worker)
         assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
 
     def test_it_goes_on_where_the_local_engine_stopped_though_a_worker_dies(
@@ -174,6 +181,17 @@ class TestScoring:
         relative: Any = earwitness.load("emotion-relative")
         with pytest.raises(UsageError, match=r"hears all of a speaker's recordings together\. Use --engine local"):
             score_emotions(read_input(calls), relative, calls / "out.csv", engine=two_workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_nobody_outside_of_this_machine_is_listened_to(two_workers: RayEngine, tmp_path: Path) -> None:
+    running = two_workers.results(Squaring(tmp_path), range(1_000))
+    next(running)
+    listening = _listening(os.getpid())
+    running.close()  # type: ignore[attr-defined]
+    assert len(listening) > 3
+    assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
 def test_workers_are_confined_too(two_workers: RayEngine, tmp_path: Path) -> None:
@@ -213,7 +231,9 @@ def test_a_killed_driver_leaves_whole_rows_and_no_processes(
     model = make_detector(tmp_path / "detector")
     words = [sys.executable, "-m", "earwitness", "score", folder, "--task", "deepfake", "--model", model]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("RAY_ADDRESS", None)
+    environment["HOME"] = str(tmp_path / "home")
+    for name in [name for name in environment if name.startswith("RAY_")]:
+        del environment[name]
     output = tmp_path / "ray.csv"
     driver = subprocess.Popen(
         [*map(str, words), "--engine", "ray", "--workers", "2", "-o", str(output)],
@@ -229,15 +249,31 @@ def test_a_killed_driver_leaves_whole_rows_and_no_processes(
     assert driver.communicate()[1] == ""
     assert driver.returncode == -signal.SIGKILL, "it was over before it was killed"
     assert workers
+    assert not (tmp_path / "home" / ".ray").exists()  # Ray keeps its tokens there
     tally = score_detection(read_input(folder), Detector.load(model), output, resume=True)
     assert tally.skipped >= 3
     assert tally.done + tally.skipped == 150
     score_detection(read_input(folder), Detector.load(model), tmp_path / "whole.csv")
     assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "workers outlive their driver"
         time.sleep(0.2)
+
+
+def _listening(ancestor: int) -> list[str]:
+    """The addresses (hexadecimal, as the kernel has them) at which a process and its descendants listen."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    addresses = {line[9]: line[1].split(":")[0] for line in lines if line[3] == "0A"}
+    found, family = [], {ancestor}
+    parents = _parents()
+    while grown := {pid for pid, (parent, _) in parents.items() if parent in family} - family:
+        family |= grown
+    for pid in family:
+        with contextlib.suppress(OSError):  # it has ended
+            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+            found += [addresses[link[8:-1]] for link in links if link[8:-1] in addresses]
+    return found
 
 
 def _stop_at(row: int) -> Callable[[], None]:
@@ -254,6 +290,12 @@ def _stop_at(row: int) -> Callable[[], None]:
 
 def _workers_of(driver: int) -> list[int]:
     """The processes of Ray's workers that hold work for a driver: grandchildren of it."""
+    parents = _parents()
+    return [pid for pid, (parent, works) in parents.items() if works and parents.get(parent, (0, False))[0] == driver]
+
+
+def _parents() -> dict[int, tuple[int, bool]]:
+    """The parent of each process, and whether it is a worker."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -261,4 +303,4 @@ def _workers_of(driver: int) -> list[int]:
         except OSError:  # it has ended
             continue
         parents[int(entry.name)] = (int(rest.split()[1]), name.startswith(b"ray::_Worker"))
-    return [pid for pid, (parent, works) in parents.items() if works and parents.get(parent, (0, False))[0] == driver]
+    return parents

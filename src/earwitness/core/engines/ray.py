@@ -6,19 +6,21 @@ a run: here a dead worker costs a share, its items are tried alone by others, an
 gets its own result by `Work.lost`.
 
 Ray's own telemetry and dashboard stay off, what it logs stays out of the terminal, and without `RAY_ADDRESS` it listens
-on the loopback only.
+on the loopback only, to those who have a token that is made for the run.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
@@ -46,7 +48,8 @@ class RayEngine:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
         _installed()
-        _require_reachable(os.environ.get("RAY_ADDRESS"))
+        if (address := _cluster()) is not None:
+            _require_reachable(address)
 
     def results(self, work: Work[Item, Ahead, Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
         """As `Engine.results`. Raises `UsageError` where workers cannot be started."""
@@ -59,10 +62,20 @@ class RayEngine:
             crew.dismiss()
 
 
+def _cluster() -> str | None:
+    """The address that the user names; None: Ray runs here and for this process alone."""
+    address = os.environ.get("RAY_ADDRESS")
+    return None if address in (None, "", "local") else address
+
+
 def _installed() -> Any:
-    """The package; what it may say or send is settled before it is first imported."""
+    """The package; what it may say, send and listen to is settled before it is first imported."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it warns of it otherwise
+    if _cluster() is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its word for "on the loopback", on Linux too
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it writes one into the home folder
     try:
         import ray
     except ImportError:
@@ -70,16 +83,16 @@ def _installed() -> Any:
     return ray
 
 
-def _require_reachable(address: str | None) -> None:
+def _require_reachable(address: str) -> None:
     """Ray itself would try for a minute, in many lines."""
-    if address in (None, "", "local", "auto"):
+    if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     fix = "Start the cluster, correct RAY_ADDRESS (HOST:PORT), or unset it to run on this machine."
     try:
         with socket.create_connection((host, int(port)), REACHED_S):
             return
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UsageError("is no address of a Ray cluster", where=f"RAY_ADDRESS={address}", fix=fix) from None
     except OSError as error:
         what = f"the Ray cluster cannot be reached ({error.strerror or error})"
@@ -91,12 +104,12 @@ def _started(workers: int | None) -> Any:
     ray = _installed()
     if ray.is_initialized():
         return ray
-    address = os.environ.get("RAY_ADDRESS")
+    address = _cluster()
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     here = {"num_cpus": workers, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     try:
-        if address in (None, "", "local"):
-            ray.init("local", **here, **quiet, _node_ip_address="127.0.0.1")
+        if address is None:
+            ray.init("local", **here, **quiet)
         else:
             ray.init(address, **quiet)
     except Exception as error:  # whatever it is, the engine cannot be used
@@ -115,9 +128,7 @@ class _Worker(Generic[Item, Ahead, Made]):
 
     def ready(self) -> str:
         """The version of Earwitness here."""
-        from earwitness import __version__
-
-        return __version__
+        return _version()
 
     def made(self, items: Sequence[Item]) -> tuple[float, list[Made]]:
         """How many seconds it took, and the results."""
@@ -222,10 +233,8 @@ class _Crew(Generic[Item, Ahead, Made]):
             self._welcome(member, answer) if member.joining is not None else self._keep(member, *answer)
 
     def _welcome(self, member: _Member[Item], version: str) -> None:
-        from earwitness import __version__
-
-        if version != __version__:
-            what = f"a worker has Earwitness {version}, here it is {__version__}"
+        if version != _version():
+            what = f"a worker has Earwitness {version}, here it is {_version()}"
             raise UsageError(what, where="--engine ray", fix="Install the same version on every machine.")
         member.joining, self._died_joining = None, 0
 
@@ -267,6 +276,13 @@ def _sent(ray: Any, work: object) -> Any:
     except (TypeError, AttributeError, ValueError) as error:  # pickle has no error of its own for all of it
         what = f"this model cannot be sent to other processes ({_first_line(error)})"
         raise UsageError(what, where="--engine ray", fix="Use --engine local.") from None
+
+
+def _version() -> str:
+    try:
+        return metadata.version("earwitness")
+    except metadata.PackageNotFoundError:  # it runs from its source
+        return "unknown"
 
 
 def _first_line(error: BaseException) -> str:
