@@ -1,6 +1,6 @@
 """`qa condense` beside real time: the default recognisers on the recordings of samples/, over and over, one process.
 
-    python benchmarks/condense_speed.py [--minutes 2]
+    python benchmarks/condense_speed.py [--minutes 2] [--recogniser emotion-fast]
 
 Times real time are in processor time of one thread, which other work on the machine weighs on less than on the clock:
 of the whole, and of its parts by themselves. Then two recordings at once by the clock, which is worth something on a
@@ -30,7 +30,7 @@ from earwitness.audio import load
 from earwitness.audio.reading import RATE
 from earwitness.audio.speech import speech_segments
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.recognising import open_recognisers
+from earwitness.evaluation.recognising import DEFAULT, open_recognisers
 from earwitness.nn.frontends import VoiceConfig, WhisperConfig
 from earwitness.nn.macs import count_macs
 from earwitness.speech_llm.cpqa.condensing import CondenseConfig, condense
@@ -77,7 +77,7 @@ def parts(samples: np.ndarray, who: Recognisers) -> list[dict[str, object]]:
 def floor() -> dict[str, float]:
     """The emotion model's multiply-accumulates in convolutions and linear layers, beside a product of matrices."""
     window = torch.zeros(1, WINDOW_S * RATE)
-    voice = VoiceConfig().build()._shared[0]
+    voice = VoiceConfig().build()._voice.network
     whisper = WhisperConfig(layers=(2,), aggregation="layer").build()
     macs = count_macs(whisper.speech_encoder, window, whisper.last) + count_macs(voice, window, None, "embedding")
     matrix = torch.randn(1024, 1024)
@@ -108,15 +108,16 @@ def heard(samples: np.ndarray, who: Recognisers, workers: int) -> tuple[int, flo
         return len(outcome.windows), time.perf_counter() - wall, time.process_time() - processor
 
 
-def measure(minutes: float) -> dict[str, object]:
+def measure(minutes: float, recogniser: str) -> dict[str, object]:
     """The whole, its parts, and the least that it can take."""
     torch.set_num_threads(1)
-    who = open_recognisers()
+    who = open_recognisers([recogniser])
     samples = sound(minutes)
     found = parts(samples, who)
     windows, _, processor = heard(samples, who, 1)
     _, wall, _ = heard(samples, who, 2)
     return {
+        "recogniser": recogniser,
         "minutes": minutes,
         "load": round(os.getloadavg()[0], 1),
         "windows": windows,
@@ -133,7 +134,9 @@ def main() -> None:
     """Print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=2.0)
-    print(json.dumps(measure(parser.parse_args().minutes), indent=2))
+    parser.add_argument("--recogniser", default=DEFAULT)
+    asked = parser.parse_args()
+    print(json.dumps(measure(asked.minutes, asked.recogniser), indent=2))
 
 
 if __name__ == "__main__":

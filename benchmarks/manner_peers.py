@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import opensmile
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.pipeline import make_pipeline
@@ -35,7 +34,7 @@ from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers import read_corpus
 from earwitness.corpora.tables import read_table
 from earwitness.metrics.bootstrap import Units, bootstrap
-from earwitness.paralinguistic.emotion import EmotionEstimator
+from earwitness.paralinguistic.emotion import EmotionEstimate, EmotionEstimator
 from earwitness.paralinguistic.labels import CATEGORIES, Labels, read_labels
 
 Floats = NDArray[np.float64]
@@ -62,6 +61,8 @@ def left_out(run: Path, everything: Manifest) -> Left:
     """The clean rows of a run, and the functionals of their recordings as the run heard them: trimmed, at most 4 s."""
     table = read_table(run / "left-out.parquet").filter(pl.col("condition") == "clean")
     rows = {row.id: row for row in everything.rows()}
+    import opensmile  # a peer, which not every machine has
+
     smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals, num_workers=1)
     found = []
     for name in table["id"]:
@@ -138,6 +139,13 @@ def ages(left: Left) -> list[dict[str, object]]:
     return told("age (speechocean762, 195 speakers), MAE years", values, left.units, "earwitness")
 
 
+def allowed_call(heard: EmotionEstimate, known: NDArray[np.bool_]) -> int:
+    """The likeliest of the classes in `known` [7]."""
+    shares = dict(zip(heard.classes, heard.probabilities, strict=True))
+    allowed = [name for index, name in enumerate(CATEGORIES) if known[index]]
+    return CATEGORIES.index(max(allowed, key=lambda name: float(shares[name])))
+
+
 def across(absolute: Path, relative: Path, corpus: str, everything: Manifest) -> list[dict[str, object]]:
     """Two whole models on a corpus that they never heard: its classes that they know."""
     plain, moving = EmotionEstimator.load(absolute / "model"), EmotionEstimator.load(relative / "model")
@@ -155,9 +163,7 @@ def across(absolute: Path, relative: Path, corpus: str, everything: Manifest) ->
             except AudioError:
                 found.append(len(CATEGORIES))  # UNHEARD counts as wrong
                 continue
-            shares = dict(zip(heard.classes, heard.probabilities, strict=True))
-            allowed = [name for index, name in enumerate(CATEGORIES) if known[index]]
-            found.append(CATEGORIES.index(max(allowed, key=lambda name: float(shares[name]))))
+            found.append(allowed_call(heard, known))
         return np.array(found)
 
     own = _OwnVectors(moving, labels)

@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "score_speed": (),
     "speaker_speed": (),
     "speech_llm_throughput": (),
+    "time_profile": (),
 }
 _NAMES = ("name", "unit", "step", "model")  # what a row of results calls itself
 

@@ -1,10 +1,20 @@
-"""Long runs: the tests marked `soak` (kills, memory) and damaged audio files by the hundred; a JSON record of it all.
+"""Long runs: the tests marked `soak` (kills, memory) and damaged audio files by the thousand; a JSON record of it all.
 
-    python benchmarks/soak.py --output benchmarks/results/soak.json [--files 500] [--seed 0] [--no-tests]
+    python benchmarks/soak.py --output benchmarks/results/soak.json [--files 10000] [--seed 0] [--no-tests]
 
 A damaged file is read in a process of its own, so that a crash or a hang is a finding and not the end of the run. It
-must give samples or an `AudioError`, within 10 seconds. Files that did neither are kept beside the record. Exit code 1
-where a test failed or such a file was found.
+must give samples or an `AudioError`, within 10 seconds, and what it gives is compared with the file before the damage:
+
+    refused     an `AudioError`
+    unharmed    the samples are those of the whole file
+    noted       they are not, and the recording's steps say that something is amiss
+    altered     they are not, as many seconds as before or more, and nothing is said: sound without a checksum
+    redeclared  there is more than a tenth of a second less than before, as the damaged header itself declares
+    shortened   there is less, the header declares more or nothing, and nothing is said: a silent success
+
+Files that crash, hang, raise another error or are shortened are findings and kept beside the record. With --no-tests
+the tests of an earlier record stay in it, with the record of their own run (`tests_record`). Exit code 1 where a test
+failed or there are findings.
 """
 
 from __future__ import annotations
@@ -37,7 +47,11 @@ FORMATS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "ogg": ("OGG", "VORBIS"),
     "opus": ("OGG", "OPUS"),
+    "m4a": ("MP4", "AAC"),  # by FFmpeg, as libsndfile has none
 }
+SECONDS = 1.5
+SHORTER_S = 0.1  # than before, that must be refused or told
+FINE = ("refused", "unharmed", "noted", "altered", "redeclared")
 
 
 # --- damaged files --------------------------------------------------------------------------------
@@ -45,12 +59,13 @@ FORMATS = {
 
 @dataclass
 class Fuzzed:
-    """What became of the damaged files; `findings` are those that gave neither samples nor an `AudioError` in time."""
+    """What became of the damaged files; `findings` are those whose outcome is none of `FINE`."""
 
     files: int = 0
     seconds: float = 0.0
     slowest_s: float = 0.0
-    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # by format: read, refused, crashed, ...
+    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # by format
+    damages: dict[str, dict[str, int]] = field(default_factory=dict)  # by the kind of damage, of files with one kind
     findings: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -59,43 +74,70 @@ def fuzz(files: int, seed: int, keep: Path) -> Fuzzed:
     rng = np.random.default_rng(seed)
     whole = {name: _encoded(*form) for name, form in FORMATS.items()}
     found, counts = Fuzzed(), {name: Counter[str]() for name in FORMATS}
+    by_damage = {damage.__name__: Counter[str]() for damage in _DAMAGES}
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        reader = Reader()
+        for name, content in whole.items():
+            (Path(folder) / f"whole.{name}").write_bytes(content)
+        reader = Reader(Path(folder))
         for number in range(files):
             name = list(FORMATS)[number % len(FORMATS)]
             path = Path(folder) / f"{number}.{name}"
-            path.write_bytes(damaged(whole[name], rng))
+            content, damages = damaged(whole[name], rng)
+            path.write_bytes(content)
             before = time.perf_counter()
             outcome, detail = reader.read(path)
             found.slowest_s = max(found.slowest_s, round(time.perf_counter() - before, 3))
             counts[name][outcome] += 1
-            if outcome not in ("read", "refused"):
-                found.findings.append({"file": path.name, "outcome": outcome, "detail": detail})
+            if len(damages) == 1:
+                by_damage[damages[0]][outcome] += 1
+            if outcome not in FINE:
+                found.findings.append(
+                    {"file": path.name, "outcome": outcome, "detail": detail, "damages": ", ".join(damages)}
+                )
                 keep.mkdir(parents=True, exist_ok=True)
-                (keep / path.name).write_bytes(path.read_bytes())
+                (keep / path.name).write_bytes(content)
             path.unlink()
         reader.close()
     found.files, found.seconds = files, round(time.perf_counter() - start, 1)
     found.outcomes = {name: dict(sorted(count.items())) for name, count in counts.items()}
+    found.damages = {name.strip("_"): dict(sorted(count.items())) for name, count in by_damage.items()}
     return found
 
 
 def _encoded(container: str, subtype: str) -> bytes:
     """A second and a half of harmonics under noise."""
-    time_s = np.arange(round(1.5 * RATE)) / RATE
+    time_s = np.arange(round(SECONDS * RATE)) / RATE
     voice = sum(np.sin(2 * np.pi * 120 * k * time_s) / k for k in range(1, 12))
     sound = 0.1 * voice + 0.01 * np.random.default_rng(0).standard_normal(len(time_s))
     file = io.BytesIO()
+    if container == "MP4":
+        return _encoded_m4a(sound.astype(np.float32), file)
     soundfile.write(file, sound.astype(np.float32), RATE, format=container, subtype=subtype)
     return file.getvalue()
 
 
-def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """One to three kinds of damage, one after the other."""
+def _encoded_m4a(sound: Any, file: io.BytesIO) -> bytes:
+    import av
+
+    with av.open(file, "w", format="mp4") as container:
+        track = container.add_stream("aac", rate=RATE, layout="mono")
+        for start in range(0, len(sound), 1024):
+            frame = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], "fltp", "mono")
+            frame.rate, frame.pts = RATE, start
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    return file.getvalue()
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> tuple[bytes, list[str]]:
+    """One to three kinds of damage, one after the other, and their names."""
+    names = []
     for _ in range(rng.integers(1, 4)):
-        content = _DAMAGES[rng.integers(len(_DAMAGES))](content or b"\0", rng)
-    return content
+        damage = _DAMAGES[rng.integers(len(_DAMAGES))]
+        names.append(damage.__name__)
+        content = damage(content or b"\0", rng)
+    return content, names
 
 
 def _bytes_anywhere(content: bytes, rng: np.random.Generator) -> bytes:
@@ -162,13 +204,14 @@ def _stretch(content: bytes, rng: np.random.Generator) -> tuple[int, int]:
 
 
 class Reader:
-    """A process that reads one file after the other, replaced when it crashes or hangs."""
+    """A process that reads one file after the other, replaced when it crashes or hangs; `folder` has the whole ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._process: subprocess.Popen[str] | None = None
 
     def read(self, path: Path) -> tuple[str, str]:
-        """Outcome (read, refused, other error, crashed, hung) and detail."""
+        """Outcome (those of `FINE`, shortened, other error, crashed, hung) and detail."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -185,7 +228,7 @@ class Reader:
         return outcome, detail
 
     def _start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, __file__, "--worker"]
+        command = [sys.executable, __file__, "--worker", str(self._folder)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"  # the time of imports is not that of a file
@@ -199,23 +242,39 @@ class Reader:
             self._process = None
 
 
-def work() -> None:
+def work(folder: Path) -> None:
     """The reading process: a path a line in, an outcome a line out."""
-    from earwitness.audio import load
+    from earwitness.audio import load, probe
     from earwitness.core.errors import AudioError, printable
 
+    whole = {name: load(folder / f"whole.{name}") for name in FORMATS}
     print("ready", flush=True)
     for line in sys.stdin:
-        outcome, detail = "read", ""
+        path = Path(line.rstrip("\n"))
         try:
-            samples = load(line.rstrip("\n")).samples
-            if not len(samples) or not np.isfinite(samples).all():
-                outcome, detail = "other error", "samples that are none, or not finite"
+            outcome, detail = compared(load(path), whole[path.name.split(".", 1)[1]], probe(path).duration_s)
         except AudioError as error:
             outcome, detail = "refused", str(error)
         except Exception as error:  # whatever it is, it is a finding
             outcome, detail = "other error", f"{type(error).__name__}: {error}"
         print(f"{outcome}\t{printable(detail)}", flush=True)
+
+
+def compared(recording: Any, whole: Any, declared_s: float | None) -> tuple[str, str]:
+    """What a damaged file was read as, beside the whole one; `declared_s` is what its header says now."""
+    samples, before = recording.samples, whole.samples
+    if not len(samples) or not np.isfinite(samples).all():
+        return "other error", "samples that are none, or not finite"
+    if len(samples) == len(before) and np.abs(samples - before).max() < 1e-4:
+        return "unharmed", ""
+    said = [step for step in recording.source.steps if step not in whole.source.steps]
+    if said:
+        return "noted", "; ".join(said)
+    if whole.duration_s - recording.duration_s > SHORTER_S:
+        if declared_s is not None and declared_s <= recording.duration_s + SHORTER_S:
+            return "redeclared", ""
+        return "shortened", f"{recording.duration_s:.3f} s of {whole.duration_s:.3f} s, and nothing is said"
+    return "altered", ""
 
 
 # --- tests ----------------------------------------------------------------------------------------
@@ -243,15 +302,23 @@ def main() -> int:
     """Run what is asked for, and write the record."""
     parser = argparse.ArgumentParser(description="Long runs: kills, memory, damaged audio files.")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "soak.json")
-    parser.add_argument("--files", type=int, default=500, help="damaged files to read")
+    parser.add_argument("--files", type=int, default=10_000, help="damaged files to read")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-tests", action="store_true", help="only the damaged files")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options, more = parser.parse_known_args()  # what is left goes to pytest, e.g. -n 2
     if options.worker:
-        work()
+        work(options.worker)
         return 0
     return _soak(options, more)
+
+
+def _kept_tests(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The tests of an earlier record, and what that record says of its run."""
+    if not path.exists():
+        return [], None
+    before = json.loads(path.read_text(encoding="utf-8"))
+    return before["tests"], before.get("tests_record", before["record"])
 
 
 def _soak(options: argparse.Namespace, more: list[str]) -> int:
@@ -260,14 +327,15 @@ def _soak(options: argparse.Namespace, more: list[str]) -> int:
 
     start = time.perf_counter()
     fuzzed = fuzz(options.files, options.seed, options.output.with_name(f"{options.output.stem}-findings"))
-    tests = [] if options.no_tests else run_tests(more)
+    tests, of = _kept_tests(options.output) if options.no_tests else (run_tests(more), None)
     outcomes = Counter(test["outcome"] for test in tests)
     settings = {"files": options.files, "tests": not options.no_tests, "patience_s": PATIENCE_S}
     record = RunRecord.make("python benchmarks/soak.py", settings, seed=options.seed).plain()
     record["machine"]["cores"] = str(os.cpu_count())
     summary = {"tests": dict(outcomes), "damaged files": fuzzed.files, "findings": len(fuzzed.findings)}
     summary["seconds"] = round(time.perf_counter() - start, 1)
-    told = {"summary": summary, "damaged_files": asdict(fuzzed), "tests": tests, "record": record}
+    told = {"summary": summary, "damaged_files": asdict(fuzzed), "tests": tests}
+    told |= {"tests_record": of or record, "record": record}
     write_atomically(options.output, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     print(json.dumps(summary, indent=2))
     return 1 if fuzzed.findings or outcomes["failure"] or outcomes["error"] else 0

@@ -149,14 +149,27 @@ def manner_peers() -> str:
     return _paired_arms("manner_peers")
 
 
+def emotion_fast() -> str:
+    """The emotion model with and without a voice print, of the recorded benchmark run."""
+    return _paired_arms("emotion_fast")
+
+
+def time_profile() -> str:
+    """Where the time of `examine` and `score` goes."""
+    kept = json.loads((BENCHMARKS / "results" / "time_profile.json").read_text(encoding="utf-8"))
+    rows = ((row["of"], row["stage"], row["processor_s"], f"{row['share']:.0%}") for row in kept["result"]["rows"])
+    return table(("of", "stage", "processor time, s", "share"), rows)
+
+
 def emotion_mixing() -> str:
     """Heads that learnt from one corpus of emotions and from two, of the recorded benchmark run."""
     return _paired_arms("emotion_mixing")
 
 
 def _paired_arms(name: str) -> str:
+    kept = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
     rows = []
-    for line in json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8")):
+    for line in kept if isinstance(kept, list) else kept["result"]["rows"]:
         value = f"{line['value']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
         gain = line.get("ours less this")
         told = "" if gain is None else f"{gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]"
@@ -370,9 +383,50 @@ def _with_shift(figure: dict[str, Any]) -> str:
     return value if shift is None else "{} ({:+.1f} [{:+.1f}, {:+.1f}])".format(value, *(100 * part for part in shift))
 
 
+def memory_lengths() -> str:
+    """Peak memory of whole commands over longer and longer recordings."""
+    rows = json.loads((BENCHMARKS / "results" / "memory.json").read_text(encoding="utf-8"))["recordings"]
+    short = {row["way"]: row["peak_mb"] for row in rows if row["length_s"] == 10}
+    cells = (
+        (
+            f"`{row['way']}`",
+            f"{row['length_s'] / 60:.4g}",
+            f"{row['peak_mb']:.0f}",
+            f"{row['peak_mb'] - short[row['way']]:+.0f}",
+            f"{row['cpu_s']:.0f}" if "cpu_s" in row else "-",
+        )
+        for row in rows
+        if row["way"] in short
+    )
+    return table(("command", "minutes of audio", "peak, MB", "above 10 s of audio, MB", "processor time, s"), cells)
+
+
+def memory_rows() -> str:
+    """Peak memory and time of commands over manifests of many rows."""
+    rows = json.loads((BENCHMARKS / "results" / "memory.json").read_text(encoding="utf-8"))["tables"]
+    cells = ((f"`{r['way']}`", r["rows"], f"{r['peak_mb']:.0f}", f"{r['cpu_s']:.0f}") for r in rows)
+    return table(("command", "rows", "peak, MB", "processor time, s"), cells)
+
+
+def damaged_files() -> str:
+    """What became of damaged audio files, by format."""
+    found = json.loads((BENCHMARKS / "results" / "soak.json").read_text(encoding="utf-8"))["damaged_files"]
+    names = ("refused", "unharmed", "noted", "altered", "redeclared", "shortened", "other error", "crashed", "hung")
+    rows = [(name, *(counts.get(outcome, 0) for outcome in names)) for name, counts in found["outcomes"].items()]
+    return table(("format", *names), rows)
+
+
+def soak_tests() -> str:
+    """The long tests of the recorded run."""
+    tests = json.loads((BENCHMARKS / "results" / "soak.json").read_text(encoding="utf-8"))["tests"]
+    return table(("test", "outcome"), ((test["test"].split("::")[1], test["outcome"]) for test in tests))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "alignment": alignment,
     "claims": claims,
+    "emotion-fast": emotion_fast,
+    "time-profile": time_profile,
     "claim-arms": claim_arms,
     "peers-detectors": peers_detectors,
     "left-out-detectors": left_out_detectors,
@@ -392,6 +446,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "speaker-first-looks": speaker_first_looks,
     "localisation": localisation,
     "stretches": stretches,
+    "memory-lengths": memory_lengths,
+    "memory-rows": memory_rows,
+    "damaged-files": damaged_files,
+    "soak-tests": soak_tests,
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,16 +13,30 @@ import pytest
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
+OFFLINE = Path(__file__).resolve().parent / "offline"
 Maker = Callable[..., NDArray[np.float32]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    refuse_networks()
     import torch
     from hypothesis import settings
 
     torch.set_num_threads(1)  # xdist already uses the cores
     settings.register_profile("earwitness", deadline=None)  # no test is a stopwatch
     settings.load_profile("earwitness")
+
+
+def refuse_networks() -> None:
+    """Here and in every process that tests start (`offline/sitecustomize.py`)."""
+    if "offline_hook" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("offline_hook", OFFLINE / "sitecustomize.py")
+        assert spec
+        assert spec.loader
+        sys.modules["offline_hook"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    paths = [str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
 @pytest.fixture(scope="session")

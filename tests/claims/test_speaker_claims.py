@@ -24,7 +24,7 @@ from earwitness.core.errors import DataError
 from earwitness.corpora.manifest import Manifest
 
 SEEDS = (1, 2, 3)
-SPEAKERS, TAKES = 60, 3
+SPEAKERS, TAKES = 36, 3
 
 
 class Spoken(SpeakerMaterial):
@@ -111,7 +111,7 @@ def test_what_tells_speakers_apart_has_the_lower_error(spoken: SpeakerMaterial) 
 
 
 def test_an_arm_learns_who_speaks_and_tells_of_its_variance(spoken: SpeakerMaterial, tmp_path: Path) -> None:
-    recipe = small(speaker_base({"kind": "statistics"}, draws=64))
+    recipe = small(speaker_base({"kind": "statistics"}, draws=32))
     assert all(len(CLAIM.arms[arm.name]) < 4 for arm in CLAIM.plan.arms)
     claim = replace(CLAIM, recipe=recipe)
     runs = {arm: claim.run(arm, 1, spoken, tmp_path / arm) for arm in ("statistics", "xi-plus", "xi-plus-conservative")}
@@ -163,7 +163,7 @@ def test_spectra_are_kept_and_not_computed_again(tmp_path: Path, speechlike: obj
 
 
 def test_a_second_model_joins_the_first_and_is_told_of(spoken: SpeakerMaterial, tmp_path: Path) -> None:
-    recipe = small(speaker_base({"kind": "statistics"}, draws=64))
+    recipe = small(speaker_base({"kind": "statistics"}, draws=32))
     claim = replace(acorl.CLAIM, recipe=recipe)
     assert list(claim.seconds) == [arm.name for arm in claim.plan.arms]
     runs = {arm: claim.run(arm, 1, spoken, tmp_path / arm) for arm in ("one", "independent", "alliance-1")}

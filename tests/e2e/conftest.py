@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked_commands import Forked, forked_commands
 
 from tiny_models import make_detector, make_embedder
 
@@ -42,3 +43,10 @@ def earwitness() -> Runner:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    """forked(*words, cwd=..., **faults): as `earwitness`, without its start-up, and under faults."""
+    with forked_commands() as commands:
+        yield commands

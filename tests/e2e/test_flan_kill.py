@@ -38,7 +38,7 @@ def started(folder: Path, name: str) -> subprocess.Popen[bytes]:
         "--client",
         str(folder / "c.yaml"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ["PYTHONPATH"]])}
     command = [sys.executable, "-m", "earwitness", *words, "--threads", "1"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 

@@ -62,7 +62,7 @@ def voice_findings(cli, home: Path, models: Path, tmp_path: Path):
     def ask(recording: str, *options: object) -> dict[str, dict[str, Any]]:
         report = tmp_path / "report.json"
         model = f"deepfake={models / 'detector'}"
-        code, said = cli("examine", home / recording, *options, "--model", model, "--json", report)
+        code, said = cli("examine", home / recording, *options, "--no-manner", "--model", model, "--json", report)
         assert code == 0, said
         findings = json.loads(report.read_text(encoding="utf-8"))["findings"]
         return {finding["question"]: finding for finding in findings[1:]}
@@ -204,7 +204,9 @@ class TestKnown:
         assert pl.read_csv(out)["known"].to_list() == ["anna", "bert"]
         page = tmp_path / "page.html"
         model = f"deepfake={models / 'detector'}"
-        code, shown = cli("examine", home / "caller.wav", "--known", known, "--model", model, "--html", page)
+        code, shown = cli(
+            "examine", home / "caller.wav", "--known", known, "--no-manner", "--model", model, "--html", page
+        )
         assert code == 0, shown
         assert "Whose voice is it" in page.read_text(encoding="utf-8")
 

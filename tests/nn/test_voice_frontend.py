@@ -11,6 +11,7 @@ import torch
 from earwitness.core.errors import ModelError
 from earwitness.evaluation.loading import load_embedder
 from earwitness.nn.frontends import VoiceConfig
+from earwitness.nn.frontends.voice import _Voice
 from earwitness.nn.network import BranchConfig, NetworkConfig
 from earwitness.training.model_folder import WEIGHTS, read_model_info
 from earwitness.training.shipped import find_model
@@ -58,3 +59,33 @@ def test_an_altered_model_is_refused(tmp_path: Path) -> None:
     (other / WEIGHTS).write_bytes((source / WEIGHTS).read_bytes()[:-4] + b"0000")
     with pytest.raises(ModelError, match="altered"):
         VoiceConfig(model=str(other)).build()
+
+
+def test_a_window_is_heard_once_for_all_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = torch.randn(3, 16_000, generator=torch.Generator().manual_seed(4)) / 10
+    first, second = VoiceConfig(model="speaker-small").build(), VoiceConfig(model="speaker-small").build()
+    heard: list[int] = []
+    network = first._voice.network
+    embed = network.embed
+    monkeypatch.setattr(network, "embed", lambda waveforms: heard.append(len(waveforms)) or embed(waveforms))
+    with torch.inference_mode():
+        whole = first(sound).values
+    assert torch.equal(second(sound[[2, 0]]).values, whole[[2, 0]])
+    assert heard == [3]
+    mixed = second(torch.cat([sound[1:2], -sound[:1]])).values
+    assert heard == [3, 1]
+    assert torch.equal(mixed[0], whole[1])
+    torch.nn.Linear(mixed.shape[-1], 1)(mixed).sum().backward()  # prints of inference mode serve a training too
+
+
+def test_no_more_prints_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.nn.frontends.voice.MOST_KEPT", 2)
+    voice = _Voice(VoiceConfig(model="speaker-small").build()._voice.network)
+    sound = torch.randn(4, 16_000, generator=torch.Generator().manual_seed(5)) / 10
+    together = voice.prints(sound)
+    assert len(voice._places) == 2
+    monkeypatch.setattr(voice, "_heard", lambda waveforms: np.zeros((len(waveforms), together.shape[1]), np.float32))
+    assert torch.equal(voice.prints(sound[2:]), together[2:])  # the latest two
+    assert not voice.prints(sound[:1]).any()
+    assert torch.equal(voice.prints(sound[3:]), together[3:])
+    assert not voice.prints(sound[2:3]).any()  # the oldest had gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ def cut_off(home: Path, *lines: str) -> tuple[list[str], list[int]]:
     """What the command lines asked of the network, and their exit codes."""
     environment = {**os.environ, "EARWITNESS_CACHE": str(home / "cache"), "HF_HOME": str(home / "hub")}
     environment = {name: value for name, value in environment.items() if not name.endswith("_OFFLINE")}
+    environment["EARWITNESS_TEST_NETWORK"] = "allowed"  # the runner refuses by itself, and counts
     given = json.dumps([line.split() for line in lines])
     done = subprocess.run(
         [sys.executable, RUNNER], input=given, cwd=home, env=environment, capture_output=True, text=True, check=False
@@ -67,6 +69,36 @@ def test_no_command_asks_for_the_network(home: Path) -> None:
     assert codes[3:7] == [0, 0, 0, 0]
     assert codes[7] == 2  # wrong use
     assert codes[8:14] == [0] * 6
+
+
+REACHES_OUT = """
+import socket, sys
+tries = [
+    lambda: socket.create_connection(("192.0.2.1", 80), timeout=1),
+    lambda: socket.getaddrinfo("example.org", 443),
+    lambda: socket.gethostbyname("example.org"),
+    lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 53)),
+    lambda: socket.socket(socket.AF_INET6).connect(("2001:db8::1", 80)),
+]
+for one in tries:
+    try:
+        one()
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_no_test_reaches_another_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither this process nor one that it starts, and both reach this machine."""
+    exec(REACHES_OUT)
+    here = capsys.readouterr().out
+    done = subprocess.run([sys.executable, "-c", REACHES_OUT], capture_output=True, text=True, check=True)
+    for said in (here, done.stdout):
+        assert [line.startswith("tests have no network: ") for line in said.splitlines()] == [True] * 5
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+        connect = f"import socket; socket.create_connection({server.getsockname()!r}).close()"
+        subprocess.run([sys.executable, "-c", connect], check=True)
 
 
 @pytest.mark.soak

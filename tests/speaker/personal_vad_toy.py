@@ -100,7 +100,7 @@ FULL = Toy(
 FAR = (6, 26, 30)  # voices far apart in pitch and tract
 SMALL = Toy(
     FAR, (*FAR, *range(5000, 5005)), channels=16, groups=2, mels=40, hop=320, verifier_steps=200, steps=150, batch=12,
-    network={"dim": 32, "condition": 32, "hidden": 128}, lr=4e-3,
+    seconds=1.5, network={"dim": 32, "condition": 32, "hidden": 128}, lr=4e-3,
 )  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Judged]:
 
 @pytest.mark.shows("svvad:6.5")
 def test_a_little_training_helps_where_others_speak(small: Judged) -> None:
-    """150 steps, three voices, an encoder of 16 channels: the item's own numbers."""
+    """150 steps on 1.5 s, three voices, an encoder of 16 channels: the item's own numbers."""
     require(small)
 
 

@@ -19,12 +19,15 @@ from earwitness.audio.decoder import (
     only_audio_errors,
     refuse_short,
 )
+from earwitness.audio.ogg_pages import ogg_pages
 from earwitness.core.errors import AudioError
 
 _CONTAINERS = (
     "mov,matroska,webm,ogg,mp3,aac,amr,amrnb,amrwb,flac,wav,w64,aiff,au,caf,asf,avi,flv,mpegts,mpeg,"
     "ac3,eac3,dts,wv,ape,tta,tak,rm,voc,mpc,mpc8"
 )
+NOTED_S = 0.1  # of difference to the declared length
+WHOLE = "Get the whole file."
 _DECLARE_LENGTH = ("mov", "flac", "caf", "asf", "wv", "tta", "ape", "w64", "aiff")  # not an estimate from the bit rate
 
 
@@ -153,9 +156,26 @@ class FfmpegDecoder:
         end_s = max(there_s, self._end_s)  # a track may have gaps, e.g. where a phone sent nothing in pauses
         if self._declared_s is not None:
             refuse_short(self._path, self._declared_s, end_s, tolerance_s=max(0.25, 0.02 * self._declared_s))
+            self._note_difference(there_s - self._declared_s)
         if end_s - there_s > 0.1:
             self.notes.append(f"gaps of {end_s - there_s:.2f} s in all between its packets are left out")
-        if self._container.format.name == "ogg" and not _has_end_mark(self._path):
+        if self._container.format.name == "ogg":
+            self._check_pages()
+        elif self._declared_s is None:
+            self.notes.append("the file declares no length: it cannot be known whether its end is missing")
+
+    def _note_difference(self, seconds: float) -> None:
+        """Within what encoders add and leave out a file is heard, and the difference told."""
+        if abs(seconds) > NOTED_S:
+            less = "less" if seconds < 0 else "more"
+            self.notes.append(f"{abs(seconds):.2f} s {less} than its header declares")
+
+    def _check_pages(self) -> None:
+        pages = ogg_pages(self._path)
+        if pages.damaged:
+            times = "once" if pages.damaged == 1 else f"{pages.damaged} times"
+            raise AudioError(f"is damaged: pages are missing or broken {times}", where=self._path, fix=WHOLE)
+        if not pages.ended:
             self.notes.append("the stream has no end mark; it may have been cut")
 
     def close(self) -> None:
@@ -188,12 +208,3 @@ def _has_length_tag(path: str) -> bool:
         file.seek(skip)
         start = file.read(4096)
     return any(tag in start for tag in (b"Xing", b"Info", b"VBRI"))
-
-
-def _has_end_mark(path: str) -> bool:
-    """Whether the last page of an Ogg file carries the end-of-stream flag."""
-    with Path(path).open("rb") as file:
-        file.seek(max(0, Path(path).stat().st_size - (1 << 16)))
-        tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)

@@ -65,12 +65,24 @@ class PcmDecoder:
                 self.notes.append("the header gives no length; read to the end of the file")
             elif there > 0:
                 refuse_short(self.info.path, there_s * declared / there, there_s, tolerance_s=0.1)
+        self._note_rest(log)
         if "truncated file" in log:
             raise AudioError(
                 f"is cut short: {there_s:.2f} s are there", where=self.info.path, fix="Get the whole file."
             )
         if self.info.container == "nist":
             refuse_short(self.info.path, self._sphere_frames() / self.info.rate, there_s, tolerance_s=0.1)
+
+    def _note_rest(self, log: str) -> None:
+        """A size that does not fit the file, where the size of the sound does: one of the two is damaged."""
+        there, riff = (re.search(rf"^ *{name} *: (\d+)", log, re.M) for name in ("Length", "RIFF"))
+        if there is None or riff is None or int(riff[1]) in (0, *_NO_LENGTH_YET):
+            return
+        more = int(there[1]) - int(riff[1]) - 8
+        if abs(more) > 1:  # an odd length may be filled up
+            self.notes.append(
+                f"the file is {abs(more)} bytes {'longer' if more > 0 else 'shorter'} than its header says"
+            )
 
     def _sphere_frames(self) -> int:
         """The sample count in a NIST Sphere header, which libsndfile does not compare."""

@@ -15,6 +15,7 @@ from earwitness.claims.catalogue import find_claim
 from earwitness.claims.ledger import read_result
 from earwitness.claims.running import run_claim
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain
 from earwitness.core.records import versions
 from earwitness.evaluation.results.reproducing import Reproduction, differences
 
@@ -24,7 +25,7 @@ FRAMES = Path("runs/claims/frames")
 def is_claim(path: str | Path) -> bool:
     """Whether a file says of itself that it is a claim's result."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = json.loads(read_plain(path))
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and {"source", "statement", "seeds", "judgement"} <= data.keys()

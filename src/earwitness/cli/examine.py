@@ -50,9 +50,13 @@ def examine(
     Example: `earwitness examine call.m4a --reference claimed-1.wav claimed-2.wav --html report.html`
     """
     from earwitness.cli.progress import progress_bar
+    from earwitness.core.writing import require_writable
     from earwitness.evaluation.scoring.inputs import read_input
     from earwitness.examine.examiner import Examiner, expand
 
+    for output in (html, None if str(json_output) == "-" else json_output):
+        if output is not None:
+            require_writable(output)
     with ExitStack() as until_the_end:
         spool = until_the_end.enter_context(spooled()) if DASH in recordings else None
         paths = expand(str(spool) if name == DASH else name for name in recordings)

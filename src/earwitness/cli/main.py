@@ -122,6 +122,13 @@ def _exit_code(arguments: Sequence[str]) -> int:
             raise
         _say(str(error))
         return 2
+    except OSError as error:  # what the system refuses, wherever it was not foreseen
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        fix = "Look at the path, its permissions and the space that is left; what was finished is kept."
+        _say(f"{where}the system says: {error.strerror or error}. {fix}")
+        return 2
     except Exception as error:  # a defect of ours: still one line, unless asked for more
         if debug:
             raise

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from earwitness.core.errors import RecipeError
+from earwitness.core.plain_files import read_plain
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ def read_yaml(path: str | Path) -> object:
     """The plain data of a YAML file (safe loader: no objects are ever constructed). Raises `RecipeError`."""
     path = Path(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(read_plain(path).decode("utf-8"))
     except FileNotFoundError:
         raise RecipeError("there is no such file", where=path, fix="Check the path.") from None
     except OSError as error:

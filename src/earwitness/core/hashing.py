@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earwitness.core.plain_files import require_plain
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hex sha256 of a file's bytes, read in blocks."""
+    """Hex sha256 of a file's bytes, read in blocks. Raises `OSError`, also for a pipe or a device."""
+    require_plain(path)
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(1 << 20):

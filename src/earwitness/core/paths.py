@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,22 @@ from pathlib import Path
 from earwitness.core.errors import AudioError, UsageError
 
 _confined: list[Path] = []
+
+
+def matches(pattern: str) -> list[Path]:
+    """What a glob names, in the order of the names. `**` is folders at any depth but hidden ones; links to folders are
+    not followed there, or two that lead round in a circle would name every file without end."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207 - patterns may be absolute
+    at = parts.index("**")
+    rest = os.path.join(*parts[at + 1 :]) if parts[at + 1 :] else "*"  # noqa: PTH118 - a pattern is no path
+    found: set[Path] = set()
+    for start in matches(str(Path(*parts[:at]))) if at else [Path()]:
+        for folder, subfolders, _ in os.walk(start):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+            found.update(matches(os.path.join(glob.escape(folder), rest)))  # noqa: PTH118
+    return sorted(found)
 
 
 def inside(root: Path, name: str | Path, where: object = None) -> Path:

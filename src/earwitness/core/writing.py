@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from earwitness.core.errors import UsageError
+from earwitness.core.plain_files import require_plain
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,14 +54,32 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
-    except OSError as error:
+    except BaseException as error:
         _remove(part)
+        if (refused := _refusal(error)) is None:
+            raise
         raise UsageError(
-            f"cannot be written ({error.strerror})", where=path, fix="Free space or choose another output."
+            f"cannot be written ({refused})", where=path, fix="Free space or choose another output."
         ) from None
-    except BaseException:
-        _remove(part)
-        raise
+
+
+def _refusal(error: BaseException) -> str | None:
+    """What the system has refused, in its words; None for other errors. Polars hides it in errors of its own."""
+    if (number := re.search(r"\(os error (\d+)\)", str(error))) is not None:
+        return os.strerror(int(number[1]))
+    return (error.strerror or str(error)) if isinstance(error, OSError) else None
+
+
+def require_writable(path: str | Path) -> None:
+    """Raises `UsageError` where a file could not be made now: told before the work that it is the result of."""
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError("is a folder", where=path, fix="Name a file.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UsageError(f"cannot be written ({error.strerror})", where=path, fix="Choose another output.") from None
 
 
 def _remove(part: Path) -> None:
@@ -99,6 +119,7 @@ class ResumableRows:
             if resume and not self.part.exists() and self.path.exists():
                 _convert(self.path, self.part, self.columns)  # a finished table counts as done, and may be added to
             if self.part.exists():
+                require_plain(self.part)
                 self._read_part()
             self._file = self.part.open("r+b" if self.part.exists() else "w+b")
             self._file.truncate(self._keep)
@@ -228,8 +249,8 @@ def _told(path: Path, fix: str) -> Iterator[None]:
 
     try:
         yield
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror or error})", where=path, fix=fix) from None
-    except pl.exceptions.PolarsError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if (refused := _refusal(error)) is not None:
+            raise UsageError(f"cannot be written ({refused})", where=path, fix=fix) from None
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"is not the table that is to be gone on with ({first[:200]})", where=path, fix=fix) from None

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from earwitness.core.errors import DataError, UsageError
+from earwitness.core.plain_files import read_plain, require_plain
 from earwitness.core.writing import TABLE_FORMATS, atomic_file
 
 
@@ -19,8 +20,9 @@ def read_table(path: Path) -> pl.DataFrame:
     _check_format(path)
     try:
         if path.suffix == ".parquet":
+            require_plain(path)
             return pl.read_parquet(path)
-        data = path.read_bytes()
+        data = read_plain(path)
     except FileNotFoundError:
         raise DataError("there is no such manifest", where=path, fix="Check the path.") from None
     except OSError as error:

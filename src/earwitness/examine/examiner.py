@@ -12,6 +12,7 @@ from earwitness.audio.facts import SignalFacts, file_facts
 from earwitness.audio.reading import RATE, probe, stream
 from earwitness.audio.recording import Source
 from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.paths import matches
 from earwitness.core.records import command_line, versions
 from earwitness.corpora.readers import AUDIO_SUFFIXES
 from earwitness.deepfake.retrieval.index import Index
@@ -142,10 +143,9 @@ def expand(given: Iterable[str]) -> list[Path]:
                 raise UsageError("holds no audio files", where=name, fix="Name a folder with recordings.")
             found.update(dict.fromkeys(inside))
         elif not path.exists() and glob.has_magic(name):
-            matches = sorted(Path(match) for match in glob.glob(name, recursive=True))  # noqa: PTH207 - absolute patterns too
-            if not matches:
+            if not (named := matches(name)):
                 raise UsageError("matches no file", where=name, fix="Check the pattern.")
-            found.update(dict.fromkeys(matches))
+            found.update(dict.fromkeys(named))
         else:
             found[path] = None
     return list(found)

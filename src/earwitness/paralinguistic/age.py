@@ -29,6 +29,7 @@ from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import AudioError, ModelError, RecipeError
+from earwitness.core.growing import GrowingRows
 from earwitness.metrics.distribution import GridDistributions, crps, nll
 from earwitness.nn.losses.label_distribution import ValueLoss, ValueLossConfig
 from earwitness.nn.network import Network
@@ -182,8 +183,7 @@ class AgeEstimator:
     def estimate_windows(self, windows: Iterable[Window], seconds_total: float | None = None) -> AgeEstimate:
         """The mean of the windows' distributions, brought to the model's temperature; windows without sound are left
         out."""
-        distributions: list[Probabilities] = []
-        sexes: list[Probabilities] = []
+        distributions, sexes = GrowingRows(), GrowingRows()
         spans: list[Segment] = []
         end_s = 0.0
         for group in equal_groups(windows, WINDOWS_AT_ONCE):
@@ -192,13 +192,13 @@ class AgeEstimator:
             if audible:
                 spans.extend(Segment(window.start_s, window.end_s) for window in audible)
                 found, sex = self._hear(audible)
-                distributions.append(found)
-                sexes.append(sex)
+                distributions.add(found)
+                sexes.add(sex)
         used = heard_seconds(spans)
         if used < SHORTEST_S:
             raise AudioError(f"holds {used:.2f} s of sound; an age needs at least {SHORTEST_S} s")
-        mean = tempered(np.concatenate(distributions).mean(axis=0), self.reading.temperature)
-        female = float(np.concatenate(sexes)[:, 0].mean()) if self.reading.sex else None
+        mean = tempered(distributions.all().mean(axis=0), self.reading.temperature)
+        female = float(sexes.all()[:, 0].mean()) if self.reading.sex else None
         return AgeEstimate.of(self._ages, mean, used, end_s if seconds_total is None else seconds_total, female)
 
     @torch.inference_mode()

@@ -27,6 +27,7 @@ from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.config import Config, parse_config
 from earwitness.core.errors import AudioError, DataError, ModelError, RecipeError, UsageError
+from earwitness.core.growing import GrowingRows
 from earwitness.nn.network import Branch, Network, NetworkConfig
 from earwitness.nn.types import Embedding, Frames
 from earwitness.paralinguistic.emotion_losses import (
@@ -293,17 +294,17 @@ class EmotionEstimator:
 
         Raises `AudioError` for what cannot be read, and where nothing is audible.
         """
-        parts, seconds = [], []
+        parts, seconds = GrowingRows(), list[float]()
         windows = stream_windows(path, self.info.windows, self.info.rate, channel, start_s, end_s)
         for group in equal_groups(windows, AT_ONCE):
             audible = [window for window in group if is_audible(window.samples)]
             if audible:
-                parts.append(self.network.pooled(_stacked(audible)))
+                parts.add(self.network.pooled(_stacked(audible)).cpu().numpy())
                 seconds += [window.end_s - window.start_s for window in audible]
-        if not parts:
+        if not seconds:
             raise AudioError("holds no sound", where=path)
-        shares = torch.tensor(seconds, device=parts[0].device) / sum(seconds)
-        return shares @ torch.cat(parts)
+        shares = torch.tensor(seconds) / sum(seconds)
+        return shares @ torch.from_numpy(parts.all())
 
     @classmethod
     def load(cls, folder: str | Path) -> EmotionEstimator:
@@ -387,8 +388,7 @@ class EmotionEstimator:
     @torch.inference_mode()
     def _heard(self, windows: Iterable[Window]) -> tuple[list[Segment], Floats, Floats | None, float]:
         spans: list[Segment] = []
-        logits: list[Tensor] = []
-        intensities: list[Tensor] = []
+        logits, intensities, learnt = GrowingRows(), GrowingRows(), False
         end_s = 0.0
         for group in equal_groups(windows, AT_ONCE):
             end_s = max(end_s, group[-1].end_s)
@@ -397,12 +397,12 @@ class EmotionEstimator:
                 continue
             found = self._logits(_stacked(audible))
             spans.extend(Segment(window.start_s, window.end_s) for window in audible)
-            logits.append(found[CATEGORY])
+            logits.add(found[CATEGORY].double().numpy())
             if self.emotion.intensity_learnt and INTENSITY in found:
-                intensities.append(self.emotion.intensity.read(found[INTENSITY]))
-        joined = torch.cat(logits).double().numpy() if logits else np.empty((0, len(CATEGORIES)))
-        strengths = torch.cat(intensities).double().numpy() if intensities else None
-        return spans, np.asarray(joined), strengths, end_s
+                learnt = True
+                intensities.add(self.emotion.intensity.read(found[INTENSITY]).double().numpy())
+        joined = logits.all() if spans else np.empty((0, len(CATEGORIES)))
+        return spans, joined, intensities.all() if learnt else None, end_s
 
 
 def emotion_info(info: ModelInfo) -> EmotionInfo:

@@ -35,6 +35,7 @@ from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.voices import EXTRA
 
 STEP_S = 0.1  # of the answer
+VAD_RATE = 16_000  # Hz, of the rule that finds speech
 LONGEST_S = 1.6  # a window: a longer one blurs turns
 MOST_STRANGERS = 2_000  # cohort speakers that the limit is taken from
 SPOKEN = 0.6  # of a window, so that it is heard
@@ -96,9 +97,12 @@ def diarise(
     limit, windows = limit_of(embedder), embedder.info.windows
     if limit is None or not isinstance(windows, Sliding) or embedder.comparator.use != "none":
         return None
-    speech = _speech(path, channel, start_s, end_s)
+    speech, samples = _speech(path, channel, start_s, end_s)
+    close = closely(embedder, windows)
+    if _too_many(close.info.windows.spans(samples, VAD_RATE), speech):
+        return None
     try:
-        heard = closely(embedder, windows).embed_file(path, channel, start_s, end_s)
+        heard = close.embed_file(path, channel, start_s, end_s)
     except AudioError:
         return None
     spoken = _spoken(heard.spans, speech)
@@ -139,27 +143,35 @@ def told_apart(
     return Diarised(tuple(_turns(moments, names[found], speech)), prints)
 
 
-def _speech(path: str | Path, channel: int | None, start_s: float, end_s: float | None) -> list[Segment]:
-    """By the Silero network, or the energy rule where it is not installed."""
-    rate = 16_000
+def _speech(path: str | Path, channel: int | None, start_s: float, end_s: float | None) -> tuple[list[Segment], int]:
+    """By the Silero network, or the energy rule where it is not installed; and how many samples there are in all."""
     try:
-        tracker = SpeechTracker(rate, SileroRule())
+        tracker = SpeechTracker(VAD_RATE, SileroRule())
     except MissingPartError:
-        tracker = SpeechTracker(rate, EnergyRule())
-    for block in stream(path, rate, channel, start_s, end_s):
+        tracker = SpeechTracker(VAD_RATE, EnergyRule())
+    samples = 0
+    for block in stream(path, VAD_RATE, channel, start_s, end_s):
         tracker.push(block)
-    return tracker.finish()
+        samples += len(block)
+    return tracker.finish(), samples
+
+
+def _too_many(spans: Sequence[tuple[int, int]], speech: Sequence[Segment]) -> bool:
+    """Known before a window is heard: a recording of hours is not heard at close range for nothing."""
+    segments = [Segment(first / VAD_RATE, last / VAD_RATE) for first, last in spans]
+    return bool(_spoken(segments, speech).sum() > MOST_WINDOWS)
 
 
 def _spoken(spans: Sequence[Segment], speech: Sequence[Segment]) -> NDArray[np.bool_]:
     """Windows that are mostly speech."""
-    edges = np.array([(segment.start_s, segment.end_s) for segment in speech]).reshape(-1, 2)
-    shares = [
-        np.clip(np.minimum(span.end_s, edges[:, 1]) - np.maximum(span.start_s, edges[:, 0]), 0, None).sum()
-        / span.duration_s
-        for span in spans
-    ]
-    return np.array(shares) >= SPOKEN
+    if not speech:
+        return np.zeros(len(spans), bool)
+    edges = np.array([(segment.start_s, segment.end_s) for segment in speech]).ravel()
+    lengths = np.array([segment.duration_s for segment in speech])
+    until = np.repeat(np.concatenate([[0.0], lengths.cumsum()]), 2)[1:-1]  # seconds of speech up to each edge
+    times = np.array([(span.start_s, span.end_s) for span in spans]).reshape(-1, 2)
+    heard = np.interp(times, edges, until)
+    return np.asarray((heard[:, 1] - heard[:, 0]) / (times[:, 1] - times[:, 0]) >= SPOKEN - 1e-9)
 
 
 def _grouped(vectors: Vectors, limit: float) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from earwitness.audio.reading import from_samples
 from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
+from earwitness.core.growing import GrowingRows
 from earwitness.nn.network import Network
 from earwitness.nn.types import Embedding
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol, unit
@@ -117,7 +118,7 @@ class Embedder:
         The variance is the windows' harmonic mean; of a model that fuses them by the posterior, vector and variance are
         those of the whole.
         """
-        heard: list[Heard] = []
+        heard = _Gathered()
         spans: list[Segment] = []
         whole = _Whole(self.network) if self._fuses else None
         end_s = 0.0
@@ -126,19 +127,19 @@ class Embedder:
             audible = [window for window in group if is_audible(window.samples)]
             if audible:
                 found, pooled = self._hear(audible)
-                heard.append(found)
+                heard.add(found)
                 spans.extend(Segment(window.start_s, window.end_s) for window in audible)
                 if whole is not None:
                     whole.add(audible, pooled, self.info.rate)
         used = heard_seconds(spans)
         if used < SHORTEST_S:
             raise AudioError(f"holds {used:.2f} s of sound; a voice needs at least {SHORTEST_S} s")
-        stacked = np.concatenate([part.vectors for part in heard])
+        all_heard = heard.all()
         total = end_s if seconds_total is None else seconds_total
-        print_ = VoicePrint(enrol(stacked), stacked, tuple(spans), used, total)
+        print_ = VoicePrint(enrol(all_heard.vectors), all_heard.vectors, tuple(spans), used, total)
         if not self.states_variance:
             return print_
-        return replace(print_, **(_over_windows(heard, spans) if whole is None else whole.told()))
+        return replace(print_, **(_over_windows(all_heard, spans) if whole is None else whole.told()))
 
     def compare(self, enrolment: Iterable[VoicePrint], test: VoicePrint) -> float:
         """The score of a test print against one or more prints of the claimed speaker; higher = same speaker."""
@@ -207,13 +208,32 @@ def _heard(embedding: Embedding) -> Heard:
     return Heard(np.asarray(vectors.numpy(), np.float32), norms, variances)
 
 
-def _over_windows(heard: Sequence[Heard], spans: Sequence[Segment]) -> dict[str, Any]:
+class _Gathered:
+    """All windows of a recording, group after group."""
+
+    def __init__(self) -> None:
+        self._vectors, self._norms, self._variances = GrowingRows(), GrowingRows(), GrowingRows()
+        self._states_variance = False
+
+    def add(self, heard: Heard) -> None:
+        self._vectors.add(heard.vectors)
+        self._norms.add(heard.norms)
+        if heard.variances is not None:
+            self._states_variance = True
+            self._variances.add(heard.variances)
+
+    def all(self) -> Heard:
+        variances = self._variances.all() if self._states_variance else None
+        return Heard(self._vectors.all(), self._norms.all(), variances)
+
+
+def _over_windows(heard: Heard, spans: Sequence[Segment]) -> dict[str, Any]:
     """Variance and norm of a print whose vector is the windows' unit mean."""
     seconds = np.array([span.end_s - span.start_s for span in spans])
-    raw = np.concatenate([part.vectors * part.norms[:, None] for part in heard])
-    variances = np.concatenate([part.variances for part in heard if part.variances is not None])
+    raw = heard.vectors * heard.norms[:, None]
     norm = float(np.linalg.norm((seconds[:, None] * raw).sum(axis=0) / seconds.sum()))
-    return {"variance": harmonic_variance(variances, seconds), "norm": norm}
+    assert heard.variances is not None
+    return {"variance": harmonic_variance(heard.variances, seconds), "norm": norm}
 
 
 def stacked_variances(prints: Sequence[VoicePrint]) -> Vectors | None:

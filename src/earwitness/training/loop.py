@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from lightning_fabric import seed_everything
 from torch import nn
 
 from earwitness.core.config import nearest
@@ -318,6 +317,8 @@ def seed_run(seed: int, *place: object) -> None:
     """Seed torch, numpy and Python for one place of a run, e.g. `seed_run(recipe.seed, "init")` before a network is
     built.
     """
+    from lightning_fabric import seed_everything
+
     key = sha256_text("/".join(str(part) for part in (seed, *place)))
     seed_everything(int(key[:8], 16), verbose=False)
 

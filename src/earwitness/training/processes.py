@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from earwitness.core.errors import RecipeError
 from earwitness.corpora.batch import Batch
@@ -33,6 +32,8 @@ def launched(config: LoopConfig) -> Any:
     if _SHARED:
         what = "a recipe that trains several networks in turn runs in one process"
         raise RecipeError(what, where="loop.devices", fix="Set loop.devices=1.")
+    from lightning_fabric import Fabric  # seconds to import, and recipes are read also where nothing is trained
+
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it counts its processes aloud
     fabric = Fabric(
         accelerator=config.accelerator, devices=config.devices, strategy=config.strategy, precision=config.precision

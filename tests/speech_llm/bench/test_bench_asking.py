@@ -258,7 +258,9 @@ def command(*words: object) -> list[str]:
 
 def killed_after(server: FakeServer, count: int, words: list[str]) -> None:
     """Start a command, and kill -9 it once the server was asked so often."""
-    process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCE)})
+    process = subprocess.Popen(
+        words, env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ["PYTHONPATH"]])}
+    )
     try:
         deadline = time.monotonic() + 120
         while server.count < count and time.monotonic() < deadline:
@@ -303,7 +305,12 @@ def _killed_and_resumed(server: FakeServer, words: list[str], path: Path, whole:
     kept = path.read_bytes().count(b"\n")
     assert 0 < kept < whole
     before = server.count
-    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True)
+    done = subprocess.run(
+        words,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ["PYTHONPATH"]])},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert server.count - before == whole - kept
     found = [json.loads(line)["key"] for line in path.read_text().splitlines()]

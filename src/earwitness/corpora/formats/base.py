@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain
 from earwitness.corpora.imported import Imported, Reader
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.schema import ALLOWED, COLUMNS, checked, fail
@@ -41,7 +42,7 @@ class Format:
 def text_of(path: Path) -> str:
     """The text of a file. Raises `DataError` where it cannot be read or is no UTF-8."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_plain(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError("there is no such file", where=path, fix="Check the path.") from None
     except OSError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain, unzipped
 from earwitness.core.writing import write_atomically
 
 Fields = dict[str, Any]
@@ -83,12 +83,10 @@ def text_of(fields: Fields, name: str, path: Path, line: int) -> str:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        data = read_plain(path)
+        return (unzipped(data, path) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError("there is no such file", where=path, fix="Check the path.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise DataError("is not a whole gzip file", where=path) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=path) from None
     except UnicodeDecodeError as error:

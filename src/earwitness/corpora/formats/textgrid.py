@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.formats.base import (
     Value,
@@ -145,7 +146,7 @@ def formatted(grid: Grid) -> str:
 def _decoded(file: Path) -> str:
     """The text of a file in UTF-8, or in UTF-16 with its mark. Raises `DataError`."""
     try:
-        data = file.read_bytes()
+        data = read_plain(file)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=file) from None
     if data.startswith(b"ooBinaryFile"):

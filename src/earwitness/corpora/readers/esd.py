@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain
 from earwitness.corpora.readers.base import Imported
 from earwitness.corpora.readers.named_files import (
     FOLD,
@@ -106,7 +107,7 @@ def read_texts(file: Path) -> Texts | None:
 
 def _decoded(file: Path) -> str:
     """UTF-16 by its mark, else UTF-8, else GB 18030."""
-    data = file.read_bytes()
+    data = read_plain(file)
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
         try:

@@ -17,6 +17,7 @@ import polars as pl
 
 from earwitness.core.config import nearest
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain
 from earwitness.core.writing import write_atomically
 
 NONE = "-"
@@ -85,7 +86,7 @@ def write_list(table: pl.DataFrame, path: Path, forms: Sequence[ListForm]) -> No
 def read_text(path: Path) -> str:
     """A list as text. Raises `DataError` where it cannot be read, is empty or no UTF-8."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_plain(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError("there is no such list", where=path, fix="Check the path.") from None
     except OSError as error:

@@ -175,26 +175,39 @@ class IndexWriter:
         return True
 
     def add(self, recording: Recording, parts: Iterable[Features]) -> int:
-        """Add all segments of a recording, or none; gives their number. What `parts` raises is raised."""
+        """Add all segments of a recording, or none; gives their number. What `parts` raises is raised, and `UsageError`
+        where the disk is full."""
         for name, size in _sizes(self.recipe).items():
             self._files[name].seek(self.count * size)
         segments: list[Segment] = []
         for part in parts:
             segments += part.segments
-            self._files[EMBEDDINGS].write(np.ascontiguousarray(part.embeddings, FLOAT16).tobytes())
-            self._files[SHORTS].write(np.ascontiguousarray(part.shorts, FLOAT16).tobytes())
-        for file in self._files.values():
-            file.flush()
+            with self._told():
+                self._files[EMBEDDINGS].write(np.ascontiguousarray(part.embeddings, FLOAT16).tobytes())
+                self._files[SHORTS].write(np.ascontiguousarray(part.shorts, FLOAT16).tobytes())
+        with self._told():
+            for file in self._files.values():
+                file.flush()
         known = asdict(recording)
         lines = [
             Origin(**known, start_s=s.start_s, end_s=s.end_s, sound=s.sound, segment=number, segments=len(segments))
             for number, s in enumerate(segments)
         ]
-        self._lines.write("".join(_line(origin) for origin in lines).encode("utf-8", "replace"))
-        self._lines.flush()
+        with self._told():
+            self._lines.write("".join(_line(origin) for origin in lines).encode("utf-8", "replace"))
+            self._lines.flush()
         self.count += len(lines)
         self._known[recording.id] = recording.path, recording.sha256
         return len(lines)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the system refuses, in one line."""
+        try:
+            yield
+        except OSError as error:
+            fix = "Free space and give the command again: it goes on after the recordings that are there."
+            raise UsageError(f"cannot be written ({error.strerror})", where=self.folder, fix=fix) from None
 
     def __enter__(self) -> IndexWriter:
         return self

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import require_plain
 from earwitness.core.writing import TABLE_FORMATS
 from earwitness.corpora.readers.asvspoof5 import TRIAL
 from earwitness.corpora.readers.lists import read_list
@@ -45,5 +46,9 @@ def read_sasv_key(path: str | Path) -> pl.DataFrame:
 
 
 def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline()
+    try:
+        require_plain(path)
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.readline()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=path, fix="Check the path.") from None

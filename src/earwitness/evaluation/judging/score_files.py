@@ -13,8 +13,6 @@ speaker unless its publisher says otherwise, which no file states (`LabelledScor
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 
 from earwitness.core.errors import DataError, UsageError
 from earwitness.core.hashing import sha256_file
+from earwitness.core.plain_files import read_plain, unzipped
 from earwitness.core.writing import TABLE_FORMATS, write_atomically
 from earwitness.corpora.tables import read_table
 from earwitness.evaluation.judging.tasks import Task
@@ -371,13 +370,11 @@ def _with_asv_key(table: pl.DataFrame, places: _Places, key: _Lines, subset: str
 
 def _text_of(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
         if data.startswith(b"\x1f\x8b"):
-            data = gzip.decompress(data)
+            data = unzipped(data, path)
     except FileNotFoundError:
         raise DataError("there is no such file", where=path, fix="Check the path.") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise DataError("is a damaged gzip file", where=path, fix="Fetch it again.") from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=path) from None
     try:

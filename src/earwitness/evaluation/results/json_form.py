@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain
 
 RESULT_SCHEMA = "1.0"
 T = TypeVar("T")
@@ -33,7 +34,7 @@ def read_as(path: str | Path, kind: TypeAdapter[T]) -> T:
 
 def _plain(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_plain(path))
     except FileNotFoundError:
         raise DataError("there is no such result", where=path, fix="Check the path.") from None
     except OSError as error:

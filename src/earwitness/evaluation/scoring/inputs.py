@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.core.errors import DataError, UsageError
+from earwitness.core.paths import matches
 from earwitness.core.writing import TABLE_FORMATS
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.readers import AUDIO_SUFFIXES
@@ -40,8 +41,7 @@ def read_input(given: str | Path, data_root: str | Path | None = None) -> Manife
 
 def _matches(pattern: str) -> list[Path]:
     """What a glob names, with `**` for any depth; the audio files of the folders among it."""
-    matches = (Path(match) for match in sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207 - may be absolute
-    return [file for match in matches for file in (_audio_in(match) if match.is_dir() else [match])]
+    return [file for match in matches(pattern) for file in (_audio_in(match) if match.is_dir() else [match])]
 
 
 def _audio_in(folder: Path) -> Iterator[Path]:

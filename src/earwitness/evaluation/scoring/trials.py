@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from earwitness.core.config import nearest
 from earwitness.core.errors import DataError
+from earwitness.core.plain_files import read_plain
 from earwitness.core.writing import write_atomically
 from earwitness.corpora.manifest import Manifest, Row
 
@@ -314,7 +315,7 @@ def _label(form: dict[str, TrialLabel], label: str, where: str) -> TrialLabel:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_plain(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError("there is no such trial list", where=path, fix="Check the path.") from None
     except OSError as error:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
+from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from earwitness.nn.network import Network
 
 SHIPPED, WEIGHTS = "speaker", "weights.safetensors"
+MOST_KEPT = 16_384  # prints, of a few hundred numbers each: windows of 4 s of 18 hours
 
 
 class VoiceConfig(FrontendConfigBase):
@@ -36,7 +42,7 @@ class VoiceConfig(FrontendConfigBase):
 
     def build(self) -> VoicePrints:
         """The front-end, with weights. Raises `ModelError` where the model is not there, altered, or another one."""
-        return VoicePrints(_network(self.model, self.sha256))
+        return VoicePrints(_voice(self.model, self.sha256))
 
     def pinned(self) -> VoiceConfig:
         """With the sha256 of the weights that are there now. Raises `ModelError` where the model is not there."""
@@ -47,26 +53,69 @@ class VoicePrints(Frontend):
     """[B, N] -> [B, 1, D]: one frame, the unit voice print of all N samples.
 
     The speaker network is shared by all heads of the process, never trained, and no submodule: its weights stay in
-    their own folder.
+    their own folder. Its prints are shared too: a window that one head has heard is not heard again for the next.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, voice: _Voice) -> None:
         super().__init__()
-        self._shared = (network,)
+        self._voice = voice
+        network = voice.network
         self.dim = network.dim
         self.frames_per_second = 1.0
         self.shortest = max(branch.frontend.shortest for branch in network.branches)  # type: ignore[union-attr, assignment, type-var]
 
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, 1, D]."""
-        network = self._shared[0].to(waveforms.device)
-        with torch.no_grad():
-            vectors = network.embed(waveforms).mean
-        return F.normalize(vectors, dim=1)[:, None]
+        return self._voice.prints(waveforms)[:, None]
+
+
+class _Voice:
+    """A frozen speaker network and its latest prints, by the hash of what was heard. Threads may share it."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._kept = np.empty((MOST_KEPT, network.dim), np.float32)  # one array: many small ones would cut up the heap
+        self._places: OrderedDict[bytes, int] = OrderedDict()  # by age
+        self._lock = threading.Lock()
+
+    def prints(self, waveforms: Tensor) -> Tensor:
+        """[B, N] -> [B, D]."""
+        keys = [hashlib.blake2b(row, digest_size=16).digest() for row in waveforms.detach().cpu().numpy().copy()]
+        found = np.empty((len(keys), self.network.dim), np.float32)
+        new = self._recall(keys, found)
+        if new:
+            found[new] = self._heard(waveforms[new])
+            self._keep([keys[place] for place in new], found[new])
+        return torch.from_numpy(found).to(waveforms.device)
+
+    @torch.no_grad()
+    def _heard(self, waveforms: Tensor) -> NDArray[np.float32]:
+        vectors = self.network.to(waveforms.device).embed(waveforms).mean
+        return np.asarray(F.normalize(vectors, dim=1).cpu().numpy())
+
+    def _recall(self, keys: list[bytes], found: NDArray[np.float32]) -> list[int]:
+        """Fill in what is kept; the places of the others."""
+        with self._lock:
+            for place, key in enumerate(keys):
+                if key in self._places:
+                    found[place] = self._kept[self._places[key]]
+            return [place for place, key in enumerate(keys) if key not in self._places]
+
+    def _keep(self, keys: list[bytes], prints: NDArray[np.float32]) -> None:
+        """In the place of the oldest, where all are taken."""
+        with self._lock:
+            for key, vector in zip(keys, prints, strict=True):
+                if key not in self._places:
+                    full = len(self._places) >= len(self._kept)
+                    self._places[key] = self._places.popitem(last=False)[1] if full else len(self._places)
+                    self._kept[self._places[key]] = vector
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _Voice:
+        return self
 
 
 @lru_cache(maxsize=4)
-def _network(model: str, sha256: str | None) -> Network:
+def _voice(model: str, sha256: str | None) -> _Voice:
     """The speaker network of a model folder, frozen."""
     from earwitness.core.config import parse_config
     from earwitness.nn.network import NetworkConfig  # it names this front-end among others
@@ -90,7 +139,7 @@ def _network(model: str, sha256: str | None) -> Network:
         if isinstance(error, EarwitnessError):
             raise
         raise ModelError(f"is no speaker model that can be read ({error})", where=folder) from None
-    return fold_batch_norms(network)
+    return _Voice(fold_batch_norms(network))
 
 
 def _folder(model: str) -> Path:

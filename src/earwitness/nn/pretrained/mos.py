@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from earwitness.audio.audible import is_audible
 from earwitness.audio.reading import from_samples
+from earwitness.audio.recording import Segment
 from earwitness.audio.windows import (
     Sliding,
     Whole,
@@ -88,7 +89,7 @@ class MosEstimator(ABC):
         return self._over(windows, total_seconds(path, start_s, end_s))
 
     def _over(self, windows: Iterable[Window], seconds_total: float | None) -> QualityScore:
-        heard: list[Window] = []
+        heard: list[Segment] = []
         scores: list[float] = []
         end_s = 0.0
         for group in equal_groups(windows, AT_ONCE):
@@ -96,7 +97,7 @@ class MosEstimator(ABC):
             audible = [window for window in group if is_audible(window.samples)]
             if audible:
                 scores += self.rate_windows(np.stack([window.samples for window in audible])).tolist()
-                heard += [Window(window.samples[:0], window.start_s, window.end_s) for window in audible]
+                heard += [Segment(window.start_s, window.end_s) for window in audible]
         used = heard_seconds(heard)
         if used < SHORTEST_S:
             raise AudioError(f"holds {used:.2f} s of sound; a judgement needs at least {SHORTEST_S} s")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -12,7 +11,6 @@ from earwitness.speech_llm.kept import KeptRecords
 
 J = TypeVar("J")
 Record = dict[str, Any]
-IN_LINE = 4  # jobs handed out, for each that can run at once
 
 
 def work_through(
@@ -20,32 +18,63 @@ def work_through(
 ) -> None:
     """Do every job, `concurrency` at a time, and keep what each gives; `step` is called once a job.
 
-    More wait in line, so that no thread waits for the disk. What a job raises is raised here, after the finished ones
-    were kept; jobs that are not under way then are not begun.
+    Each thread takes the next job by itself, so that none waits for the disk. What a job raises is raised here, after
+    the finished ones were kept; jobs that are not under way then are not begun.
     """
-    waiting = iter(jobs)
-    finished: SimpleQueue[Future[Record]] = SimpleQueue()
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="bench")
+    crew = _Crew(jobs, do)
+    threads = [threading.Thread(target=crew.work, name=f"bench-{n}", daemon=True) for n in range(concurrency)]
+    for thread in threads:
+        thread.start()
     try:
-        running = 0
-        done: list[Future[Record]] = []
-        while True:
-            for job in islice(waiting, IN_LINE * concurrency - running):
-                pool.submit(do, job).add_done_callback(finished.put)
-                running += 1
-            kept.add_all([one.result() for one in done if one.exception() is None])
-            for one in done:
-                one.result()
+        working = len(threads)
+        while working:
+            done = _all_that(crew.finished)
+            records = [one for one in done if isinstance(one, dict)]
+            kept.add_all(records)
+            for _ in records:
                 step()
-            if not running:
-                return
-            done = _all_that(finished)
-            running -= len(done)
+            for one in done:
+                if isinstance(one, BaseException):
+                    raise one
+            working -= done.count(None)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        crew.stop()
+        for thread in threads:
+            thread.join()
 
 
-def _all_that(finished: SimpleQueue[Future[Record]]) -> list[Future[Record]]:
+class _Crew:
+    """Threads at one list of jobs. `finished` gets what each job gave or raised, and None where a thread ends."""
+
+    def __init__(self, jobs: Iterable[Any], do: Callable[[Any], Record]) -> None:
+        self.finished: SimpleQueue[Record | BaseException | None] = SimpleQueue()
+        self._jobs = iter(jobs)
+        self._do = do
+        self._next = threading.Lock()
+        self._stopped = False
+
+    def work(self) -> None:
+        """Until there are no jobs, or one has failed."""
+        try:
+            while (job := self._taken()) is not None:
+                self.finished.put(self._do(job[0]))
+        except BaseException as error:  # it is raised again by the thread that waits
+            self.stop()
+            self.finished.put(error)
+        self.finished.put(None)
+
+    def stop(self) -> None:
+        """Begin no more jobs."""
+        self._stopped = True
+
+    def _taken(self) -> tuple[Any] | None:
+        with self._next:
+            for job in self._jobs if not self._stopped else ():
+                return (job,)
+            return None
+
+
+def _all_that(finished: SimpleQueue[Any]) -> list[Any]:
     """What has finished by now; waits for one where nothing has."""
     found = [finished.get()]
     while not finished.empty():
