@@ -56,7 +56,7 @@ mark('-')
 channel = Channel(path, None, file_facts(path, None))
 mark('facts of the file')
 for question in examiner.questions:
-    question.answer(channel, None)
+    list(question.answer(channel, None))
     mark(type(question).__name__)
 """
 

@@ -45,6 +45,7 @@ class Recordings:
         self._kept: OrderedDict[Stretch, Future[Recording]] = OrderedDict()
         self._kept_s = 0.0
         self._lock = threading.Lock()
+        self._decoding = threading.Lock()  # one at a time: many at once spend their time waiting for the interpreter
 
     def path(self, name: str) -> Path:
         """The file of that name. Raises `AudioError` where the name, or a link, leads out of the root."""
@@ -74,7 +75,8 @@ class Recordings:
         if known is not None:
             return known.result()
         try:
-            recording = load(self.path(stretch.audio), start_s=stretch.start, end_s=stretch.end)
+            with self._decoding:
+                recording = load(self.path(stretch.audio), start_s=stretch.start, end_s=stretch.end)
         except BaseException as error:
             mine.set_exception(error)
             with self._lock:
