@@ -161,5 +161,8 @@ def test_maps_overlap_and_shuffled_ones_by_chance_alone() -> None:
     mass = np.zeros((3, 8))
     mass[:, :2], mass[:, 6] = 1, 2
     assert band_shares(mass).tolist() == [0.5, 0, 0, 0.5]
+    assert band_shares(mass / mass.sum()).tolist() == pytest.approx([0.5, 0, 0, 0.5])
+    with pytest.raises(MetricError, match="the map has no mass"):
+        band_shares(np.zeros((3, 8)))
     with pytest.raises(MetricError, match=r"\(10, 10\) and \(3, 8\)"):
         overlap(first, mass)
