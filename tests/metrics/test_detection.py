@@ -217,3 +217,11 @@ def test_refusals(metric, pos, neg, said: str) -> None:
 def test_unknown_method() -> None:
     with pytest.raises(MetricError, match="interpolated"):
         eer([1.0], [0.0], "best")  # type: ignore[arg-type]
+
+
+def test_rates_count_every_trial_whichever_class_is_on_top() -> None:
+    for pos, neg in (([1.0, 4.0, 5.0], [0.0, 2.0]), ([1.0, 2.0, 3.0], [0.0, 9.0])):
+        rates = error_rates(pos, neg)
+        assert (rates.positives, rates.negatives) == (3, 2)
+        assert (rates.miss[0], rates.miss[-1]) == (0, 1)
+        assert (rates.false_alarm[0], rates.false_alarm[-1]) == (1, 0)

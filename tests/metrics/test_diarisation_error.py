@@ -74,3 +74,11 @@ def test_what_cannot_be_judged(reference: list[Turn], collar: float) -> None:
 def test_a_turn_that_ends_before_it_starts() -> None:
     with pytest.raises(MetricError, match="a turn from 2 to 1 s"):
         Turn(2, 1, "a")
+
+
+def test_a_collar_leaves_out_what_is_near_to_an_edge_of_the_reference() -> None:
+    """Of 5 to 15 s, 5.25 to 14.75 s are judged, and before and after it up to 4.75 and from 15.25 s."""
+    found = diarisation_errors([Turn(5, 15, "a")], [Turn(4, 4.9, "x"), Turn(5.4, 16, "x")], collar_s=0.25)
+    assert found.reference_s == pytest.approx(9.5)
+    assert found.missed_s == pytest.approx(0.15)
+    assert found.false_alarm_s == pytest.approx(0.75 + 0.75)

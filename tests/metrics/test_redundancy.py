@@ -128,6 +128,7 @@ def test_decisions() -> None:
     first, second, truth = [1, 1, 0, 0], [1, 0, 0, 1], [1, 0, 1, 0]
     assert disagreement(first, second) == 0.5
     assert double_fault(first, second, truth) == 0.25
+    assert double_fault([0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]) == 0.5
     with pytest.raises(MetricError, match="decisions"):
         disagreement([1], [1, 0])
 
@@ -158,8 +159,13 @@ def test_maps_overlap_and_shuffled_ones_by_chance_alone() -> None:
     first, second = np.zeros((10, 10)), np.zeros((10, 10))
     first[0], second[0, 5:], second[1, :5] = 1, 1, 1
     assert top_iou(first, second) == pytest.approx(5 / 15)
+    rising = np.arange(10.0)[None]
+    assert top_iou(rising, np.array([[7.0, 6, 5, 4, 3, 2, 1, 0, 8, 9]]), share=0.2) == 1  # the most, not the least
     mass = np.zeros((3, 8))
     mass[:, :2], mass[:, 6] = 1, 2
     assert band_shares(mass).tolist() == [0.5, 0, 0, 0.5]
+    assert band_shares(mass / mass.sum()).tolist() == pytest.approx([0.5, 0, 0, 0.5])
+    with pytest.raises(MetricError, match="the map has no mass"):
+        band_shares(np.zeros((3, 8)))
     with pytest.raises(MetricError, match=r"\(10, 10\) and \(3, 8\)"):
         overlap(first, mass)

@@ -252,6 +252,10 @@ class TestAsvRates:
         assert rates.p_fa == np.mean(list_b.nontarget >= 1)
         assert rates.p_fa_spoof == np.mean(list_b.spoof >= 1)
 
+    def test_a_score_at_the_threshold_is_accepted(self) -> None:
+        rates = asv_rates(SasvScores([1, 2, 3, 4], [0, 1, 2, -1], [2, 3, 0, 1]), threshold=2)
+        assert (rates.p_miss, rates.p_fa, rates.p_fa_spoof) == (0.25, 0.25, 0.5)
+
     def test_defect_of_the_package(self, list_b: SasvScores) -> None:
         right, wrong = asv_rates(list_b), asv_rates(list_b, compat="asvspoof5-full")
         assert wrong.p_fa_spoof == pytest.approx(1 - right.p_fa_spoof) == pytest.approx(0.6725)

@@ -84,3 +84,28 @@ def test_p_values_from_resamples() -> None:
     assert p_value(np.zeros(100)) == 1.0
     assert p_value(np.ones(1999)) == pytest.approx(2 / 2000)
     assert p_value(np.array([-1.0, 1.0, 1.0])) == 1.0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(-0.1, 1, 0.05, 0.8), (1, 0, 0.05, 0.8), (1, 1, 0, 0.8), (1, 1, 1, 0.8), (1, 1, 0.05, 0), (1, 1, 0.05, 1)],
+)
+def test_each_value_out_of_range_is_refused(given: tuple[float, float, float, float]) -> None:
+    sd, effect, alpha, power = given
+    with pytest.raises(MetricError, match="items needed"):
+        items_needed(sd, effect, alpha=alpha, power=power)
+    assert items_needed(0, 1) == 1
+
+
+def test_probabilities_may_be_0_and_1() -> None:
+    assert holm([0.0, 1.0]).tolist() == [0.0, 1.0]
+    for wrong in (-0.01, 1.01):
+        with pytest.raises(MetricError, match="between 0 and 1"):
+            holm([0.5, wrong])
+
+
+def test_one_item_of_a_kind_is_enough_and_none_is_not() -> None:
+    assert bias_corrected_accuracy(1.0, 1, sensitivity=1.0, specificity=1.0, right=1, wrong=1).value == 1.0
+    for counts in ((0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        with pytest.raises(MetricError, match="no items of a kind"):
+            bias_corrected_accuracy(1.0, counts[0], sensitivity=1.0, specificity=1.0, right=counts[1], wrong=counts[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,16 @@ def test_audio_bench_as_jsonl_with_sound_in_the_rows(tmp_path: Path) -> None:
     assert items[1].id == f"{items[0].id}-2"
     assert load(tmp_path / items[0].audio).duration_s == pytest.approx(0.2)
     assert read_questions("audio-bench", path, tmp_path) == items
+
+
+def test_the_same_sound_is_the_same_file_at_another_time(tmp_path: Path) -> None:
+    """libsndfile writes the second of writing into a WAV of floats; ids follow from the bytes."""
+    row = {"context": {"audio": SOUND}, "instruction": {"text": "Who?"}, "answer": {"text": "A man."}}
+    path = lines(tmp_path / "set.jsonl", row)
+    first = read_questions("audio-bench", path, tmp_path)
+    time.sleep(1.1)
+    assert read_questions("audio-bench", path, tmp_path / "elsewhere") == first
+    assert (tmp_path / "elsewhere" / first[0].audio).read_bytes() == (tmp_path / first[0].audio).read_bytes()
 
 
 def test_audio_bench_as_parquet_with_encoded_sound(tmp_path: Path) -> None:

@@ -165,7 +165,13 @@ def _wav(cell: dict[str, Any], where: str) -> bytes:
         raise DataError(f"holds sound of shape {samples.shape} at {rate} Hz", where=where, fix="Expected: one channel.")
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
-    return file.getvalue()
+    return _timeless(file.getvalue())
+
+
+def _timeless(wav: bytes) -> bytes:
+    """Without the second in which it was written, which libsndfile keeps in the chunk `PEAK`: same sound, same bytes."""
+    at = wav.find(b"PEAK", 0, 256)
+    return wav if at < 0 else wav[: at + 12] + bytes(4) + wav[at + 16 :]
 
 
 def _kept(data: bytes, suffix: str, root: Path, stem: str) -> str:
