@@ -169,7 +169,7 @@ def _wav(cell: dict[str, Any], where: str) -> bytes:
 
 
 def _timeless(wav: bytes) -> bytes:
-    """Without the second in which it was written, which libsndfile keeps in the chunk `PEAK`: same sound, same bytes."""
+    """Without the second of writing, which libsndfile keeps in the chunk `PEAK`: same sound, same bytes."""
     at = wav.find(b"PEAK", 0, 256)
     return wav if at < 0 else wav[: at + 12] + bytes(4) + wav[at + 16 :]
 
