@@ -81,7 +81,8 @@ class TestTheEngine:
         found = dict(two_workers.results(work, range(12)))
         assert found.pop(2) == "2: the process that worked on it died, 3 times in a row"
         assert found == {n: n * n for n in range(12) if n != 2}
-        assert len(work.begun(2)) == 3
+        # one more where a worker died so soon that its last answer was lost: then that answer's item is blamed
+        assert len(work.begun(2)) in (3, 4)
 
     def test_few_items_are_taken_ahead(
         self, two_workers: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
