@@ -7,7 +7,7 @@ of the whole, and of its parts by themselves. Then two recordings at once by the
 machine with two idle cores alone. Words are not made: the recogniser of words is the user's choice. Target: 50 times
 real time on two cores, so 25 on one.
 
-`floor`: what the emotion model has to multiply for a second of sound, and how much of that the processor does in large
+`floor`: what the default model has to multiply for a second of sound, and how much of that the processor does in large
 matrix products. No way to write the same sums is faster; convolutions with fewer sums (Winograd's) could be.
 """
 
@@ -126,7 +126,7 @@ def measure(minutes: float, recogniser: str) -> dict[str, object]:
         "times_real_time_by_the_clock_of_two_workers": round(60 * minutes / wall, 1),
         "target_by_the_clock": 2 * TARGET,
         "parts": found,
-        "floor": floor(),
+        "floor": floor() if recogniser == DEFAULT else None,
     }
 
 

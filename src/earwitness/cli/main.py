@@ -89,7 +89,7 @@ def build_app() -> typer.Typer:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Everything that goes wrong on purpose ends as one line on standard error."""
-    # threads of torch that wait for each other by spinning take the cores that other programs need, and then for ever
+    # threads of torch that wait for each other by spinning take the cores that other programs need
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
 
