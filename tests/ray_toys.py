@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,7 @@ class Squaring:
     failing: int | None = None
     meeting: bool = False  # nobody goes on before two have begun
 
-    def ahead(self, item: int) -> int:
-        return item * item
-
-    def result(self, item: int, ahead: Future[int]) -> int:
+    def result(self, item: int) -> int:
         (self.folder / f"{item}-{os.getpid()}").touch()
         deadline = time.monotonic() + 120
         while self.meeting and len(self.processes()) < 2 and time.monotonic() < deadline:
@@ -36,7 +32,7 @@ class Squaring:
             raise AudioError("cannot be squared", where=item, fix="Try another.")
         if item == self.deadly and len(self.begun(item)) <= self.lives:
             os.kill(os.getpid(), signal.SIGKILL)
-        return ahead.result()
+        return item * item
 
     def lost(self, item: int, why: str) -> str:
         return f"{item}: {why}"
@@ -63,10 +59,7 @@ def _refused() -> None:
 class Confined:
     """Says where its process may read."""
 
-    def ahead(self, item: int) -> None:
-        return None
-
-    def result(self, item: int, ahead: Future[None]) -> str:
+    def result(self, item: int) -> str:
         return str(data_root())
 
     def lost(self, item: int, why: str) -> str:

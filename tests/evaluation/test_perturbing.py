@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +184,9 @@ class TestDetection:
             patch.setattr(Detector, "score", killed)
             with pytest.raises(KeyboardInterrupt):
                 perturbation_report(clean, manifest, detector, tmp_path / "torn", chosen, QUICK)
+            for thread in threading.enumerate():  # what was under way is not waited for
+                if thread.name.startswith("worker"):
+                    thread.join()
         assert not (tmp_path / "torn" / "gain-20db.scores.csv").exists()
         calls: list[int] = []
         monkeypatch.setattr(Detector, "score", lambda self, *given: (calls.append(1), hear(self, *given))[1])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +19,7 @@ import pytest
 import soundfile
 
 from earwitness.core.engines import LocalEngine
-from earwitness.core.engines.local import ahead_of
+from earwitness.core.engines.local import each_at_once
 from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.core.writing import read_rows
 from earwitness.deepfake.detector import Detector
@@ -323,27 +326,23 @@ class TestReferences:
         assert not list(tmp_path.glob("out*"))
 
 
-class TestAhead:
-    def test_keeps_the_order_and_holds_few(self) -> None:
+class TestEachAtOnce:
+    def test_keeps_the_order_and_works_on_so_many(self) -> None:
         running: set[int] = set()
-        most = 0
+        seen: list[int] = []
         lock = threading.Lock()
 
         def work(item: int) -> int:
-            nonlocal most
             with lock:
                 running.add(item)
-                most = max(most, len(running))
+                seen.append(len(running))
             time.sleep(0.002 * (item % 3))
-            return item * item
-
-        found = []
-        for item, future in ahead_of(range(60), work, 3):
-            found.append((item, future.result()))
             with lock:
                 running.discard(item)
-        assert found == [(n, n * n) for n in range(60)]
-        assert most <= 2 * 3 + 3
+            return item * item
+
+        assert list(each_at_once(range(60), work, 3)) == [(n, n * n) for n in range(60)]
+        assert 1 < max(seen) <= 3
 
     def test_takes_no_more_of_the_items_than_it_holds(self) -> None:
         taken = []
@@ -353,6 +352,42 @@ class TestAhead:
                 taken.append(number)
                 yield number
 
-        with contextlib.closing(ahead_of(items(), math.sqrt, 1)) as running:
+        with contextlib.closing(each_at_once(items(), math.sqrt, 1)) as running:
             next(running)
-        assert len(taken) <= 5
+        assert len(taken) <= 3
+
+    def test_what_an_item_raises_is_raised_and_nobody_is_waited_for(self) -> None:
+        going_on = threading.Event()
+        begun = []
+
+        def work(item: int) -> None:
+            begun.append(item)
+            if item == 0:
+                raise ValueError("zero")
+            going_on.wait(60)
+
+        with pytest.raises(ValueError, match="zero"):
+            list(each_at_once(range(100), work, 2))
+        assert set(begun) <= {0, 1, 2, 3}
+        going_on.set()
+
+    def test_ctrl_c_does_not_wait_for_what_is_under_way(self) -> None:
+        """As it did: the handler that polars puts in lets a wait for a thread go on through the signal."""
+        program = (
+            "import os, time, polars as pl\n"
+            "from earwitness.core.engines.local import each_at_once\n"
+            "pl.DataFrame({'a': [1]}).select('a')\n"
+            "def work(item):\n"
+            "    print(item, flush=True)\n"
+            "    time.sleep(120)\n"
+            "try:\n"
+            "    list(each_at_once(range(2), work, 1))\n"
+            "except KeyboardInterrupt:\n"
+            "    os._exit(130)\n"
+        )
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.readline() == "0\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130

@@ -1,4 +1,4 @@
-"""The options that say where the work is done; `core.engines.engine_named` makes an engine of both."""
+"""The options that say where the work is done, and by how many at once."""
 
 from __future__ import annotations
 
@@ -12,5 +12,17 @@ EngineName = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Threads that read ahead [1], or processes of ray [one a core]."),
+    typer.Option("--workers", min=1, help="Recordings at once: threads, or processes of ray [one a core]."),
 ]
+
+
+def shared_cores(workers: int | None, recordings: int) -> int:
+    """How many recordings threads of this process work on at once: many by a core each, a single one by all cores, as
+    torch's own threads get those that are left over."""
+    import torch
+
+    from earwitness.core.engines.local import threads_by_default, usable_cores
+
+    at_once = max(1, min(workers or threads_by_default(), recordings))
+    torch.set_num_threads(max(1, usable_cores() // at_once))
+    return at_once

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from earwitness.cli.data_root import DataRoot
+from earwitness.cli.engine_options import shared_cores
 from earwitness.cli.figures import CLASSES, interval_note, number, percent
 from earwitness.cli.judging import (
     Cost,
@@ -72,7 +73,7 @@ def evaluate(
     ] = None,
     perturbed: Annotated[Path, typer.Option(help="Folder for those scores.")] = Path("perturbed"),
     model: Annotated[str | None, typer.Option(help="The model of the scores, where it does not ship.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead, with --perturb.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Recordings at once [one a core], with --perturb.")] = None,
     json: JsonOut = None,
     plots: Plots = None,
     data_root: DataRoot = None,
@@ -141,8 +142,10 @@ def evaluate(
         perturbed=None if perturb is None else perturbed,
         options=options,
     )
-    with progress_bar("perturbing", steps_of(request)) as step:
-        result = run(request, workers=workers, progress=step)
+    steps = steps_of(request)
+    at_once = shared_cores(workers, steps) if steps else 1
+    with progress_bar("perturbing", steps) as step:
+        result = run(request, workers=at_once, progress=step)
     if json is not None:  # before the print: the reader of a pipe may have seen enough
         write_result_file(json, result)
     if plots is not None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -91,7 +93,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Everything that goes wrong on purpose ends as one line on standard error."""
     # threads of torch that wait for each other by spinning take the cores that other programs need
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
+    if arguments is not None:
+        sys.exit(exit_code(arguments))
+    code = exit_code(sys.argv[1:])
+    if code and threading.active_count() > 1:  # what is still under way may take long: it is not waited for
+        with suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def exit_code(arguments: Sequence[str]) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earwitness.cli.engine_options import shared_cores
+
 if TYPE_CHECKING:
     from earwitness.corpora.manifest import Manifest
     from earwitness.speech_llm.cpqa.generating import GenerateConfig, Writer
@@ -67,7 +69,7 @@ def condense(
     who = open_recognisers(recogniser or [DEFAULT], valence, gender)
     source = _words(words)
     with progress_bar("listening", len(manifest)) as step:
-        found = run(manifest, config, who, output, step, _shared_among(workers, len(manifest)))
+        found = run(manifest, config, who, output, step, shared_cores(workers, len(manifest)))
     problems: list[Problem] = []
     if source is not None:
         with progress_bar("words", sum(row.kept for row in found.segments)) as step:
@@ -91,18 +93,6 @@ def condense(
         typer.echo(printable(f"{problem.seg_id}: {problem.what}"), err=True)
     if found.failed or problems:
         raise typer.Exit(1)
-
-
-def _shared_among(workers: int | None, recordings: int) -> int:
-    """How many recordings are heard at once; the cores are shared among them."""
-    import os
-
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, min(workers or cores, recordings))
-    torch.set_num_threads(max(1, cores // workers))
-    return workers
 
 
 @app.command()

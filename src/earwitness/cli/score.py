@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from earwitness.cli.data_root import DataRoot
-from earwitness.cli.engine_options import EngineName, Workers
+from earwitness.cli.engine_options import EngineName, Workers, shared_cores
 
 if TYPE_CHECKING:
     from earwitness.evaluation.judging.tasks import Task
@@ -144,7 +144,7 @@ def score(
     )
     asked = ScoreOptions(task, output, model, calibration, tuple(submission or ()), segments, window, of_speakers)
     asked.check()
-    from earwitness.core.engines import engine_named
+    from earwitness.core.engines import LocalEngine, engine_named
 
     works = engine_named(engine, workers)
     submissions = asked.chosen_submissions()
@@ -153,6 +153,8 @@ def score(
 
     with _named(given, resume, data_root) as source:
         inputs = Inputs.read(source, of_speakers, data_root)
+        if isinstance(works, LocalEngine):
+            works = LocalEngine(shared_cores(workers, len(inputs)))
         way = way_of(asked, inputs)
         with progress_bar("scoring", len(inputs)) as step:
             tally = way(output, resume=resume, engine=works, progress=step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,7 +102,7 @@ class _Opening:
     files: Place
     decode: bool
 
-    def ahead(self, row: Row) -> _Opened:
+    def result(self, row: Row) -> _Opened:
         try:
             path = self.files.resolve(row)
             problems = _differences(row, _measured(path) if self.decode else probe(path))
@@ -112,9 +111,6 @@ class _Opening:
             return _Opened(tuple(problems), sha256_file(path))  # probing has shown that it can be read
         except (AudioError, DataError) as error:
             return self.lost(row, error.what)
-
-    def result(self, row: Row, ahead: Future[_Opened]) -> _Opened:
-        return ahead.result()
 
     def lost(self, row: Row, why: str) -> _Opened:
         return _Opened((why,), None)
@@ -180,7 +176,7 @@ class _Measuring:
 
     files: Place
 
-    def ahead(self, row: Row) -> _Length:
+    def result(self, row: Row) -> _Length:
         if row.duration_s is not None and row.sample_rate is not None:
             return _Length()
         try:
@@ -188,9 +184,6 @@ class _Measuring:
         except (AudioError, DataError) as error:
             return self.lost(row, error.what)
         return _Length(info.duration_s, info.rate)
-
-    def result(self, row: Row, ahead: Future[_Length]) -> _Length:
-        return ahead.result()
 
     def lost(self, row: Row, why: str) -> _Length:
         return _Length(problem=why)

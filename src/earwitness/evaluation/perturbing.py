@@ -14,7 +14,6 @@ in quiet.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +25,7 @@ from earwitness.audio.perturb import Perturbation, item_rng
 from earwitness.audio.perturb.suite import PERTURBATIONS, NamedPerturbation
 from earwitness.audio.reading import stream
 from earwitness.audio.recording import Samples
-from earwitness.core.engines.local import ahead_of
+from earwitness.core.engines.local import each_at_once
 from earwitness.core.errors import AudioError, DataError, MetricError, MissingPartError, UsageError
 from earwitness.core.hashing import sha256_file
 from earwitness.core.writing import ResumableRows, read_rows, write_atomically
@@ -304,12 +303,13 @@ class _Bench:
         said = f"{name}, seed {self.options.seed}"
         known = {"perturbation": said, "windows": info.windows.name, "model": info.reference}
 
-        def hear(row: Row) -> Samples:
-            return perturb(self._load(row), info.rate, item_rng(self.options.seed, 0, f"{name}/{row.id}"))
+        def heard(row: Row) -> list[dict[str, Any]]:
+            rng = item_rng(self.options.seed, 0, f"{name}/{row.id}")
+            return list(self._rows(row, lambda samples: perturb(samples, info.rate, rng)))
 
         with ResumableRows(path, "id", _COLUMNS, resume=True, same=known) as table:
-            for row, ahead in ahead_of(self._not_done(table, progress), hear, self.workers):
-                for found in self._rows(row, ahead):
+            for _, rows in each_at_once(self._not_done(table, progress), heard, self.workers):
+                for found in rows:
                     table.add(found | known)
                 progress()
 
@@ -332,11 +332,11 @@ class _Bench:
                 raise AudioError(f"is longer than the {LONGEST_S:g} s that a perturbation hears")
         return np.concatenate(heard)
 
-    def _rows(self, row: Row, ahead: Future[Samples]) -> Iterator[dict[str, Any]]:
+    def _rows(self, row: Row, perturbed: Callable[[Samples], Samples]) -> Iterator[dict[str, Any]]:
         """What is scored of a recording, one row each."""
         told = self.scorer.told(row)
         try:
-            scores = self.scorer.scores(row, ahead.result())
+            scores = self.scorer.scores(row, perturbed(self._load(row)))
         except (AudioError, OSError) as error:
             what = error.what if isinstance(error, AudioError) else f"cannot be read ({error.strerror or error})"
             yield from (one | {"error": what} for one in told)

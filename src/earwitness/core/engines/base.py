@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 ItemIn = TypeVar("ItemIn", contravariant=True)
-Ahead = TypeVar("Ahead")
 Made = TypeVar("Made")
 MadeOut = TypeVar("MadeOut", covariant=True)
 
 
-class Work(Protocol[ItemIn, Ahead, MadeOut]):
-    """What is made of one item, in two halves, so that the first may run while the second is busy with another item.
+class Work(Protocol[ItemIn, MadeOut]):
+    """What is made of one item, from reading it to its result.
 
-    It must be fit to be sent to other processes (pickled), hold no open file, and write nothing that others write.
+    Several threads may be at it at once. It must be fit to be sent to other processes (pickled), hold no open file, and
+    write nothing that others write.
     """
 
-    def ahead(self, item: ItemIn) -> Ahead:
-        """What can be done beforehand, in a thread: reading, decoding."""
-        ...
-
-    def result(self, item: ItemIn, ahead: Future[Ahead]) -> MadeOut:
-        """The rest; a failure of `ahead` comes out of the future."""
+    def result(self, item: ItemIn) -> MadeOut:
+        """What is made of the item."""
         ...
 
     def lost(self, item: ItemIn, why: str) -> MadeOut:
@@ -35,7 +30,7 @@ class Work(Protocol[ItemIn, Ahead, MadeOut]):
 class Engine(Protocol):
     """Works off items."""
 
-    def results(self, work: Work[Item, Ahead, Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
+    def results(self, work: Work[Item, Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
         """Each item with what was made of it, in the order of the items, as they come; only a bounded number of
         items is taken ahead. An exception of the work that it does not handle itself ends the run.
         """

@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
 
-from earwitness.core.engines.base import Ahead, Item, Made, Work
+from earwitness.core.engines.base import Item, Made, Work
 from earwitness.core.engines.local import LocalEngine
 from earwitness.core.errors import MissingPartError, UsageError
 from earwitness.core.paths import confined_to, data_root
@@ -51,7 +51,7 @@ class RayEngine:
         if (address := _cluster()) is not None:
             _require_reachable(address)
 
-    def results(self, work: Work[Item, Ahead, Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
+    def results(self, work: Work[Item, Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
         """As `Engine.results`. Raises `UsageError` where workers cannot be started."""
         ray = _started(self.workers)
         cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -117,10 +117,10 @@ def _started(workers: int | None) -> Any:
     return ray
 
 
-class _Worker(Generic[Item, Ahead, Made]):
+class _Worker(Generic[Item, Made]):
     """In a process of its own: holds the work, and works off shares."""
 
-    def __init__(self, work: Work[Item, Ahead, Made], root: Path | None) -> None:
+    def __init__(self, work: Work[Item, Made], root: Path | None) -> None:
         self._work = work
         self._confined = ExitStack()  # kept for as long as the process lives
         self._confined.enter_context(confined_to(root))
@@ -161,10 +161,10 @@ class _Member(Generic[Item]):
         return self.joining if self.joining is not None else self.shares[0][0] if self.shares else None
 
 
-class _Crew(Generic[Item, Ahead, Made]):
+class _Crew(Generic[Item, Made]):
     """The workers of one call, who has which share, and what has come back."""
 
-    def __init__(self, ray: Any, work: Work[Item, Ahead, Made], size: int) -> None:
+    def __init__(self, ray: Any, work: Work[Item, Made], size: int) -> None:
         self._ray, self._work, self._size = ray, work, size
         self._sent = _sent(ray, work)
         self._class = ray.remote(num_cpus=1, max_restarts=0)(_Worker)

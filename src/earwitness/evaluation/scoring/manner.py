@@ -13,12 +13,12 @@ a speaker with too few audible recordings has errors and no scores.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earwitness.audio.recording import Recording
 from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.core.writing import ResumableRows
@@ -84,7 +84,8 @@ def score_emotions(
 
 
 class OwnSpeech:
-    """A relative model for each speaker of a manifest, who is heard when the first row of theirs is asked for.
+    """A relative model for each speaker of a manifest, who is heard when the first row of theirs is asked for, by one
+    thread, for which others that ask for the same speaker wait.
 
     Raises `DataError` where a row does not say who speaks.
     """
@@ -98,12 +99,14 @@ class OwnSpeech:
                 what = f"'{row.id}' does not say who speaks, and this model hears a speaker against the other rows"
                 raise DataError(what, fix="Give a manifest with the column `speaker`, or use the model 'emotion'.")
             self._rows.setdefault(row.speaker, []).append(row)
+        self._turns = {speaker: threading.Lock() for speaker in self._rows}
 
     def of(self, row: Row) -> EmotionEstimator:
         """The model that was told of this row's speaker. Raises `AudioError` where there is too little."""
         speaker = str(row.speaker)
-        if speaker not in self._known:
-            self._known[speaker] = self._beside(self._rows[speaker])
+        with self._turns[speaker]:
+            if speaker not in self._known:
+                self._known[speaker] = self._beside(self._rows[speaker])
         found = self._known[speaker]
         if isinstance(found, AudioError):
             raise AudioError(found.what, fix=found.fix)
@@ -127,11 +130,9 @@ class _AgainstOwn(Hearing[EmotionEstimate]):
 
     own: OwnSpeech
 
-    def _heard(self, row: Row, recording: Recording | None) -> EmotionEstimate:
+    def _heard(self, row: Row) -> EmotionEstimate:
         estimator = self.own.of(row)
-        if recording is None:
-            return _file_hearing(estimator)(self.files.resolve(row), row.channel, row.start or 0.0, row.end)
-        return estimator.estimate(recording.samples, recording.rate)
+        return self._heard_by(estimator.estimate, _file_hearing(estimator), row)
 
 
 def _file_hearing(estimator: EmotionEstimator) -> Callable[..., EmotionEstimate]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earwitness.audio import Recording
 from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.writing import ResumableRows
 from earwitness.corpora.manifest import Manifest, Row
@@ -78,14 +77,11 @@ class _Remembering(Hearing[QualityScore]):
     keys: AudioKeys
     rated: dict[str, tuple[float, float, float]]  # of the side table, by audio
 
-    def ahead(self, row: Row) -> Recording | None:
-        return None if self.keys.of(row) in self.rated else super().ahead(row)
-
-    def _heard(self, row: Row, recording: Recording | None) -> _Rated:
+    def _heard(self, row: Row) -> _Rated:
         key = self.keys.of(row)
         if (found := self.rated.get(key)) is not None:
             return _Rated(*found, audio=None)
-        heard = super()._heard(row, recording)
+        heard = super()._heard(row)
         self.rated[key] = (heard.score, heard.seconds_used, heard.seconds_total)
         return _Rated(*self.rated[key], audio=key)
 

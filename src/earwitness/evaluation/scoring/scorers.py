@@ -1,4 +1,4 @@
-"""Scoring many inputs: one row each, written as it comes, decoding hidden behind the model.
+"""Scoring many inputs: one row each, written as it comes, several recordings at once.
 
 A file that cannot be judged gets a row with `error` and no score. Killed at any moment and started again with `resume`,
 no row is lost or doubled.
@@ -20,7 +20,6 @@ no row is lost or doubled.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -55,6 +54,8 @@ class HeardSeconds(Protocol):
 
 
 R = TypeVar("R", bound=HeardSeconds)
+Hear = Callable[[Any, int], R]  # samples and their rate
+HearFile = Callable[[Path, int | None, float, float | None], R]  # a file, its channel, start and end
 
 COLUMNS: dict[str, type] = {
     "id": str,
@@ -72,7 +73,7 @@ COLUMNS: dict[str, type] = {
     "error": str,
 }
 REFERENCE_COLUMNS: dict[str, type] = {**COLUMNS, "references": str}
-HELD_IN_MEMORY_S = 120.0  # longer recordings are streamed instead of decoded ahead
+HELD_IN_MEMORY_S = 120.0  # longer recordings are streamed
 LISTED = 20  # failures that a tally names; the table names all
 
 
@@ -157,16 +158,16 @@ def score_references(
 
 @dataclass(frozen=True)
 class Hearing(Generic[R]):
-    """A model hears the rows of a manifest: short recordings decoded ahead, long ones streamed; both give the same.
-    Without `hear` all are heard from their files.
+    """A model hears the rows of a manifest: short recordings from memory, long ones streamed; both give the same.
+    Without `hear` all are heard from their files. Threads share it: what it is made of must stand that.
 
     `columns` are what a row says of what was heard, `known` what every row says.
     """
 
     files: Place
     rate: int
-    hear: Callable[[Any, int], R] | None
-    hear_file: Callable[[Path, int | None, float, float | None], R]
+    hear: Hear[R] | None
+    hear_file: HearFile[R]
     columns: Callable[[R], dict[str, Any]]
     known: dict[str, str]
 
@@ -189,20 +190,10 @@ class Hearing(Generic[R]):
             progress()
         return Tally(len(table.done) - before, table.failed, before, tuple(failures))
 
-    def ahead(self, row: Row) -> Recording | None:
-        """The recording where it is short enough to lie in memory, else None: it will be heard from its file."""
-        if self.hear is None:
-            return None
-        path, start_s = self.files.resolve(row), row.start or 0.0
-        end_s = probe(path).duration_s if row.end is None else row.end
-        if end_s is None or end_s - start_s > HELD_IN_MEMORY_S:
-            return None
-        return load(path, self.rate, row.channel, start_s, row.end)
-
-    def result(self, row: Row, ahead: Future[Recording | None]) -> dict[str, Any]:
+    def result(self, row: Row) -> dict[str, Any]:
         """The row of the table."""
         try:
-            heard = self._heard(row, ahead.result())
+            heard = self._heard(row)
         except (AudioError, DataError) as error:
             return self.lost(row, str(type(error)(error.what, fix=error.fix)))  # the row says where
         except OSError as error:  # a disk or a share that went away in the middle of a file
@@ -218,10 +209,21 @@ class Hearing(Generic[R]):
         told = {"id": row.id, "path": row.path, "label": row.label, "start": row.start, "end": row.end}
         return told | self.known
 
-    def _heard(self, row: Row, recording: Recording | None) -> R:
-        if recording is None or self.hear is None:
-            return self.hear_file(self.files.resolve(row), row.channel, row.start or 0.0, row.end)
-        return self.hear(recording.samples, recording.rate)
+    def _heard(self, row: Row) -> R:
+        return self._heard_by(self.hear, self.hear_file, row)
+
+    def _heard_by(self, hear: Hear[R] | None, hear_file: HearFile[R], row: Row) -> R:
+        if hear is None or (recording := self._short(row)) is None:
+            return hear_file(self.files.resolve(row), row.channel, row.start or 0.0, row.end)
+        return hear(recording.samples, recording.rate)
+
+    def _short(self, row: Row) -> Recording | None:
+        """The recording, where it is short enough to lie in memory."""
+        path, start_s = self.files.resolve(row), row.start or 0.0
+        end_s = probe(path).duration_s if row.end is None else row.end
+        if end_s is None or end_s - start_s > HELD_IN_MEMORY_S:
+            return None
+        return load(path, self.rate, row.channel, start_s, row.end)
 
 
 @dataclass(frozen=True)
@@ -230,11 +232,11 @@ class _ApartFrom(Hearing[VoicePrint]):
 
     references: frozenset[str]
 
-    def _heard(self, row: Row, recording: Recording | None) -> VoicePrint:
+    def _heard(self, row: Row) -> VoicePrint:
         if sha256_file(self.files.resolve(row)) in self.references:
             fix = "Compare it with other recordings of the speaker."
             raise DataError("is itself one of the references, and such a score says nothing", fix=fix)
-        return super()._heard(row, recording)
+        return super()._heard(row)
 
 
 def _not_done(table: ResumableRows, rows: Iterable[Row], progress: Callable[[], object]) -> Iterator[Row]:

@@ -9,6 +9,7 @@ ctc             any CTC phone model of transformers, from a local folder; or a c
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from earwitness.speaker.phones.source import Mark, Recogniser
 from earwitness.speaker.phones.symbols import of_any
 from earwitness.speaker.phones.track import Maker
 
+_TURN = threading.Lock()  # a decoder of pocketsphinx is in the middle of one recording at a time
 _BOUNDARIES = frozenset({"<wb>", " ", "|", "<pad>", "<sos>", "<eos>", "<unk>", "<s>", "</s>", "[UNK]"})
 
 
@@ -65,18 +67,17 @@ class Pocketsphinx(Recogniser):
 
     def marks(self, samples: Samples) -> Iterable[Mark]:
         """Frames are counted to the last one of a phone."""
-        with warnings.catch_warnings():  # called unnecessary, and yet what was heard before changes times without it
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._decoder.start_stream()
-        self._decoder.start_utt()
         numbers = np.clip(np.rint(samples * 32_767), -32_768, 32_767).astype("<i2")
-        self._decoder.process_raw(numbers.tobytes(), full_utt=True)
-        self._decoder.end_utt()
         end_s = len(samples) / RATE
-        return [
-            (one.start_frame / 100, min((one.end_frame + 1) / 100, end_s), one.word)
-            for one in self._decoder.seg() or ()
-        ]
+        with _TURN:
+            with warnings.catch_warnings():  # called unnecessary, yet what was heard before changes times without it
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._decoder.start_stream()
+            self._decoder.start_utt()
+            self._decoder.process_raw(numbers.tobytes(), full_utt=True)
+            self._decoder.end_utt()
+            found = self._decoder.seg() or ()
+            return [(one.start_frame / 100, min((one.end_frame + 1) / 100, end_s), one.word) for one in found]
 
     def reading(self, symbol: str) -> str | None:
         """ARPAbet names; noises are silence."""

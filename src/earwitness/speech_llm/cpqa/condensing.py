@@ -10,8 +10,7 @@ nothing. A recording that cannot be read is a row with its error. Nothing is dro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from earwitness.core.config import Config
+from earwitness.core.engines.local import each_at_once
 from earwitness.core.errors import AudioError, DataError
 from earwitness.core.hashing import sha256_file
 from earwitness.corpora.manifest import Manifest, Row
@@ -103,8 +103,8 @@ def condense(
         def told_of(row: Row) -> tuple[RecordingRow, Heard]:
             return _told_of(manifest, row, config.hearing, who, kept)
 
-        with closing(_each(told_of, manifest, workers)) as told:
-            for recording, heard in told:
+        with closing(each_at_once(manifest.rows(), told_of, workers)) as told:
+            for _, (recording, heard) in told:
                 recordings.append(recording)
                 for found, inside in _judged(recording, heard, config, who):
                     segments.append(found)
@@ -113,17 +113,6 @@ def condense(
     outcome = Condensed(tuple(recordings), tuple(_balanced(segments, config.cap)), tuple(windows))
     outcome.write(folder)
     return outcome
-
-
-def _each(
-    told_of: Callable[[Row], tuple[RecordingRow, Heard]], manifest: Manifest, workers: int
-) -> Generator[tuple[RecordingRow, Heard]]:
-    """Of every recording in order. Where one raises, or the caller stops, those not under way are not begun."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="hearing")
-    try:
-        yield from pool.map(told_of, manifest.rows())
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _told_of(
