@@ -99,6 +99,8 @@ class PcmDecoder:
         size = max(1, BLOCK_VALUES // self.info.channels)
         while len(block := self._read(size)):
             yield block
+            if self._sound.tell() == self._sound.frames:
+                break
         declared_s = self._sound.frames / self.info.rate
         refuse_short(self.info.path, declared_s, self._sound.tell() / self.info.rate, tolerance_s=0.1)
 

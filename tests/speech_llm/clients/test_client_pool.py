@@ -89,6 +89,20 @@ def test_a_recording_that_cannot_be_read_is_an_answer_and_a_missing_model_the_en
         list(answers([missing, slow("x", 0.0)]))
 
 
+def test_no_more_enter_than_are_allowed() -> None:
+    limit = AdaptiveLimit(2)
+    entered = [limit.enter() for _ in range(2)]
+    third: list[float] = []
+    waiting = threading.Thread(target=lambda: third.append(limit.enter()))
+    waiting.start()
+    waiting.join(0.05)
+    assert not third
+    limit.left(entered[0], taken=True)
+    waiting.join(10)
+    assert len(third) == 1
+    assert limit.limit == 2
+
+
 def test_the_limit_is_halved_by_429_once_a_round_and_grows_by_one() -> None:
     limit = AdaptiveLimit()
     entered = [limit.enter() for _ in range(8)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from earwitness.speech_llm.bench.settings import (
     open_run,
 )
 from earwitness.speech_llm.clients.fencing import fenced
-from earwitness.speech_llm.clients.interface import Answer, Params, SpeechLLM
+from earwitness.speech_llm.clients.interface import Answer, LimitsItself, Params, SpeechLLM
 from earwitness.speech_llm.clients.length import under_policy
 from earwitness.speech_llm.items import Item
 from earwitness.speech_llm.kept import KeptRecords
@@ -107,12 +108,15 @@ class Asking:
             fix = "Give the items a tag `transcript`, or leave the control out."
             raise UsageError("no item has a transcript", where="--controls transcript", fix=fix)
         self.folder = Path(folder)
+        at_once = max(1, asked.concurrency)
+        self._under_way: AbstractContextManager[object] = threading.BoundedSemaphore(at_once)
+        if isinstance(client, LimitsItself):
+            client, self._under_way = client.at_most(at_once), nullcontext()
         self.client = _by_length(client, settings.length)
         self.items = items
         self.recordings = recordings
         self.settings = settings
         self.asked = asked
-        self._under_way = threading.BoundedSemaphore(max(1, asked.concurrency))
         self._donors = other_clips(items, settings.shuffle_seed) if "shuffle" in asked.controls else {}
         open_run(self.folder, settings, items)
 

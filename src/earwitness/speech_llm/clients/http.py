@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import random
 import ssl
@@ -126,20 +127,29 @@ class Endpoint:
         """One GET below the base address, tried once."""
         return self._once("GET", path, None)
 
-    def post(self, path: str, body: bytes) -> Response | Failure:
-        """One POST below the base address, tried again after failures that pass: the last response or failure."""
+    def at_most(self, requests: int) -> Endpoint:
+        """The same server, with at most so many of these requests under way at once."""
+        twin = copy.copy(self)
+        twin.limit = AdaptiveLimit(requests)
+        return twin
+
+    def post(self, path: str, body: bytes) -> tuple[Response | Failure, float]:
+        """One POST below the base address, tried again after failures that pass: the last response or failure, and the
+        seconds since it was first sent."""
+        sent: list[float] = []
         for number in count():
-            got = self._limited(path, body)
+            got = self._limited(path, body, sent)
             retry_after = got.retry_after if isinstance(got, Response) else None
             wait_s = self._retries.wait_s(number, retry_after, self._dice.random()) if got.passing else None
             if wait_s is None:
-                return got
+                return got, time.monotonic() - sent[0]
             self._sleep(wait_s)
         raise AssertionError  # tries end
 
-    def _limited(self, path: str, body: bytes) -> Response | Failure:
-        """One POST, when there is a place for it."""
+    def _limited(self, path: str, body: bytes, sent: list[float]) -> Response | Failure:
+        """One POST, when there is a place for it; `sent` is told when that was."""
         entered, status = self.limit.enter(), 0
+        sent.append(entered)
         try:
             got = self._once("POST", path, body)
             status = got.status if isinstance(got, Response) else 0

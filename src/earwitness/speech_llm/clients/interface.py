@@ -78,3 +78,12 @@ class SpeechLLM(Protocol):
     ) -> Answer:
         """The model's answer to one question about recordings of 16 kHz, mono."""
         ...
+
+
+@runtime_checkable
+class LimitsItself(Protocol):
+    """A model that knows by itself how many questions may be under way, so that more can be made ready meanwhile."""
+
+    def at_most(self, requests: int) -> SpeechLLM:
+        """The same model, which has at most so many requests under way and lets further threads wait."""
+        ...

@@ -1,5 +1,5 @@
-"""How many requests may be under way at once: halved when the server says that it is too much, one more for each that
-it takes (additive increase, multiplicative decrease)."""
+"""How many requests may be under way at once: at most as many as are allowed; halved when the server says that it is
+too much, one more for each that it takes (additive increase, multiplicative decrease)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 
 
 class AdaptiveLimit:
-    """A gate for threads. There is no limit until the server answers 429 for the first time.
+    """A gate for threads. `most` is the only limit until the server answers 429 for the first time.
 
     Requests that were under way when the limit was halved do not halve it again: they say nothing new.
     """
 
-    def __init__(self) -> None:
-        self.limit = math.inf
+    def __init__(self, most: float = math.inf) -> None:
+        self.limit = self._most = most
         self._under_way = 0
         self._cut_at = -math.inf
         self._changed = threading.Condition()
@@ -35,6 +35,6 @@ class AdaptiveLimit:
                 self.limit = max(1, min(self.limit, self._under_way) // 2)
                 self._cut_at = time.monotonic()
             elif taken:
-                self.limit += 1
+                self.limit = min(self.limit + 1, self._most)
             self._under_way -= 1
-            self._changed.notify_all()
+            self._changed.notify(2)  # the place that is free now, and one more where the limit has grown

@@ -7,6 +7,7 @@ answer; only 408, 409, 429, 5xx and faults of the network are tried again.
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import os
@@ -142,9 +143,14 @@ class OpenAIClient:
         body = self.payload(audios, prompt, system, params)
         if len(body) > self.config.max_request_bytes:
             return failed(_too_big(len(body), self.config.max_request_bytes), "too_long")
-        began = time.monotonic()
-        got = self.endpoint.post("/chat/completions", body)
-        return self._told(got, sum(audio.duration_s for audio in audios), time.monotonic() - began)
+        got, latency_s = self.endpoint.post("/chat/completions", body)
+        return self._told(got, sum(audio.duration_s for audio in audios), latency_s)
+
+    def at_most(self, requests: int) -> OpenAIClient:
+        """See `LimitsItself`: a question is made ready before there is a place for it."""
+        twin = copy.copy(self)
+        twin.endpoint = self.endpoint.at_most(requests)
+        return twin
 
     def models(self) -> list[str] | str:
         """The names that `/models` lists, or in words why there are none."""
