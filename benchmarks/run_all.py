@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "bench_runner": (),
     "gallery_speed": (),
     "interval_coverage": (),
+    "listening_speed": (),
     "metrics_speed": (),
     "rawboost_speed": ("--json",),
     "retrieval_speed": (),

@@ -16,6 +16,7 @@ import typer
 
 from earwitness.cli.arguments import spread
 from earwitness.cli.terminal import defused_output
+from earwitness.core.allocator import keep_freed_memory
 from earwitness.core.errors import EarwitnessError, printable
 
 INTERRUPTED = 130
@@ -93,6 +94,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Everything that goes wrong on purpose ends as one line on standard error."""
     # threads of torch that wait for each other by spinning take the cores that other programs need
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     if arguments is not None:
         sys.exit(exit_code(arguments))
     code = exit_code(sys.argv[1:])

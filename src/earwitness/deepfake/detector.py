@@ -29,6 +29,7 @@ from earwitness.corpora.quality import level_of
 from earwitness.deepfake.quality import QualityEstimator
 from earwitness.deepfake.retrieval.detecting import RETRIEVAL, retrieval_network
 from earwitness.deepfake.scores import bona_fide_score
+from earwitness.nn.layers.folding import channels_last
 from earwitness.nn.network import Network
 from earwitness.training.model_folder import ModelInfo, load_network, read_model_info
 
@@ -73,7 +74,7 @@ class Detector:
             raise ModelError(f"this model answers '{info.task}', not 'deepfake'", where=folder)
         if RETRIEVAL in info.extra:
             return cls(retrieval_network(folder, info), info, quality)
-        return cls(load_network(folder, info), info, quality)
+        return cls(channels_last(load_network(folder, info)), info, quality)
 
     def hearing(self, windows: WindowPolicy) -> Detector:
         """The same network with another window policy; its calibration stays that of its own windows."""

@@ -18,6 +18,7 @@ from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
 from earwitness.core.growing import GrowingRows
+from earwitness.nn.layers.folding import channels_last
 from earwitness.nn.network import Network
 from earwitness.nn.types import Embedding
 from earwitness.speaker.comparison import Cohort, Comparator, Vectors, enrol, unit
@@ -84,7 +85,7 @@ class Embedder:
         info = read_model_info(folder)
         if info.task != "speaker":
             raise ModelError(f"this model answers '{info.task}', not 'speaker'", where=folder)
-        network = load_network(folder, info)  # verifies every file of the folder
+        network = channels_last(load_network(folder, info))  # verifies every file of the folder
         cohort = None
         if info.cohort is not None:
             arrays = load_arrays(Path(folder) / COHORT_FILE)

@@ -25,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
 
+from earwitness.core.allocator import keep_freed_memory
 from earwitness.core.engines.base import Item, Made, Work
 from earwitness.core.engines.local import LocalEngine
 from earwitness.core.errors import MissingPartError, UsageError
@@ -121,6 +122,7 @@ class _Worker(Generic[Item, Made]):
     """In a process of its own: holds the work, and works off shares."""
 
     def __init__(self, work: Work[Item, Made], root: Path | None) -> None:
+        keep_freed_memory()
         self._work = work
         self._confined = ExitStack()  # kept for as long as the process lives
         self._confined.enter_context(confined_to(root))

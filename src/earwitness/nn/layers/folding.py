@@ -21,6 +21,12 @@ def fold_batch_norms(module: M) -> M:
     for part in module.eval().requires_grad_(False).modules():
         if isinstance(part, nn.Sequential):
             _fold(part)
+    return channels_last(module)
+
+
+def channels_last(module: M) -> M:
+    """The module itself, whose weights of images lie channels-last: the same numbers, and up to twice as fast on a
+    processor where convolutions are what takes the time."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
