@@ -1,4 +1,4 @@
-"""`qa condense` beside real time: the default recognisers on the recordings of samples/, over and over, one process.
+"""`qa condense` beside real time: its recognisers on the recordings of samples/, over and over, one process.
 
     python benchmarks/condense_speed.py [--minutes 2] [--recogniser emotion-fast]
 
@@ -7,8 +7,9 @@ of the whole, and of its parts by themselves. Then two recordings at once by the
 machine with two idle cores alone. Words are not made: the recogniser of words is the user's choice. Target: 50 times
 real time on two cores, so 25 on one.
 
-`floor`: what the default model has to multiply for a second of sound, and how much of that the processor does in large
-matrix products. No way to write the same sums is faster; convolutions with fewer sums (Winograd's) could be.
+`floor`: what the recogniser that is measured has to multiply for a second of sound, each window anew, and how much of
+that the processor does in large matrix products. No way to write the same sums is faster; convolutions with fewer sums
+(Winograd's) could be. Models of others have none.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ from earwitness.audio import load
 from earwitness.audio.reading import RATE
 from earwitness.audio.speech import speech_segments
 from earwitness.corpora.manifest import Manifest
-from earwitness.evaluation.recognising import DEFAULT, open_recognisers
-from earwitness.nn.frontends import VoiceConfig, WhisperConfig
+from earwitness.evaluation.loading import load_emotions
+from earwitness.evaluation.recognising import DEFAULT, OwnRecogniser, open_recognisers
+from earwitness.nn.frontends.encoder import EncoderFrontend
+from earwitness.nn.frontends.voice import VoicePrints
 from earwitness.nn.macs import count_macs
+from earwitness.paralinguistic.emotion import EmotionNetwork
 from earwitness.speech_llm.cpqa.condensing import CondenseConfig, condense
 from earwitness.speech_llm.cpqa.hearing import AT_ONCE, Recognisers
 
@@ -74,12 +78,21 @@ def parts(samples: np.ndarray, who: Recognisers) -> list[dict[str, object]]:
     return rows
 
 
-def floor() -> dict[str, float]:
-    """The emotion model's multiply-accumulates in convolutions and linear layers, beside a product of matrices."""
+def macs_of(network: EmotionNetwork) -> int:
+    """Multiply-accumulates of one window in convolutions and linear layers, those of frozen front-ends among them."""
     window = torch.zeros(1, WINDOW_S * RATE)
-    voice = VoiceConfig().build()._voice.network
-    whisper = WhisperConfig(layers=(2,), aggregation="layer").build()
-    macs = count_macs(whisper.speech_encoder, window, whisper.last) + count_macs(voice, window, None, "embedding")
+    macs = count_macs(network, window)
+    for frontend in (branch.frontend for branch in network.shared.branches):
+        if isinstance(frontend, VoicePrints):  # frozen networks are no submodules: they are counted by themselves
+            macs += count_macs(frontend._voice.network, window, None, "embedding")
+        elif isinstance(frontend, EncoderFrontend):
+            macs += count_macs(frontend.speech_encoder, window, frontend.last)
+    return macs
+
+
+def floor(recogniser: str) -> dict[str, float]:
+    """The multiply-accumulates of an emotion model of this package, beside a product of matrices."""
+    macs = macs_of(load_emotions(recogniser).network)
     matrix = torch.randn(1024, 1024)
     best = min(_processor_s(lambda: matrix @ matrix) for _ in range(20))
     needed, rate = 2e-9 * macs / HOP_S, 2e-9 * 1024**3 / best
@@ -126,7 +139,7 @@ def measure(minutes: float, recogniser: str) -> dict[str, object]:
         "times_real_time_by_the_clock_of_two_workers": round(60 * minutes / wall, 1),
         "target_by_the_clock": 2 * TARGET,
         "parts": found,
-        "floor": floor() if recogniser == DEFAULT else None,
+        "floor": floor(recogniser) if isinstance(who.categorical[0], OwnRecogniser) else None,
     }
 
 
