@@ -91,7 +91,7 @@ def macs_of(network: EmotionNetwork) -> int:
     macs = count_macs(network, window)
     for frontend in (branch.frontend for branch in network.shared.branches):
         if isinstance(frontend, VoicePrints):  # frozen networks are no submodules: they are counted by themselves
-            macs += count_macs(frontend._voice.network, window, None, "embedding")
+            macs += count_macs(frontend._voice.network, frontend.middle(window), None, "embedding")
         elif isinstance(frontend, EncoderFrontend):
             macs += count_macs(frontend.speech_encoder, window, frontend.last)
     return macs
