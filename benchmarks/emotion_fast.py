@@ -14,9 +14,9 @@ Needs the run of every arm and seed: runs/ARM of the first seed, runs/ARM-seed-N
     earwitness train recipes/default/emotion.yaml -o runs/emotion-no-voice --set "network.branches=[$W]"
 
 Mean recalls, averaged over the seeds, on EmoDB with each speaker left out, clean and in a telephone band, and on nEMO
-(Polish), which none has heard; differences from the first arm paired, over speakers.
-EmoDB's recordings last 2 s and are repeated to fill a window, so a print of its middle 2 s misses nothing of them;
-nEMO's last 1 to 4.6 s. Then whole windows of 4 s of read English: how often the first seed's models call them the same.
+(Polish), which none has heard; differences from the first arm paired, over speakers. EmoDB's
+recordings last 2 s and are repeated to fill a window, so a print of its middle 2 s misses nothing of them; nEMO's last
+1 to 4.6 s. Then whole windows of 4 s of read English: how often the first seed's models call them the same.
 Times real time are those of one thread on the recordings of samples/, in processor time, each model of the first seed
 in turn. Writes benchmarks/results/emotion_fast.json.
 """
