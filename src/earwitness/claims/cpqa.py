@@ -28,7 +28,7 @@ from earwitness.corpora.leaks import audio_hashes
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.splits.grouping import draw
 from earwitness.evaluation.loading import load_emotions
-from earwitness.evaluation.recognising import DEFAULT, OwnRecogniser
+from earwitness.evaluation.recognising import OwnRecogniser
 from earwitness.metrics.bootstrap import Units
 from earwitness.metrics.classification import Confusion
 from earwitness.metrics.scores import Floats
@@ -41,6 +41,7 @@ from earwitness.speech_llm.cpqa.sweeping import Guess, best, sweep
 
 CORPUS = "nemo"
 """The acted corpus that the shipped emotion model did not learn from."""
+RECOGNISER = "emotion"
 WINDOW_S = 4.0
 PLANTED = PlantedConfig(windows=2000)
 DROPPED, NOT_ASKED = -1.0, -2.0
@@ -85,7 +86,7 @@ class CondensedMaterial:
     @property
     def settings(self) -> dict[str, Any]:
         """What is planted, and how recordings are heard."""
-        return {"planted": PLANTED.model_dump(mode="json"), "window_s": WINDOW_S, "recogniser": DEFAULT}
+        return {"planted": PLANTED.model_dump(mode="json"), "window_s": WINDOW_S, "recogniser": RECOGNISER}
 
     @property
     def licences(self) -> list[str]:
@@ -119,7 +120,7 @@ class CondensedMaterial:
         return TestedGuesses.of(self, seeds)
 
     def _heard(self, parts: Sequence[Sequence[int]]) -> Iterator[tuple[NDArray[np.float16], ...]]:
-        recogniser = OwnRecogniser(load_emotions(DEFAULT))
+        recogniser = OwnRecogniser(load_emotions(RECOGNISER))
         size = round(WINDOW_S * RATE)
         for part in parts:
             rows = [self.rows.row(place) for place in part]
@@ -271,7 +272,7 @@ def _place(name: str) -> int:
 
 
 def _recogniser_key() -> str:
-    return OwnRecogniser(load_emotions(DEFAULT)).id
+    return OwnRecogniser(load_emotions(RECOGNISER)).id
 
 
 ARMS: Mapping[str, str] = {

@@ -33,7 +33,7 @@ def condense(
     recogniser: Annotated[
         list[str] | None,
         typer.Option(
-            help="A model of emotions, its folder, one of transformers, or an ONNX file (repeat it) [emotion]."
+            help="A model of emotions, its folder, one of transformers, or an ONNX file (repeat it) [emotion-fast]."
         ),
     ] = None,
     valence: Annotated[

@@ -30,7 +30,8 @@ from earwitness.speech_llm.cpqa.recognisers import (
 )
 from earwitness.training.model_folder import DESCRIPTION
 
-DEFAULT = "emotion"
+DEFAULT = "emotion-fast"
+"""Of the shipped emotion models the one for much audio."""
 FROM_CLASSES = "classes"
 GENDERS = ("pitch", "none")
 

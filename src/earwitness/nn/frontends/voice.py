@@ -28,21 +28,24 @@ from earwitness.nn.layers.folding import fold_batch_norms
 if TYPE_CHECKING:
     from earwitness.nn.network import Network
 
+RATE = 16_000
 SHIPPED, WEIGHTS = "speaker", "weights.safetensors"
 MOST_KEPT = 16_384  # prints, of a few hundred numbers each: windows of 4 s of 18 hours
 
 
 class VoiceConfig(FrontendConfigBase):
     """`model`: a speaker model that ships with this version, or the folder of one. `sha256` of its weights, where it is
-    given, is the one whose prints are meant: with other weights a head would read numbers that mean nothing to it."""
+    given, is the one whose prints are meant: with other weights a head would read numbers that mean nothing to it.
+    `middle_s`: of a longer waveform the print hears so many seconds in the middle and no more, which costs less."""
 
     kind: Literal["voice"] = "voice"
     model: str = SHIPPED
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    middle_s: float | None = Field(None, ge=0.5)
 
     def build(self) -> VoicePrints:
         """The front-end, with weights. Raises `ModelError` where the model is not there, altered, or another one."""
-        return VoicePrints(_voice(self.model, self.sha256))
+        return VoicePrints(_voice(self.model, self.sha256), self.middle_s)
 
     def pinned(self) -> VoiceConfig:
         """With the sha256 of the weights that are there now. Raises `ModelError` where the model is not there."""
@@ -50,15 +53,16 @@ class VoiceConfig(FrontendConfigBase):
 
 
 class VoicePrints(Frontend):
-    """[B, N] -> [B, 1, D]: one frame, the unit voice print of all N samples.
+    """[B, N] -> [B, 1, D]: one frame, the unit voice print of all N samples, or of the middle ones.
 
     The speaker network is shared by all heads of the process, never trained, and no submodule: its weights stay in
     their own folder. Its prints are shared too: a window that one head has heard is not heard again for the next.
     """
 
-    def __init__(self, voice: _Voice) -> None:
+    def __init__(self, voice: _Voice, middle_s: float | None = None) -> None:
         super().__init__()
         self._voice = voice
+        self._most = None if middle_s is None else round(middle_s * RATE)
         network = voice.network
         self.dim = network.dim
         self.frames_per_second = 1.0
@@ -66,7 +70,12 @@ class VoicePrints(Frontend):
 
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, 1, D]."""
-        return self._voice.prints(waveforms)[:, None]
+        return self._voice.prints(self.middle(waveforms))[:, None]
+
+    def middle(self, waveforms: Tensor) -> Tensor:
+        """What the print hears of [B, N]: all, or at most `middle_s`."""
+        surplus = 0 if self._most is None else max(0, waveforms.shape[1] - self._most)
+        return waveforms[:, surplus // 2 : waveforms.shape[1] - (surplus - surplus // 2)]
 
 
 class _Voice:
