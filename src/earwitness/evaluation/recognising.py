@@ -42,7 +42,7 @@ class OwnRecogniser:
 
     def __init__(self, estimator: EmotionEstimator) -> None:
         self._estimator = estimator
-        self.id = f"{estimator.info.name} {estimator.info.version}"
+        self.id = estimator.info.reference
         known = estimator.emotion.classes
         self._known = np.flatnonzero(known)
         self._columns = list(columns_of([CATEGORIES[place] for place in self._known], self.id))
