@@ -25,6 +25,7 @@ from earwitness.examine.known_voices import WhoseVoice
 from earwitness.examine.models import Answering, load_models
 from earwitness.examine.questions import Channel, Question
 from earwitness.examine.same_voice import SameVoice
+from earwitness.nn.frontends.encoder import keeping_states
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class Examiner:
     def _channel(self, path: str | Path, number: int | None, channels: int, enrolment: Enrolment | None) -> Report:
         facts = file_facts(path, number)
         channel = Channel(Path(path), number, facts)
-        findings = [finding for question in self.questions for finding in question.answer(channel, enrolment)]
+        with keeping_states():
+            findings = [finding for question in self.questions for finding in question.answer(channel, enrolment)]
         source = _source(path, number)
         return Report(
             path=str(path),

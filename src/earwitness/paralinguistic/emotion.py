@@ -45,7 +45,7 @@ from earwitness.training.tensors import load_trained_state
 TASK = "emotion"
 EMOTION = "emotion"  # where `ModelInfo.extra` holds an `EmotionInfo`
 FRAMES = "frames"
-AT_ONCE = 16
+AT_ONCE = 8  # as detectors do, so that both can share what an encoder has heard
 FEWEST_OWN = 3  # other recordings of a speaker, for a relative model
 GENDERS = ("f", "m")
 Floats = NDArray[np.float64]

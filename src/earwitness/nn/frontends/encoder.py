@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -141,8 +144,7 @@ class EncoderFrontend(Frontend):
             return states
         encoder = self._shared.on(waveforms.device)
         with torch.no_grad():
-            frozen_states: HiddenStates = encoder(waveforms, last)
-        return frozen_states
+            return encoder(waveforms, last) if _kept is None else _kept.states(encoder, waveforms, last)
 
     def combine(self, states: HiddenStates) -> Frames:
         """The frames that this head reads, from hidden states that may have been computed for another head."""
@@ -153,6 +155,49 @@ class EncoderFrontend(Frontend):
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, T, F]."""
         return self.combine(self.hidden_states(waveforms, self.last)).values
+
+
+MOST_KEPT = 64 << 20  # bytes: of Whisper tiny.en's four layers the states of some three minutes
+_kept: KeptStates | None = None
+
+
+@contextmanager
+def keeping_states() -> Iterator[None]:
+    """Within, what a frozen encoder has made of a batch is kept for the next model that asks for the same: for several
+    models that hear one recording, one after the other."""
+    global _kept
+    before, _kept = _kept, KeptStates()
+    try:
+        yield
+    finally:
+        _kept = before
+
+
+class KeptStates:
+    """The latest hidden states, by the encoder and the batch that they are of."""
+
+    def __init__(self) -> None:
+        self._states: OrderedDict[tuple[int, bytes], HiddenStates] = OrderedDict()
+        self._bytes = 0
+
+    def states(self, encoder: SpeechEncoder, waveforms: Tensor, last: int | None) -> HiddenStates:
+        """As `encoder(waveforms, last)`, or more of them."""
+        heard = waveforms.detach().cpu().numpy().tobytes()
+        key = (id(encoder), hashlib.blake2b(heard, digest_size=16).digest())  # the frozen encoder outlives this
+        needed = encoder.count if last is None else last + 1
+        found = self._states.pop(key, ())
+        self._bytes -= _size(found)
+        if len(found) < needed:
+            found = encoder(waveforms, last)
+        self._states[key] = found
+        self._bytes += _size(found)
+        while self._bytes > MOST_KEPT:
+            self._bytes -= _size(self._states.popitem(last=False)[1])
+        return found
+
+
+def _size(states: HiddenStates) -> int:
+    return sum(one.nbytes for one in states)
 
 
 class _Shared:
