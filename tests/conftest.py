@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ Maker = Callable[..., NDArray[np.float32]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_byte_code()
     refuse_networks()
     import torch
     from hypothesis import settings
@@ -25,6 +27,25 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # xdist already uses the cores
     settings.register_profile("earwitness", deadline=None)  # no test is a stopwatch
     settings.load_profile("earwitness")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without a search for garbage: what is imported and collected stays. Later searches leave it out."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
+
+
+def keep_byte_code() -> None:
+    """Here and in every process that tests start, also where PYTHONDONTWRITEBYTECODE is set, as containers like to.
+
+    Without it, each worker rewrites the asserts of all tests, and each process compiles the package, every time anew.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def refuse_networks() -> None:
