@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Generator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ Maker = Callable[..., NDArray[np.float32]]
 def pytest_configure(config: pytest.Config) -> None:
     keep_byte_code()
     refuse_networks()
+    read_commands_once()
     import torch
     from hypothesis import settings
 
@@ -46,6 +48,13 @@ def keep_byte_code() -> None:
     """
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def read_commands_once() -> None:
+    """Typer reads the signature of every command for each command line, and the tests have hundreds of these."""
+    import typer.main
+
+    typer.main.get_params_from_function = cache(typer.main.get_params_from_function)  # type: ignore[attr-defined]
 
 
 def refuse_networks() -> None:
