@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_byte_code()
     refuse_networks()
     read_commands_once()
+    os.fsync = in_memory  # thousands of files a run, each to be waited for; processes that tests start do wait
     import torch
     from hypothesis import settings
 
@@ -55,6 +56,11 @@ def read_commands_once() -> None:
     import typer.main
 
     typer.main.get_params_from_function = cache(typer.main.get_params_from_function)  # type: ignore[attr-defined]
+
+
+def in_memory(descriptor: int) -> None:
+    """`os.fsync` without waiting for the disk: no test is about a power cut, and a kill loses nothing without it."""
+    os.fstat(descriptor)  # an `OSError` for what is no open file, as from `fsync`
 
 
 def refuse_networks() -> None:
