@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from hypothesis import settings
 
     torch.set_num_threads(1)  # xdist already uses the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what its workers load, and of processes that tests start
     settings.register_profile("earwitness", deadline=None)  # no test is a stopwatch
     settings.load_profile("earwitness")
 
