@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,48 @@ Maker = Callable[..., NDArray[np.float32]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_byte_code()
     refuse_networks()
+    read_commands_once()
+    os.fsync = in_memory  # thousands of files a run, each to be waited for; processes that tests start do wait
     import torch
     from hypothesis import settings
 
     torch.set_num_threads(1)  # xdist already uses the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what its workers load, and of processes that tests start
     settings.register_profile("earwitness", deadline=None)  # no test is a stopwatch
     settings.load_profile("earwitness")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without a search for garbage: what is imported and collected stays. Later searches leave it out."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
+
+
+def keep_byte_code() -> None:
+    """Here and in every process that tests start, also where PYTHONDONTWRITEBYTECODE is set, as containers like to.
+
+    Without it, each worker rewrites the asserts of all tests, and each process compiles the package, every time anew.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def read_commands_once() -> None:
+    """Typer reads the signature of every command for each command line, and the tests have hundreds of these."""
+    import typer.main
+
+    typer.main.get_params_from_function = cache(typer.main.get_params_from_function)  # type: ignore[attr-defined]
+
+
+def in_memory(descriptor: int) -> None:
+    """`os.fsync` without waiting for the disk: no test is about a power cut, and a kill loses nothing without it."""
+    os.fstat(descriptor)  # an `OSError` for what is no open file, as from `fsync`
 
 
 def refuse_networks() -> None:

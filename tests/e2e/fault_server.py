@@ -22,10 +22,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lightning_fabric  # noqa: F401 - what a child would import, once for all
 import torch
+import torch._dynamo  # likewise, a second for every training
 
 from earwitness.cli.main import exit_code
-from earwitness.evaluation import loading  # noqa: F401 - what a child would import, once for all
+from earwitness.evaluation import loading  # noqa: F401 - likewise
 from earwitness.evaluation.assessing import runs  # noqa: F401 - likewise
 from earwitness.evaluation.scoring import scorers  # noqa: F401 - likewise
 from earwitness.examine import examiner  # noqa: F401 - likewise

@@ -16,7 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 
+import lightning_fabric  # noqa: F401 - what a child would import, once for all
 import torch
+import torch._dynamo  # likewise: a second
 from tiny_training import TinyData, TinyTask, tiny_dev, tiny_network, tiny_recipe
 
 from earwitness.corpora.batch import Batch
