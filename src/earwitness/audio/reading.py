@@ -7,6 +7,7 @@ recording's steps say "peaks above full scale".
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +167,19 @@ def _run(stretch: _Stretch, rate: int, size: int) -> Generator[Samples]:
 def from_samples(
     samples: NDArray[Any] | Sequence[float], rate: int, target_rate: int = RATE, name: str | None = None
 ) -> Recording:
+    """`unhashed`, with the sha256 of the samples as given, in float32, as `source.sha256`."""
+    recording = unhashed(samples, rate, target_rate, name)
+    sha256 = sha256_samples(np.ascontiguousarray(_as_floats(samples, name)))
+    return replace(recording, source=replace(recording.source, sha256=sha256))
+
+
+def unhashed(
+    samples: NDArray[Any] | Sequence[float], rate: int, target_rate: int = RATE, name: str | None = None
+) -> Recording:
     """Samples in memory as a recording: [N], or [N, channels], which is averaged.
 
     Integers of 8, 16 or 32 bits are divided by their full scale. Raises `AudioError` for no samples, NaN or infinity,
     another shape or type (64-bit integers have no agreed full scale), and `UsageError` for an impossible rate.
-    `source.sha256` is that of the samples as given, in float32.
     """
     check_rate(rate)
     check_rate(target_rate)
@@ -179,8 +188,7 @@ def from_samples(
     mono = floats if floats.ndim == 1 else _downmix(floats)
     result = np.concatenate(list(_resample(iter([np.ascontiguousarray(mono)]), rate, target_rate)))
     steps = _steps(channels, None, rate, target_rate, float(np.abs(mono).max()))
-    sha256 = sha256_samples(np.ascontiguousarray(floats))
-    source = Source(path=name, sha256=sha256, native_rate=rate, native_channels=channels, steps=tuple(steps))
+    source = Source(path=name, native_rate=rate, native_channels=channels, steps=tuple(steps))
     return Recording(result, target_rate, source)
 
 

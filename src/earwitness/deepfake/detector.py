@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from earwitness.audio.audible import SHORTEST_S, is_audible
-from earwitness.audio.reading import from_samples
+from earwitness.audio.reading import unhashed
 from earwitness.audio.windows import (
     Window,
     WindowPolicy,
@@ -82,7 +82,7 @@ class Detector:
 
     def score(self, samples: ArrayLike, rate: int) -> DetectionScore:
         """Score samples ([N] or [N, channels], any rate). Raises `AudioError` for what cannot be judged."""
-        recording = from_samples(np.asarray(samples), rate, self.info.rate)
+        recording = unhashed(np.asarray(samples), rate, self.info.rate)
         windows = cut(recording.samples, recording.rate, self.info.windows)
         return self.score_windows(windows, recording.duration_s)
 

@@ -24,7 +24,7 @@ from pydantic import Field
 from scipy.optimize import minimize_scalar
 
 from earwitness.audio.audible import SHORTEST_S, is_audible
-from earwitness.audio.reading import from_samples
+from earwitness.audio.reading import unhashed
 from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.config import Config, parse_config
@@ -170,7 +170,7 @@ class AgeEstimator:
 
     def estimate(self, samples: ArrayLike, rate: int) -> AgeEstimate:
         """The age heard in samples ([N] or [N, channels], any rate). Raises `AudioError` for what can't be judged."""
-        recording = from_samples(np.asarray(samples), rate, self.info.rate)
+        recording = unhashed(np.asarray(samples), rate, self.info.rate)
         return self.estimate_windows(cut(recording.samples, recording.rate, self.info.windows), recording.duration_s)
 
     def estimate_file(

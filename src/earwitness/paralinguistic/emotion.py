@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from earwitness.audio.audible import SHORTEST_S, is_audible
-from earwitness.audio.reading import from_samples
+from earwitness.audio.reading import unhashed
 from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.config import Config, parse_config
@@ -327,7 +327,7 @@ class EmotionEstimator:
         Raises `AudioError` for what can't be judged, `DataError` for a corpus without a label map, `UsageError` where a
         relative model was not told of the speaker's other speech.
         """
-        heard = from_samples(np.asarray(samples), rate, self.info.rate)
+        heard = unhashed(np.asarray(samples), rate, self.info.rate)
         return self.estimate_windows(cut(heard.samples, heard.rate, self.info.windows), heard.duration_s, corpus)
 
     def estimate_file(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from earwitness.audio.audible import SHORTEST_S, is_audible
-from earwitness.audio.reading import from_samples
+from earwitness.audio.reading import unhashed
 from earwitness.audio.recording import Segment
 from earwitness.audio.windows import Window, cut, equal_groups, heard_seconds, stream_windows, total_seconds
 from earwitness.core.errors import AudioError, ModelError
@@ -103,7 +103,7 @@ class Embedder:
 
     def embed(self, samples: ArrayLike, rate: int) -> VoicePrint:
         """The voice print of samples ([N] or [N, channels], any rate). Raises `AudioError` for what can't be judged."""
-        recording = from_samples(np.asarray(samples), rate, self.info.rate)
+        recording = unhashed(np.asarray(samples), rate, self.info.rate)
         return self.embed_windows(cut(recording.samples, recording.rate, self.info.windows), recording.duration_s)
 
     def embed_file(

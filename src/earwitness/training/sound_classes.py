@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from earwitness.audio.reading import from_samples
+from earwitness.audio.reading import unhashed
 from earwitness.audio.windows import Tile, WindowPolicy, cut
 from earwitness.core.errors import DataError, ModelError
 from earwitness.corpora.batch import Batch
@@ -236,7 +236,7 @@ class SoundClassifier:
     @torch.inference_mode()
     def classify(self, samples: ArrayLike, rate: int) -> Named:
         """Mean over windows of the class probabilities. Raises `AudioError` for what is too short for a frame."""
-        heard = from_samples(np.asarray(samples), rate, self.info.rate)
+        heard = unhashed(np.asarray(samples), rate, self.info.rate)
         windows = cut(heard.samples, heard.rate, self.info.windows)
         probabilities = [
             self.network(torch.from_numpy(np.ascontiguousarray(window.samples))[None]).softmax(1)[0]

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from earwitness.audio.audible import is_audible
-from earwitness.audio.reading import from_samples
+from earwitness.audio.reading import unhashed
 from earwitness.audio.recording import Segment
 from earwitness.audio.windows import (
     Sliding,
@@ -78,7 +78,7 @@ class MosEstimator(ABC):
 
     def score(self, samples: ArrayLike, rate: int) -> QualityScore:
         """Of samples ([N] or [N, channels], any rate). Raises `AudioError` for what cannot be judged."""
-        recording = from_samples(np.asarray(samples), rate, self.rate)
+        recording = unhashed(np.asarray(samples), rate, self.rate)
         return self._over(cut(recording.samples, recording.rate, self.windows), recording.duration_s)
 
     def score_file(
