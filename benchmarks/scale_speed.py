@@ -2,7 +2,7 @@
 
     python benchmarks/scale_speed.py [--model NAME|FOLDER] [--files 120] [--repeats 3] [--workers 2]
 
-- local: the model in this process, one thread of torch and one that decodes ahead;
+- local_1, local_N: one thread of this process, and N of them, each with a recording of its own and one thread of torch;
 - ray_1, ray_N: one worker, and N of them, each with one thread of torch; Ray runs already, the workers start each time.
 
 Medians over the repeats, the engines in turn within each.
@@ -23,7 +23,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -33,6 +32,7 @@ import torch
 from score_speed import chosen_detector, recordings
 
 from earwitness.audio import probe
+from earwitness.core.allocator import keep_freed_memory
 from earwitness.core.engines import Engine, LocalEngine, RayEngine, Work
 from earwitness.corpora.manifest import Manifest
 from earwitness.deepfake.detector import Detector
@@ -56,12 +56,9 @@ class _Metered:
 
     work: Any
 
-    def ahead(self, item: Any) -> Any:
+    def result(self, item: Any) -> tuple[Any, int, float]:
         _BEGAN.setdefault(os.getpid(), time.process_time())
-        return self.work.ahead(item)
-
-    def result(self, item: Any, ahead: Future[Any]) -> tuple[Any, int, float]:
-        made = self.work.result(item, ahead)
+        made = self.work.result(item)
         return made, os.getpid(), time.process_time() - _BEGAN[os.getpid()]
 
     def lost(self, item: Any, why: str) -> tuple[Any, int, float]:
@@ -75,7 +72,7 @@ class Metering:
     engine: Engine
     used: dict[int, float] = field(default_factory=dict)
 
-    def results(self, work: Work[Any, Any, Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    def results(self, work: Work[Any, Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """As the engine's."""
         for item, (made, process, used) in self.engine.results(_Metered(work), items):
             self.used[process] = used
@@ -107,9 +104,10 @@ def measure(detector: Detector, files: int, repeats: int, workers: int) -> dict[
     """Costs and ratios of the engines."""
     many, single = recordings(files), recordings(1)
     audio_s = sum(probe(many.resolve(row)).duration_s or 0.0 for row in many.rows())
-    crews = {"local": 1, "ray_1": 1, f"ray_{workers}": workers}
-    engines: dict[str, Engine] = {name: RayEngine(crew) for name, crew in crews.items()}
-    engines["local"] = LocalEngine()
+    crews = {"local_1": 1, f"local_{workers}": workers, "ray_1": 1, f"ray_{workers}": workers}
+    engines: dict[str, Engine] = {
+        name: LocalEngine(crew) if name.startswith("local") else RayEngine(crew) for name, crew in crews.items()
+    }
     starts: dict[str, list[Run]] = {name: [] for name in engines}
     wholes: dict[str, list[Run]] = {name: [] for name in engines}
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +121,7 @@ def measure(detector: Detector, files: int, repeats: int, workers: int) -> dict[
                 if wholes[name][-1].written != expected:
                     raise SystemExit(f"{name} writes other bytes than local")
     rows = {name: _row(name, crews[name], starts[name], wholes[name], audio_s) for name in engines}
-    local, one, several = rows.values()
+    local, threads, one, several = rows.values()
     return {
         "model": detector.info.name,
         "files": files,
@@ -133,6 +131,7 @@ def measure(detector: Detector, files: int, repeats: int, workers: int) -> dict[
         "ratios": {
             "share_of_local_speed_by_one_worker": local["worked_s"] / one["worked_s"],
             f"times_faster_by_{workers}_workers_than_by_one": one["worked_s"] / several["worked_s"],
+            f"times_faster_by_{workers}_threads_than_by_one": local["worked_s"] / threads["worked_s"],
             "share_of_local_efficiency": local["core_s_per_audio_s"] / several["core_s_per_audio_s"],
         },
     }
@@ -154,12 +153,13 @@ def _row(name: str, crew: int, starts: list[Run], wholes: list[Run], audio_s: fl
 def main() -> None:
     """Print one JSON document."""
     parser = argparse.ArgumentParser(description="the engines of score side by side.")
-    parser.add_argument("--model")
+    parser.add_argument("--model", default="deepfake-small")
     parser.add_argument("--files", type=int, default=120)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     print(
         json.dumps(measure(chosen_detector(options.model), options.files, options.repeats, options.workers), indent=2)
     )

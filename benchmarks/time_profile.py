@@ -19,7 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CLOCK = "import json, time; marks = [('', 0.0)]; mark = lambda name: marks.append((name, time.process_time()))\n"
+CLOCK = "from earwitness.core.allocator import keep_freed_memory; keep_freed_memory()  # as the command line does\n"
+CLOCK += "import json, time; marks = [('', 0.0)]; mark = lambda name: marks.append((name, time.process_time()))\n"
 TOLD = "\nprint(json.dumps(marks))"
 
 EXAMINE = """
@@ -55,9 +56,11 @@ soundfile.write(path, numpy.resize(sound, 60 * rate), rate)
 mark('-')
 channel = Channel(path, None, file_facts(path, None))
 mark('facts of the file')
-for question in examiner.questions:
-    list(question.answer(channel, None))
-    mark(type(question).__name__)
+from earwitness.nn.frontends.encoder import keeping_states
+with keeping_states():
+    for question in examiner.questions:
+        list(question.answer(channel, None))
+        mark(type(question).__name__)
 """
 
 SCORE = """

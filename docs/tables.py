@@ -107,6 +107,42 @@ def speeds() -> str:
     return table(("what", "beside, or part", "times faster", "target", "command"), rows)
 
 
+def scoring() -> str:
+    """`score` beside the network alone and a loop over files, of the recorded benchmark run."""
+    result = json.loads((BENCHMARKS / "results" / "score_speed.json").read_text(encoding="utf-8"))["result"]
+    heads = (
+        "model",
+        "of the network's own speed (target 0.90)",
+        "times a loop over files (2)",
+        "times a loop on one thread",
+        "times real time (50)",
+    )
+    keys = ("share_of_forward_speed", "times_faster_than_loop", "times_faster_than_loop_on_one_thread")
+    rows = [
+        (f"`{row['model']}`", *(f"{row[key]:.2f}" for key in keys), f"{row['times_faster_than_real_time']:.0f}")
+        for row in result["rows"]
+    ]
+    return table(heads, rows)
+
+
+def listening() -> str:
+    """What layout and allocator are worth to networks of convolutions, of the recorded benchmark run."""
+    result = json.loads((BENCHMARKS / "results" / "listening_speed.json").read_text(encoding="utf-8"))["result"]
+    heads = (
+        "published settings",
+        "core-s a second of sound",
+        "channels-last, times",
+        "memory kept, times",
+        "both, times",
+    )
+    keys = ("times_faster_channels_last", "times_faster_keeping_memory", "times_faster_with_both")
+    rows = [
+        (f"`{row['name']}`", row["processor_s_a_second_of_sound"], *(f"{row[key]:.1f}" for key in keys))
+        for row in result["rows"]
+    ]
+    return table(heads, rows)
+
+
 def alignment() -> str:
     """What an aligned step costs, of the recorded benchmark run."""
     result = json.loads((BENCHMARKS / "results" / "alignment_speed.json").read_text(encoding="utf-8"))["result"]
@@ -121,10 +157,9 @@ def scale() -> str:
     """What the engines of `score` cost, of the recorded benchmark run."""
     result = json.loads((BENCHMARKS / "results" / "scale_speed.json").read_text(encoding="utf-8"))["result"]
     heads = ("engine", "workers", "start, s", "core-s a second of audio", "core-hours of 10 million files of 10 s")
-    names = {"local": "local", "ray_1": "ray", "ray_2": "ray"}
     rows = [
         (
-            names[row["name"]],
+            row["name"].partition("_")[0],
             row["workers"],
             f"{row['start_s']:.1f}",
             f"{row['core_s_per_audio_s']:.4f}",
@@ -436,6 +471,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "shipped-models": shipped,
     "published-scores": published_scores,
     "scale": scale,
+    "scoring": scoring,
+    "listening": listening,
     "speeds": speeds,
     "interval-coverage": coverage,
     "left-out-speakers": left_out_speakers,

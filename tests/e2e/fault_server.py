@@ -45,6 +45,7 @@ def bound_by_modes() -> None:
 
 
 def child(asked: dict[str, Any], out: int, err: int) -> None:
+    sys.dont_write_bytecode = True  # on a full disk it would be half a file, over which all later processes stumble
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open(asked["stdout"], os.O_WRONLY) if asked.get("stdout") else out, 1)
     os.dup2(err, 2)

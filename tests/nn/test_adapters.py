@@ -96,7 +96,7 @@ def checksum(encoder: nn.Module) -> str:
 def test_new_adapters_change_nothing(config: Callable[..., EncoderConfig], waveforms: Tensor) -> None:
     frozen, adapted = config().build(), config(adapters={"hidden": 8}).build()
     before, after = frozen(waveforms).values, adapted(waveforms).values
-    assert torch.equal(before, after)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)  # WavLM rounds otherwise where gradients are kept
     assert not after.isnan().any()
     changed = random_adapters(adapted)(waveforms).values
     assert (changed - before).abs().max() > 1e-3  # and they do stand in the encoder
@@ -165,7 +165,8 @@ def test_a_copy_has_adapters_of_its_own(config: Callable[..., EncoderConfig], wa
     assert torch.equal(again(waveforms).values, before)
     for adapter in again.adapters:
         nn.init.zeros_(adapter.up.weight)  # type: ignore[union-attr, arg-type]
-    assert torch.equal(again(waveforms).values, config().build()(waveforms).values)
+    bare = config().build()(waveforms).values
+    torch.testing.assert_close(again(waveforms).values, bare, rtol=0, atol=1e-6)
     assert torch.equal(frontend(waveforms).values, before)
 
 

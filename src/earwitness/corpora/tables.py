@@ -14,6 +14,8 @@ from earwitness.core.errors import DataError, UsageError
 from earwitness.core.plain_files import read_plain, require_plain
 from earwitness.core.writing import TABLE_FORMATS, atomic_file
 
+ROWS_AT_ONCE = 50_000
+
 
 def read_table(path: Path) -> pl.DataFrame:
     """The raw table of a file, values as they stand there (CSV: all text). Raises `DataError` or `UsageError`."""
@@ -42,10 +44,14 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     """Write whole or not at all. Raises `UsageError` for another format."""
     _check_format(path)
     with atomic_file(path) as file:
+        # the file is written here: polars up to 1.35 loses what a full disk refuses, and says nothing
         if path.suffix == ".parquet":
-            table.write_parquet(file)
+            content = io.BytesIO()
+            table.write_parquet(content)
+            file.write(content.getbuffer())
         elif path.suffix == ".csv":
-            table.write_csv(file)
+            for number, rows in enumerate(table.iter_slices(ROWS_AT_ONCE) if len(table) else [table]):
+                file.write(rows.write_csv(include_header=number == 0).encode("utf-8"))
         else:
             for row in table.iter_rows(named=True):
                 file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))

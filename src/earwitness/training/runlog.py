@@ -144,4 +144,5 @@ class Bar:
 
     def close(self) -> None:
         """Leave the bar as it stands."""
-        self._bar.stop()
+        if not self._bar.disable:  # rich 14 ends a bar that was never drawn with an empty line
+            self._bar.stop()

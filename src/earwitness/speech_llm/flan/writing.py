@@ -6,6 +6,7 @@ and follow from their records alone, so that a run that was killed is started ag
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -76,8 +77,9 @@ class LayoutWriter:
         if self.format == "jsonl":
             write_records(path, records)
         else:
-            with atomic_file(path) as file:
-                table(records).write_parquet(file)
+            content = io.BytesIO()  # polars up to 1.35 loses what a full disk refuses
+            table(records).write_parquet(content)
+            write_atomically(path, content.getvalue())
         self.files.append(path)
         self._parts[folder], self._waiting[folder] = number + 1, []
 
