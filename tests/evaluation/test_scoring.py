@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from earwitness.core.engines import LocalEngine
-from earwitness.core.engines.local import each_at_once
+from earwitness.core.engines.local import each_at_once, usable_cores
 from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.core.writing import read_rows
 from earwitness.deepfake.detector import Detector
@@ -344,6 +344,14 @@ class TestEachAtOnce:
         assert list(each_at_once(range(60), work, 3)) == [(n, n * n) for n in range(60)]
         assert 1 < max(seen) <= 3
 
+    @pytest.mark.parametrize(("said", "cores"), [("1", 1), ("0", 1), ("2,3", 64), ("", 64), ("9999", 64)])
+    def test_whoever_allows_fewer_threads_gets_fewer(
+        self, said: str, cores: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert usable_cores() == cores
+
     def test_takes_no_more_of_the_items_than_it_holds(self) -> None:
         taken = []
 
@@ -375,7 +383,7 @@ class TestEachAtOnce:
         """As it did: the handler that polars puts in lets a wait for a thread go on through the signal."""
         program = (
             "import os, time, polars as pl\n"
-            "from earwitness.core.engines.local import each_at_once\n"
+            "from earwitness.core.engines.local import each_at_once, usable_cores\n"
             "pl.DataFrame({'a': [1]}).select('a')\n"
             "def work(item):\n"
             "    print(item, flush=True)\n"

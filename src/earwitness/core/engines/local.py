@@ -31,8 +31,10 @@ def threads_by_default() -> int:
 
 
 def usable_cores() -> int:
-    """Those that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those that this process may run on, or as many as OMP_NUM_THREADS allows where those are fewer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, max(1, int(allowed))) if allowed.isascii() and allowed.isdigit() else cores
 
 
 def each_at_once(items: Iterable[Item], do: Callable[[Item], Made], workers: int) -> Generator[tuple[Item, Made]]:
