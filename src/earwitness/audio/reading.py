@@ -167,7 +167,7 @@ def _run(stretch: _Stretch, rate: int, size: int) -> Generator[Samples]:
 def from_samples(
     samples: NDArray[Any] | Sequence[float], rate: int, target_rate: int = RATE, name: str | None = None
 ) -> Recording:
-    """`unhashed`, with the sha256 of the samples as given, in float32, as `source.sha256`."""
+    """As `unhashed`, and `source.sha256` is that of the samples as given, in float32. Raises as it does."""
     recording = unhashed(samples, rate, target_rate, name)
     sha256 = sha256_samples(np.ascontiguousarray(_as_floats(samples, name)))
     return replace(recording, source=replace(recording.source, sha256=sha256))
