@@ -125,6 +125,28 @@ class TestDetection:
             for name in ("score", "llr", "seconds_used", "seconds_total"):
                 assert other[name] == (None if row[name] is None else pytest.approx(row[name], abs=1e-6))
 
+    @pytest.mark.parametrize("held_s", [120.0, 0.1])
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_what_a_file_says_amiss_of_itself_is_a_note_of_its_row(
+        self,
+        calls: Path,
+        detector: Detector,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        held_s: float,
+        workers: int,
+    ) -> None:
+        """Heard in memory and streamed alike; the rows beside it have no note."""
+        with (calls / "1.wav").open("ab") as file:
+            file.write(bytes(100))
+        monkeypatch.setattr(scoring, "HELD_IN_MEMORY_S", held_s)
+        output = tmp_path / "out.csv"
+        tally = score_detection(read_input(calls), detector, output, engine=LocalEngine(workers))
+        said = "the file is 100 bytes longer than its header says"
+        assert [row["note"] for row in rows_of(output)] == [None, said, None, None, None]
+        assert tally.notes == (f"1.wav: heard, but {said}",)
+        assert (tally.done, tally.failed) == (5, 1)
+
     def test_a_disk_that_goes_away_is_an_error_of_its_row(
         self, calls: Path, detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

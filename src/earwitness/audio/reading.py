@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio.decoder import HIGHEST_RATE, LOWEST_RATE, AudioInfo, Decoder, Frames, full_scale_floats
 from earwitness.audio.decoding import open_decoder
+from earwitness.audio.noting import take_notes
 from earwitness.audio.recording import Recording, Samples, Source
 from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.hashing import sha256_file, sha256_samples
@@ -160,6 +161,7 @@ def _run(stretch: _Stretch, rate: int, size: int) -> Generator[Samples]:
     """The one path from file to samples; the file is given back when it ends or is dropped."""
     try:
         yield from _regroup(_resample(stretch.mono(), stretch.info.rate, rate), size)
+        take_notes(stretch.notes)
     finally:
         stretch.close()
 

@@ -14,6 +14,7 @@ no row is lost or doubled.
     variance                           mean variance of the voice print, where the model states one; it falls with
                                        the seconds, so read it beside `seconds_used`
     model                              name, version and hash of the model
+    note                               what the file said amiss of itself, e.g. that it is shorter than its header says
     error                              why there is no score
 """
 
@@ -26,6 +27,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from earwitness.audio import Recording, load, probe
 from earwitness.audio.facts import file_facts
+from earwitness.audio.noting import notes_taken
 from earwitness.core.engines import Engine, LocalEngine
 from earwitness.core.errors import AudioError, DataError, UsageError
 from earwitness.core.hashing import sha256_data, sha256_file
@@ -70,6 +72,7 @@ COLUMNS: dict[str, type] = {
     "windows": str,
     "calibration": str,
     "model": str,
+    "note": str,
     "error": str,
 }
 REFERENCE_COLUMNS: dict[str, type] = {**COLUMNS, "references": str}
@@ -85,7 +88,7 @@ class Tally:
     failed: int  # of all rows, also those of an earlier, interrupted run
     skipped: int  # rows that such a run had written
     failures: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # what must be said besides, e.g. which list this is
+    notes: tuple[str, ...] = ()  # what must be said besides, e.g. which list this is; the first notes on files
 
 
 def _nothing() -> None:
@@ -153,7 +156,7 @@ def score_references(
     kept = {**REFERENCE_COLUMNS, "variance": float} if embedder.states_variance else REFERENCE_COLUMNS
     with ResumableRows(output, "id", kept, resume=resume, same=known) as table:
         tally = hearing.fill(table, manifest.rows(), engine, progress)
-    return replace(tally, notes=enrolment.notes)
+    return replace(tally, notes=(*enrolment.notes, *tally.notes))
 
 
 @dataclass(frozen=True)
@@ -181,25 +184,28 @@ class Hearing(Generic[R]):
     ) -> Tally:
         """Add every row that is not there yet, and show it to `each`; what cannot be heard is a row with an error."""
         before = len(table.done)
-        failures: list[str] = []
+        failures, noted = list[str](), list[str]()
         for row, found in engine.results(self, _not_done(table, rows, progress)):
             table.add(found)
             each(found)
             if "error" in found and len(failures) < LISTED:
                 failures.append(f"{row.id}: {found['error']}")
+            if found.get("note") and len(noted) < LISTED:
+                noted.append(f"{row.id}: heard, but {found['note']}")
             progress()
-        return Tally(len(table.done) - before, table.failed, before, tuple(failures))
+        return Tally(len(table.done) - before, table.failed, before, tuple(failures), tuple(noted))
 
     def result(self, row: Row) -> dict[str, Any]:
         """The row of the table."""
         try:
-            heard = self._heard(row)
+            with notes_taken() as notes:
+                heard = self._heard(row)
         except (AudioError, DataError) as error:
             return self.lost(row, str(type(error)(error.what, fix=error.fix)))  # the row says where
         except OSError as error:  # a disk or a share that went away in the middle of a file
             return self.lost(row, f"cannot be read ({error.strerror or error})")
         seconds = {"seconds_used": round(heard.seconds_used, 4), "seconds_total": round(heard.seconds_total, 4)}
-        return self._told(row) | seconds | self.columns(heard)
+        return self._told(row) | seconds | {"note": "; ".join(notes) or None} | self.columns(heard)
 
     def lost(self, row: Row, why: str) -> dict[str, Any]:
         """The row of a recording that cannot be judged."""
