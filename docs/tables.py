@@ -8,13 +8,15 @@ from benchmarks/results/; nothing is typed in by hand.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import machine_tables
+from machine_tables import kept, table
 
 from earwitness.claims.ledger import details, ledger, read_results
 from earwitness.core.errors import EarwitnessError
@@ -25,32 +27,9 @@ from earwitness.training.model_folder import read_model_info
 from earwitness.training.shipped import shipped_models
 
 DOCS = Path(__file__).resolve().parent
-BENCHMARKS = DOCS.parent / "benchmarks"
 SHIPPED_SPEAKER = ("CAM++", "the recipe's own sides")  # shown by corpus too; the benchmark's result has all corpora
 EVERYONES = ("all", "children", "across emotions")  # shown of every candidate
 PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-SPEEDS = (  # benchmark, what is timed, parts with a target
-    ("metrics_speed", "a resample of EER, minDCF and Cllr", {"speaker x system": ">= 10", "utterance": ">= 10"}),
-    (
-        "speaker_speed",
-        "voices: a million cosine trials with AS-norm, and voice prints of 10 s",
-        {"loop over trials": ">= 50"},
-    ),
-    ("gallery_speed", "one voice against 1e5 known ones", {}),
-    ("rawboost_speed", "RawBoost", {"LnL": ">= 3"}),
-    (
-        "retrieval_speed",
-        "10 neighbours in each of 4 layers, of 1e5 segments",
-        {"loop, similarity anew": ">= 5", "loop, unit vectors": ">= 5"},
-    ),
-)
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table in Markdown; bars in cells are escaped."""
-    lines = [list(heads)]
-    lines += [["---"] * len(lines[0]), *([str(cell) for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
 def shipped() -> str:
@@ -92,87 +71,9 @@ def _scores_row(path: Path) -> tuple[object, ...]:
     )
 
 
-def speeds() -> str:
-    """The ratios of the recorded benchmark runs."""
-    sys.path.insert(0, str(BENCHMARKS))
-    from run_all import ratios
-
-    rows: list[tuple[object, ...]] = []
-    for name, words, targets in SPEEDS:
-        data = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for place, value in ratios(data["result"]):
-            part = place.split(":")[0]
-            command = f"`python benchmarks/run_all.py {name}`"
-            rows.append((words, part, f"{value:.1f}", targets.get(part, "-"), command))
-    return table(("what", "beside, or part", "times faster", "target", "command"), rows)
-
-
-def scoring() -> str:
-    """`score` beside the network alone and a loop over files, of the recorded benchmark run."""
-    result = json.loads((BENCHMARKS / "results" / "score_speed.json").read_text(encoding="utf-8"))["result"]
-    heads = (
-        "model",
-        "of the network's own speed (target 0.90)",
-        "times a loop over files (2)",
-        "times a loop on one thread",
-        "times real time (50)",
-    )
-    keys = ("share_of_forward_speed", "times_faster_than_loop", "times_faster_than_loop_on_one_thread")
-    rows = [
-        (f"`{row['model']}`", *(f"{row[key]:.2f}" for key in keys), f"{row['times_faster_than_real_time']:.0f}")
-        for row in result["rows"]
-    ]
-    return table(heads, rows)
-
-
-def listening() -> str:
-    """What layout and allocator are worth to networks of convolutions, of the recorded benchmark run."""
-    result = json.loads((BENCHMARKS / "results" / "listening_speed.json").read_text(encoding="utf-8"))["result"]
-    heads = (
-        "published settings",
-        "core-s a second of sound",
-        "channels-last, times",
-        "memory kept, times",
-        "both, times",
-    )
-    keys = ("times_faster_channels_last", "times_faster_keeping_memory", "times_faster_with_both")
-    rows = [
-        (f"`{row['name']}`", row["processor_s_a_second_of_sound"], *(f"{row[key]:.1f}" for key in keys))
-        for row in result["rows"]
-    ]
-    return table(heads, rows)
-
-
-def alignment() -> str:
-    """What an aligned step costs, of the recorded benchmark run."""
-    result = json.loads((BENCHMARKS / "results" / "alignment_speed.json").read_text(encoding="utf-8"))["result"]
-    targets = {"separate forward": "<= 1.15 times", "lean": "at least 16 bytes below `full`"}
-    found = {row["name"]: f"{row['ratio']:.2f} times a plain step" for row in result["step"]}
-    found |= {row["name"]: f"{row['bytes_a_parameter']:.1f} bytes a parameter" for row in result["memory"]}
-    rows = [(name, value, targets.get(name, "-")) for name, value in found.items()]
-    return table(("form or algorithm", "time, or peak memory beyond weights and optimiser", "target"), rows)
-
-
-def scale() -> str:
-    """What the engines of `score` cost, of the recorded benchmark run."""
-    result = json.loads((BENCHMARKS / "results" / "scale_speed.json").read_text(encoding="utf-8"))["result"]
-    heads = ("engine", "workers", "start, s", "core-s a second of audio", "core-hours of 10 million files of 10 s")
-    rows = [
-        (
-            row["name"].partition("_")[0],
-            row["workers"],
-            f"{row['start_s']:.1f}",
-            f"{row['core_s_per_audio_s']:.4f}",
-            f"{row['core_hours_of_ten_million_files_of_10_s']:.0f}",
-        )
-        for row in result["engines"]
-    ]
-    return table(heads, rows)
-
-
 def coverage() -> str:
     """How often intervals hold the truth, of the recorded benchmark run."""
-    data = json.loads((BENCHMARKS / "results" / "interval_coverage.json").read_text(encoding="utf-8"))
+    data = kept("interval_coverage")
     names = ("held_auc", "held_eer", "plain_percentile_held_auc", "plain_percentile_held_eer")
     heads = ("units a class", "sets", "AUC", "EER", "AUC, plain percentiles", "EER, plain percentiles")
     rows = [[row["units"], row["sets"], *(f"{row[name]:.1%}" for name in names)] for row in data["result"]["rows"]]
@@ -189,22 +90,15 @@ def emotion_fast() -> str:
     return _paired_arms("emotion_fast")
 
 
-def time_profile() -> str:
-    """Where the time of `examine` and `score` goes."""
-    kept = json.loads((BENCHMARKS / "results" / "time_profile.json").read_text(encoding="utf-8"))
-    rows = ((row["of"], row["stage"], row["processor_s"], f"{row['share']:.0%}") for row in kept["result"]["rows"])
-    return table(("of", "stage", "processor time, s", "share"), rows)
-
-
 def emotion_mixing() -> str:
     """Heads that learnt from one corpus of emotions and from two, of the recorded benchmark run."""
     return _paired_arms("emotion_mixing")
 
 
 def _paired_arms(name: str) -> str:
-    kept = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    found = kept(name)
     rows = []
-    for line in kept if isinstance(kept, list) else kept["result"]["rows"]:
+    for line in found if isinstance(found, list) else found["result"]["rows"]:
         value = f"{line['value']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
         gain = line.get("ours less this")
         told = "" if gain is None else f"{gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]"
@@ -214,7 +108,7 @@ def _paired_arms(name: str) -> str:
 
 def left_out_speakers() -> str:
     """Every speaker candidate on what it did not learn from: EER, and its difference to Resemblyzer's."""
-    result = json.loads((BENCHMARKS / "results" / "left_out_speaker.json").read_text(encoding="utf-8"))["result"]
+    result = kept("left_out_speaker")["result"]
     conditions = list(dict.fromkeys(row["condition"] for row in result["rows"]))
     return table(("candidate", "fold", "trials of", "seeds", *conditions), _left_out_rows(result["rows"], conditions))
 
@@ -235,8 +129,7 @@ def _beside_peer(row: dict[str, Any]) -> str:
 
 def speaker_first_looks() -> str:
     """What was tried once for voices before the left-out test, without intervals."""
-    path = BENCHMARKS / "results" / "left_out_speaker_first_looks.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["result"]["rows"]
+    rows = kept("left_out_speaker_first_looks")["result"]["rows"]
     conditions = list(dict.fromkeys(condition for row in rows for condition in row["eer"]))
     cells = ((row["kind"], row["tried"], *(row["eer"].get(name, "-") for name in conditions)) for row in rows)
     return table(("what", "tried", *conditions), cells)
@@ -244,7 +137,7 @@ def speaker_first_looks() -> str:
 
 def left_out_detectors(name: str = "left_out_detector", reference: str = "recipe") -> str:
     """Every detector candidate of a round on what its members did not learn, and its difference to the reference's."""
-    found = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))["candidates"]
+    found = kept(name)["candidates"]
     shift = f"minus `{reference}`"
     heads = (
         "candidate",
@@ -276,7 +169,7 @@ def _detector_row(name: str, entry: dict[str, Any]) -> Iterator[object]:
 
 def quality_audit() -> str:
     """MOS of people and of synthesis by corpus and family, and the error rate of the MOS alone."""
-    found = json.loads((BENCHMARKS / "results" / "quality_audit.json").read_text(encoding="utf-8"))
+    found = kept("quality_audit")
     heads = ("class", "corpus or family", "recordings", "mean MOS", "deviation", f"at {found['threshold']:g} or above")
     rows = [
         (g["label"], g["name"], g["recordings"], f"{g['mean']:.2f}", f"{g['deviation']:.2f}", f"{g['reached']:.1%}")
@@ -291,7 +184,7 @@ def quality_audit() -> str:
 
 def voice_uncertainty() -> str:
     """What a voice print's own variance tells of synthetic voices, arm by arm."""
-    found = json.loads((BENCHMARKS / "results" / "voice_uncertainty.json").read_text(encoding="utf-8"))
+    found = kept("voice_uncertainty")
     keys = ("snr", "distance_snr", "duration", "distance_duration", "distance", "distance_within", "values")
     heads = (
         "variance loss",
@@ -313,7 +206,7 @@ def voice_uncertainty() -> str:
 
 def peers_detectors() -> str:
     """Published detectors beside ours on the same recordings."""
-    found = json.loads((BENCHMARKS / "results" / "peers_detectors.json").read_text(encoding="utf-8"))["result"]
+    found = kept("peers_detectors")["result"]
     heads = ("detector", "EER %", "minus ours, points", "AUC", "EER %, of 4.04 s and more", "seconds a second")
     sizes = "real and synthetic: {} and {}".format
     many, filling = sizes(found[0]["bona_fide"], found[0]["spoof"]), sizes(*found[0]["filling"])
@@ -346,7 +239,7 @@ def claim_arms() -> str:
 
 def localisation() -> str:
     """Scores over time of splices, by the length of windows: dev, by which windows and rule were chosen, and test."""
-    data = json.loads((BENCHMARKS / "results" / "localisation.json").read_text(encoding="utf-8"))
+    data = kept("localisation")
     heads = (
         "side",
         "windows / segments, s",
@@ -368,7 +261,7 @@ def _localised(side: str, row: dict[str, Any]) -> Iterator[str]:
 
 def stretches() -> str:
     """What the chosen rule for stretches does on dev and on test splices."""
-    data = json.loads((BENCHMARKS / "results" / "localisation.json").read_text(encoding="utf-8"))
+    data = kept("localisation")
     heads = ("figure", "dev", "test")
     if data["chosen"] is None:
         return table(heads, [("no rule was better than the control on dev", "-", "-")])
@@ -401,8 +294,7 @@ def _with_interval(figure: dict[str, Any] | None, scale: int = 100, digits: int 
 
 def perturbed_detectors() -> str:
     """The third round's candidates under every perturbation of the card, each beside the second edition."""
-    path = BENCHMARKS / "results" / "left_out_detector_third.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["candidates"]
+    found = kept("left_out_detector_third")["candidates"]
     columns = {
         name: {f["name"].removeprefix("EER under "): f for f in entry["figures"] if f["name"].startswith("EER under ")}
         for name, entry in found.items()
@@ -418,50 +310,10 @@ def _with_shift(figure: dict[str, Any]) -> str:
     return value if shift is None else "{} ({:+.1f} [{:+.1f}, {:+.1f}])".format(value, *(100 * part for part in shift))
 
 
-def memory_lengths() -> str:
-    """Peak memory of whole commands over longer and longer recordings."""
-    rows = json.loads((BENCHMARKS / "results" / "memory.json").read_text(encoding="utf-8"))["recordings"]
-    short = {row["way"]: row["peak_mb"] for row in rows if row["length_s"] == 10}
-    cells = (
-        (
-            f"`{row['way']}`",
-            f"{row['length_s'] / 60:.4g}",
-            f"{row['peak_mb']:.0f}",
-            f"{row['peak_mb'] - short[row['way']]:+.0f}",
-            f"{row['cpu_s']:.0f}" if "cpu_s" in row else "-",
-        )
-        for row in rows
-        if row["way"] in short
-    )
-    return table(("command", "minutes of audio", "peak, MB", "above 10 s of audio, MB", "processor time, s"), cells)
-
-
-def memory_rows() -> str:
-    """Peak memory and time of commands over manifests of many rows."""
-    rows = json.loads((BENCHMARKS / "results" / "memory.json").read_text(encoding="utf-8"))["tables"]
-    cells = ((f"`{r['way']}`", r["rows"], f"{r['peak_mb']:.0f}", f"{r['cpu_s']:.0f}") for r in rows)
-    return table(("command", "rows", "peak, MB", "processor time, s"), cells)
-
-
-def damaged_files() -> str:
-    """What became of damaged audio files, by format."""
-    found = json.loads((BENCHMARKS / "results" / "soak.json").read_text(encoding="utf-8"))["damaged_files"]
-    names = ("refused", "unharmed", "noted", "altered", "redeclared", "shortened", "other error", "crashed", "hung")
-    rows = [(name, *(counts.get(outcome, 0) for outcome in names)) for name, counts in found["outcomes"].items()]
-    return table(("format", *names), rows)
-
-
-def soak_tests() -> str:
-    """The long tests of the recorded run."""
-    tests = json.loads((BENCHMARKS / "results" / "soak.json").read_text(encoding="utf-8"))["tests"]
-    return table(("test", "outcome"), ((test["test"].split("::")[1], test["outcome"]) for test in tests))
-
-
 TABLES: dict[str, Callable[[], str]] = {
-    "alignment": alignment,
+    **machine_tables.TABLES,
     "claims": claims,
     "emotion-fast": emotion_fast,
-    "time-profile": time_profile,
     "claim-arms": claim_arms,
     "peers-detectors": peers_detectors,
     "left-out-detectors": left_out_detectors,
@@ -470,10 +322,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "left-out-detectors-perturbed": perturbed_detectors,
     "shipped-models": shipped,
     "published-scores": published_scores,
-    "scale": scale,
-    "scoring": scoring,
-    "listening": listening,
-    "speeds": speeds,
     "interval-coverage": coverage,
     "left-out-speakers": left_out_speakers,
     "manner-peers": manner_peers,
@@ -483,10 +331,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "speaker-first-looks": speaker_first_looks,
     "localisation": localisation,
     "stretches": stretches,
-    "memory-lengths": memory_lengths,
-    "memory-rows": memory_rows,
-    "damaged-files": damaged_files,
-    "soak-tests": soak_tests,
 }
 
 

@@ -21,6 +21,7 @@ def tables() -> ModuleType:
     spec = importlib.util.spec_from_file_location("tables", DOCS / "tables.py")
     assert spec
     assert spec.loader
+    sys.path.insert(0, str(DOCS))  # as for a script
     module = importlib.util.module_from_spec(spec)
     sys.modules["tables"] = module
     spec.loader.exec_module(module)
