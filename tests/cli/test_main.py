@@ -216,3 +216,18 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(main, "build_app", lambda: app)
     assert exit_code([]) == 130
     assert capsys.readouterr().err.strip() == "earwitness: interrupted; what was finished is kept"
+
+
+def test_torn_byte_code_is_no_interruption(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """typer takes the EOFError of an import for ctrl-D."""
+
+    def work() -> None:
+        raise EOFError("marshal data too short")
+
+    app = typer.Typer()
+    app.command()(work)
+    monkeypatch.setattr(main, "build_app", lambda: app)
+    assert exit_code([]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("earwitness: a file ends too early (marshal data too short).")
+    assert "__pycache__" in said

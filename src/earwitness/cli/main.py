@@ -123,7 +123,10 @@ def _exit_code(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not be complained about
         return 1
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        if isinstance(stop.__cause__, EOFError):  # typer takes it for ctrl-D; nothing here asks for input
+            _say(f"a file ends too early ({stop.__cause__}). If it is byte code, remove the folders __pycache__.")
+            return 2
         _say("interrupted; what was finished is kept")
         return INTERRUPTED
     except typer.Exit as stop:
