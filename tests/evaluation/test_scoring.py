@@ -118,7 +118,7 @@ class TestDetection:
     ) -> None:
         score_detection(read_input(calls), detector, tmp_path / "held.csv")
         monkeypatch.setattr(scoring, "HELD_IN_MEMORY_S", 0.1)
-        monkeypatch.setattr(scoring, "load", None)  # nothing may be decoded whole
+        monkeypatch.setattr(scoring, "np", None)  # nothing may be decoded whole
         score_detection(read_input(calls), detector, tmp_path / "streamed.csv")
         held, streamed = rows_of(tmp_path / "held.csv"), rows_of(tmp_path / "streamed.csv")
         for row, other in zip(held, streamed, strict=True):
@@ -153,7 +153,7 @@ class TestDetection:
         def stale(*_: object) -> None:
             raise OSError(116, "Stale file handle")
 
-        monkeypatch.setattr(scoring, "load", stale)
+        monkeypatch.setattr(scoring, "stream", stale)
         tally = score_detection(read_input(calls / "0.wav"), detector, tmp_path / "out.csv")
         assert tally.failures == ("0.wav: cannot be read (Stale file handle)",)
 
@@ -240,7 +240,7 @@ class TestTrials:
     ) -> None:
         heard = count_decoding(monkeypatch)
         score_trials(read_input(calls), trials, embedder, tmp_path / "out.csv")
-        assert sorted(heard) == ["0.wav", "1.wav", "2.wav", "3.flac"]  # what cannot be probed is not loaded
+        assert sorted(heard) == ["0.wav", "1.wav", "2.wav", "3.flac", "4.mp3"]
 
     def test_interrupted_and_resumed_is_as_never_interrupted(
         self, calls: Path, trials: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -299,13 +299,13 @@ def killed(*_: object) -> None:
 
 def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     heard: list[str] = []
-    load = scoring.load
+    stream = scoring.stream
 
     def counted(path: Path, *how: Any) -> Any:
         heard.append(path.name)
-        return load(path, *how)
+        return stream(path, *how)
 
-    monkeypatch.setattr(scoring, "load", counted)
+    monkeypatch.setattr(scoring, "stream", counted)
     return heard
 
 

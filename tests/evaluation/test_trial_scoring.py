@@ -117,13 +117,13 @@ class TestCohort:
         with pytest.raises(KeyboardInterrupt):
             score_trials(people, trials, embedder, output, cohort=options, progress=interruption)
         heard: list[str] = []
-        load = scoring.load
+        stream = scoring.stream
 
         def counted(path: Path, *rest: Any) -> Any:
             heard.append(path.name)
-            return load(path, *rest)
+            return stream(path, *rest)
 
-        monkeypatch.setattr(scoring, "load", counted)
+        monkeypatch.setattr(scoring, "stream", counted)
         score_trials(people, trials, embedder, output, cohort=options, resume=True)
         assert heard
         assert not [name for name in heard if name.startswith("others")]

@@ -160,8 +160,8 @@ class TestKnown:
         with pytest.raises(UsageError, match="an unfinished run"):
             score_known(asked, known, home / "out.csv")
         heard: list[str] = []
-        load = scorers.load
-        monkeypatch.setattr(scorers, "load", lambda path, *how: heard.append(path.name) or load(path, *how))
+        stream = scorers.stream
+        monkeypatch.setattr(scorers, "stream", lambda path, *how: heard.append(path.name) or stream(path, *how))
         score_known(asked, known, home / "out.csv", resume=True)
         assert "x.wav" not in heard
         assert (home / "out.csv").read_bytes() == (home / "whole.csv").read_bytes()

@@ -26,3 +26,14 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _KEPT)
         mallopt(_TOP_PAD, 64 << 20)
         mallopt(_ARENA_MAX, 1)
+
+
+def give_back_freed_memory() -> None:
+    """What is free goes back to the system, where `keep_freed_memory` works. What one network leaves does not fit the next:
+    the peak of several in turn would be nearly the sum of theirs."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

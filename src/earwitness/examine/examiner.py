@@ -11,6 +11,7 @@ from pathlib import Path
 from earwitness.audio.facts import SignalFacts, file_facts
 from earwitness.audio.reading import RATE, probe, stream
 from earwitness.audio.recording import Source
+from earwitness.core.allocator import give_back_freed_memory
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.paths import matches
 from earwitness.core.records import command_line, versions
@@ -19,13 +20,15 @@ from earwitness.deepfake.retrieval.index import Index
 from earwitness.evaluation.scoring.galleries import KnownVoices, read_known
 from earwitness.examine.channels import channels_to_examine
 from earwitness.examine.enrolment import Enrolment, enrol_references
-from earwitness.examine.finding import Fact, Report
+from earwitness.examine.finding import Fact, Finding, Report
 from earwitness.examine.genuineness import Genuineness
 from earwitness.examine.known_voices import WhoseVoice
 from earwitness.examine.models import Answering, load_models
 from earwitness.examine.questions import Channel, Question
 from earwitness.examine.same_voice import SameVoice
 from earwitness.nn.frontends.encoder import keeping_states
+
+LONG_S = 120.0  # from here on networks work on as many windows at once as they ever do, and leave as much behind
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Examiner:
         facts = file_facts(path, number)
         channel = Channel(Path(path), number, facts)
         with keeping_states():
-            findings = [finding for question in self.questions for finding in question.answer(channel, enrolment)]
+            findings = [finding for question in self.questions for finding in _answers(question, channel, enrolment)]
         source = _source(path, number)
         return Report(
             path=str(path),
@@ -118,6 +121,13 @@ class Examiner:
             command=command_line(),
             versions=versions(),
         )
+
+
+def _answers(question: Question, channel: Channel, enrolment: Enrolment | None) -> list[Finding]:
+    findings = list(question.answer(channel, enrolment))
+    if channel.facts.duration_s > LONG_S:
+        give_back_freed_memory()
+    return findings
 
 
 def examine(

@@ -25,7 +25,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from earwitness.audio import Recording, load, probe
+import numpy as np
+
+from earwitness.audio import Samples, stream
 from earwitness.audio.facts import file_facts
 from earwitness.audio.noting import notes_taken
 from earwitness.core.engines import Engine, LocalEngine
@@ -219,17 +221,19 @@ class Hearing(Generic[R]):
         return self._heard_by(self.hear, self.hear_file, row)
 
     def _heard_by(self, hear: Hear[R] | None, hear_file: HearFile[R], row: Row) -> R:
-        if hear is None or (recording := self._short(row)) is None:
-            return hear_file(self.files.resolve(row), row.channel, row.start or 0.0, row.end)
-        return hear(recording.samples, recording.rate)
-
-    def _short(self, row: Row) -> Recording | None:
-        """The recording, where it is short enough to lie in memory."""
         path, start_s = self.files.resolve(row), row.start or 0.0
-        end_s = probe(path).duration_s if row.end is None else row.end
+        if hear is None or (samples := self._short(path, row.channel, start_s, row.end)) is None:
+            return hear_file(path, row.channel, start_s, row.end)
+        return hear(samples, self.rate)
+
+    def _short(self, path: Path, channel: int | None, start_s: float, end_s: float | None) -> Samples | None:
+        """What is heard of a file, [N] at the model's rate, where it is short enough to lie in memory."""
+        blocks = stream(path, self.rate, channel, start_s, end_s)
+        end_s = blocks.info.duration_s if end_s is None else end_s
         if end_s is None or end_s - start_s > HELD_IN_MEMORY_S:
+            blocks.close()
             return None
-        return load(path, self.rate, row.channel, start_s, row.end)
+        return np.concatenate(list(blocks))
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ FILES = {
     "distillmos": ("distillmos", "weights/distill_mos_v7.pt"),
 }
 INSTALL = {"speechmos": "pip install 'earwitness[quality]'", "distillmos": "pip install --no-deps distillmos"}
-AT_ONCE = 8
+AT_ONCE = 1  # windows: more take no less time and 45 MB each
 SHORTEST_S = 0.1  # a spoken digit can be rated; what is shorter is repeated so often that it becomes a tone
 Floats = NDArray[np.float32]
 
