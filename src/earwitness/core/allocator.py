@@ -29,8 +29,10 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """What is free goes back to the system, where `keep_freed_memory` works. What one network leaves does not fit the next:
-    the peak of several in turn would be nearly the sum of theirs."""
+    """What is free goes back to the system, where `keep_freed_memory` works.
+
+    What one network leaves does not fit the next: the peak of several in turn would be nearly the sum of theirs.
+    """
     if sys.platform != "linux":
         return
     import ctypes
