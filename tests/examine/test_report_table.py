@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 from test_report_html import EVIL, Page
 
+from earwitness.examine.delivery import COLUMNS, OF_REFERENCES
 from earwitness.examine.finding import Report, Table
 from earwitness.examine.report_html import render_html
 from earwitness.examine.report_json import report_from_json, report_to_json
-from earwitness.examine.report_text import print_report
+from earwitness.examine.report_text import TableText, print_report
 
 SOUNDS = Table(
     title="Sounds that both recordings hold",
@@ -56,3 +57,28 @@ def test_a_terminal_shows_them_too(report: Report) -> None:
 def test_json_gives_the_same_table_back(report: Report) -> None:
     again = report_from_json(report_to_json(report))
     assert again.findings[0].tables == (SOUNDS,)
+
+
+@pytest.mark.parametrize("width", [66, 80, 120])
+def test_lines_break_between_words_where_there_is_room(width: int) -> None:
+    """Seven columns, as of how it is spoken beside references."""
+    columns = (*COLUMNS, *OF_REFERENCES)
+    rows = (("articulation rate, without pauses", 4.5, "syllables/s", 2.49, 4.7, 3.8, 3.9),)
+    lines = drawn(Table("measured", columns, rows), width)
+    words = [word for line in lines for word in line.split()]
+    for text in (*columns, *map(str, rows[0])):
+        assert set(text.split()) <= set(words)
+    assert max(len(line.rstrip()) for line in lines) <= width
+
+
+def test_a_narrow_terminal_loses_nothing() -> None:
+    """Words are broken there."""
+    lines = drawn(Table("measured", ("told", "here"), (("articulation", "syllables"),)), 12)
+    assert sorted("".join("".join(lines).split())) == sorted("measuredtoldherearticulationsyllables")
+
+
+def drawn(table: Table, width: int) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    console.print(TableText(table))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text.splitlines()

@@ -18,7 +18,7 @@ from earwitness.paralinguistic.prosody import Prosody, file_prosody
 
 QUESTION = "How is it spoken?"
 COLUMNS = ("measured", "here", "unit", "usual: 5 %", "usual: 95 %")
-OF_REFERENCES = ("references: least", "references: most")
+OF_REFERENCES = ("claimed speaker: least", "claimed speaker: most")
 Cells = tuple[str | float | None, ...]
 FIRST_S = 120.0  # jitter and the like, and the quality of listening, are measured on so many seconds from the start
 USUAL: dict[str, tuple[float, float]] = {

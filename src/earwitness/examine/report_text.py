@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, JustifyMethod, RenderResult
 from rich.padding import Padding
@@ -22,6 +22,8 @@ _TONE_STYLES = {"neutral": "bold", "good": "bold green", "bad": "bold red", "cau
 _BLOCKS, _ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 _MARK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _MOST_STRETCHES = 12
+LONGEST_WORD = 14  # that a column of a table is held open for
+GAP = 1  # between columns
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -104,7 +106,7 @@ def _rows(finding: Finding, duration_s: float) -> Iterator[tuple[str, ConsoleRen
     if finding.stretches:
         yield "Stand out", _plain(_stretches(finding.stretches))
     for table in finding.tables:
-        yield "Table", _cells(table)
+        yield "Table", TableText(table)
     if finding.neighbours:
         yield "Genuine", _bullets([wording.neighbour(found) for found in finding.neighbours])
     measured = [
@@ -139,16 +141,43 @@ def _bullets(lines: Sequence[str]) -> ConsoleRenderable:
     return grid
 
 
-def _cells(given: FindingTable) -> ConsoleRenderable:
-    """Title, the rows under their columns, and the note."""
-    numeric = wording.numeric_columns(given)
-    grid = Table(title=_plain(given.title), title_justify="left", title_style="", box=None, padding=(0, 2, 0, 0))
-    for name in given.columns:
-        justify: JustifyMethod = "right" if name in numeric else "left"
-        grid.add_column(_plain(name), justify=justify, overflow="fold", header_style="dim")
-    for row in given.rows:
-        grid.add_row(*(_plain(wording.cell(value)) for value in row))
-    return Group(grid, Text(shown(given.note), "dim")) if given.note else grid
+class TableText:
+    """A table's title, its rows under their columns, and its note; lines break between words where there is room."""
+
+    def __init__(self, given: FindingTable) -> None:
+        self.given = given
+        self.rows = [[wording.cell(value) for value in row] for row in given.rows]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        title, numeric = _plain(self.given.title), wording.numeric_columns(self.given)
+        grid = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, GAP, 0, 0))
+        for name, width in zip(self.given.columns, self._widths(options.max_width), strict=True):
+            justify: JustifyMethod = "right" if name in numeric else "left"
+            grid.add_column(_plain(name), justify=justify, overflow="fold", header_style="dim", width=width)
+        for row in self.rows:
+            grid.add_row(*(_plain(text) for text in row))
+        yield grid
+        if self.given.note:
+            yield Text(shown(self.given.note), "dim")
+
+    def _widths(self, room: int) -> list[int] | list[None]:
+        """Each column its longest word, then letter by letter more for the one that lacks most; None where words must
+        be broken."""
+        columns = list(zip(self.given.columns, *self.rows, strict=True))
+        widths = [_longest_word(texts) for texts in columns]
+        wanted = [max(map(len, texts)) for texts in columns]
+        left = room - sum(widths) - GAP * len(widths)
+        if left < 0:
+            return [None] * len(widths)
+        for _ in range(left):
+            lacking = [want - width for want, width in zip(wanted, widths, strict=True)]
+            widths[lacking.index(max(lacking))] += max(lacking) > 0
+        return widths
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    """Its length, so that a narrow terminal breaks lines between words; a very long one may be broken."""
+    return min(LONGEST_WORD, max((len(word) for text in texts for word in text.split()), default=1))
 
 
 def _fact_table(report: Report) -> Table:
