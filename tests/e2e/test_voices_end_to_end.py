@@ -96,6 +96,7 @@ class TestReferences:
         found = voice_findings("caller.wav", "--reference", home / "noise.wav")[SAME]
         assert found["verdict"] == "inconclusive"
         assert said(found, "noise.wav may mislead: no speech is found in it")
+        assert said(found, "Give one with more speech, of this speaker alone.")
 
     def test_silence_is_refused(self, cli, home: Path) -> None:
         code, shown = cli("examine", home / "caller.wav", "--reference", home / "silence.wav")
@@ -180,6 +181,7 @@ class TestKnown:
         (known / "bert-1.wav").unlink()
         found = voice_findings("caller.wav", "--known", known)[WHOSE]
         assert said(found, "The recordings of anna do not seem to be of one voice")
+        assert said(found, "Give each voice a name of its own.")
 
     def test_one_recording_under_two_names_is_warned_of(self, voice_findings, known: Path) -> None:
         (known / "carl").mkdir()

@@ -35,7 +35,7 @@ from earwitness.deepfake.detector import DetectionScore, Detector
 from earwitness.evaluation.scoring.inputs import read_input
 from earwitness.speaker.diarisation import diarise
 from earwitness.speaker.embedder import Embedder, VoicePrint
-from earwitness.speaker.references import reference_doubts, speech_seconds
+from earwitness.speaker.references import BETTER, reference_doubts, speech_seconds
 from earwitness.training.model_folder import ModelInfo
 
 
@@ -273,7 +273,7 @@ def _enrol(references: Sequence[str | Path], embedder: Embedder) -> _Enrolled:
             heard.append([sha256_file(path), row.channel, row.start, row.end])
             voices = diarise(path, embedder, *stretch)
             doubts = reference_doubts(prints[-1], speech_s, facts, embedder.info, voices)
-            notes += [f"reference {path}: {doubt}" for doubt in doubts]
+            notes += [f"reference {path}: {doubt}. {BETTER}" for doubt in doubts]
     if not prints:
         raise UsageError("there are no references", fix="Name at least one recording of the claimed speaker.")
     name = f"{len(heard)} recording(s) (sha256 {sha256_data(heard)[:12]})"
