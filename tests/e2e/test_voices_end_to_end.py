@@ -124,6 +124,15 @@ class TestReferences:
         assert rows["caller.wav"]["error"].startswith("is itself one of the references")
         assert rows["caller.wav"]["score"] is None
         assert rows["other-voice.wav"]["score"] is not None
+        assert rows["other-voice.wav"]["llr"] is None  # nothing is settled by references without speech
+        assert "noise.wav: no speech is found in it" in rows["other-voice.wav"]["reference_doubts"]
+
+    def test_a_good_reference_leaves_no_doubt(self, cli, home: Path, tmp_path: Path) -> None:
+        words = ("score", home / "caller.wav", "--task", "speaker", "-o", tmp_path / "out.csv", "--reference")
+        assert cli(*words, home / "reference-2.wav")[0] == 0
+        (row,) = pl.read_csv(tmp_path / "out.csv").to_dicts()
+        assert row["llr"] is not None
+        assert row["reference_doubts"] is None
 
 
 def test_a_reference_is_compared_with_each_voice_of_a_recording(voice_findings, home: Path) -> None:
