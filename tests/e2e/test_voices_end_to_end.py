@@ -96,6 +96,7 @@ class TestReferences:
         found = voice_findings("caller.wav", "--reference", home / "noise.wav")[SAME]
         assert found["verdict"] == "inconclusive"
         assert said(found, "noise.wav may mislead: no speech is found in it")
+        assert said(found, "Give one with more speech, of this speaker alone.")
 
     def test_silence_is_refused(self, cli, home: Path) -> None:
         code, shown = cli("examine", home / "caller.wav", "--reference", home / "silence.wav")
@@ -123,6 +124,15 @@ class TestReferences:
         assert rows["caller.wav"]["error"].startswith("is itself one of the references")
         assert rows["caller.wav"]["score"] is None
         assert rows["other-voice.wav"]["score"] is not None
+        assert rows["other-voice.wav"]["llr"] is None  # nothing is settled by references without speech
+        assert "noise.wav: no speech is found in it" in rows["other-voice.wav"]["reference_doubts"]
+
+    def test_a_good_reference_leaves_no_doubt(self, cli, home: Path, tmp_path: Path) -> None:
+        words = ("score", home / "caller.wav", "--task", "speaker", "-o", tmp_path / "out.csv", "--reference")
+        assert cli(*words, home / "reference-2.wav")[0] == 0
+        (row,) = pl.read_csv(tmp_path / "out.csv").to_dicts()
+        assert row["llr"] is not None
+        assert row["reference_doubts"] is None
 
 
 def test_a_reference_is_compared_with_each_voice_of_a_recording(voice_findings, home: Path) -> None:
@@ -180,6 +190,7 @@ class TestKnown:
         (known / "bert-1.wav").unlink()
         found = voice_findings("caller.wav", "--known", known)[WHOSE]
         assert said(found, "The recordings of anna do not seem to be of one voice")
+        assert said(found, "Give each voice a name of its own.")
 
     def test_one_recording_under_two_names_is_warned_of(self, voice_findings, known: Path) -> None:
         (known / "carl").mkdir()

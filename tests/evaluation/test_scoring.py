@@ -310,7 +310,10 @@ def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class TestReferences:
-    def test_rows_are_what_the_embedder_says(self, calls: Path, embedder: Embedder, tmp_path: Path) -> None:
+    def test_rows_are_what_the_embedder_says(
+        self, calls: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scoring, "speech_seconds", lambda *stretch: 3.0)  # these made-up voices are no speech
         output = tmp_path / "out.csv"
         references = [str(calls / "0.wav"), str(calls / "deep")]
         tally = score_references(read_input(calls), references, embedder, output)
@@ -328,6 +331,18 @@ class TestReferences:
             score = embedder.compare(enrolment, embedder.embed_file(calls / row["path"]))
             assert row["score"] == pytest.approx(score, abs=1e-6)
             assert row["llr"] == pytest.approx(embedder.info.llr(score), abs=1e-6)
+
+    def test_references_without_speech_settle_nothing(
+        self, calls: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scoring, "speech_seconds", lambda *stretch: 0.1)
+        tally = score_references(read_input(calls), [calls / "0.wav"], embedder, tmp_path / "out.csv")
+        assert any("0.wav: no speech is found in it" in note for note in tally.notes)
+        rows = read_rows(tmp_path / "out.csv", scoring.REFERENCE_COLUMNS).to_dicts()
+        scored = [row for row in rows if not row["error"]]
+        assert scored
+        assert all(row["score"] is not None and row["llr"] is None for row in scored)
+        assert all("no speech is found in it" in row["reference_doubts"] for row in rows)
 
     def test_other_references_are_never_mixed_in(self, calls: Path, embedder: Embedder, tmp_path: Path) -> None:
         output = tmp_path / "out.csv"

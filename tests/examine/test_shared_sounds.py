@@ -17,6 +17,7 @@ from earwitness.examine.finding import Finding
 from earwitness.examine.models import FURTHER, TASKS
 from earwitness.examine.questions import Channel
 from earwitness.examine.shared_sounds import COLUMNS, SharedSounds, judge_sounds
+from earwitness.speaker.phonetic_traits.discriminability import PhoneDiscriminability
 from earwitness.speaker.phonetic_traits.verifier import EXTRA, traits_info
 
 
@@ -29,6 +30,10 @@ def question(trait_run: Path) -> SharedSounds:
 
 def enrolled(*paths: Path) -> Enrolment:
     return Enrolment((), tuple((str(path), sha256_file(path)) for path in paths), (), ())
+
+
+def known_phones(question: SharedSounds) -> tuple[PhoneDiscriminability, ...]:
+    return question.verifier.known.discriminability
 
 
 def asked(question: SharedSounds, path: Path, *references: Path) -> Finding:
@@ -53,7 +58,9 @@ def test_few_sounds_are_shown_but_settle_nothing(question: SharedSounds, toy_voi
     assert {row[0] for row in table.rows} == {"AA", "AE", "EH", "IY", "OW", "UW"}
     percentiles = [row[2] for row in table.rows]
     assert percentiles == sorted(percentiles, reverse=True)  # type: ignore[type-var]
-    assert all(row[6] > 0.05 and row[7] > 0.1 for row in table.rows)  # type: ignore[operator]
+    assert all(row[7] > 0.05 and row[8] > 0.1 for row in table.rows)  # type: ignore[operator]
+    counted = {one.phone: f"{one.target_trials} + {one.nontarget_trials}" for one in known_phones(question)}
+    assert all(row[5] == counted[str(row[0])] for row in table.rows)
     assert any("labels in random order" in line for line in found.evidence)
     assert any("phones read from files" in line for line in found.evidence)
     assert found.score == pytest.approx(np.mean([row[1] for row in table.rows]), abs=1e-3)  # type: ignore[arg-type]
@@ -70,7 +77,7 @@ def test_with_enough_sounds_it_says_which_are_nearer_to_what(
         assert found.verdict == "answer"
         assert found.tone == "neutral"
         assert found.answer.startswith("Of 6 sounds that both hold")
-        nearer[name] = [row[5] for row in found.tables[0].rows if row[0] == "IY"]
+        nearer[name] = [row[6] for row in found.tables[0].rows if row[0] == "IY"]
     assert nearer == {"v0-3.wav": ["one"], "v7-3.wav": ["two"]}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from earwitness.core.errors import DataError, MetricError
 from earwitness.speaker.comparison import Cohort, Comparator, enrol, unit
-from earwitness.speaker.gallery import Gallery, KnownVoice, largest_gallery, one_of, shares
+from earwitness.speaker.gallery import Gallery, KnownVoice, apart_llr, largest_gallery, one_of, shares
 from earwitness.speaker.kept_prints import KeptPrint, KeptPrints
 from earwitness.training.calibration import Calibration, ConditionCalibration, Ratios
 from earwitness.training.model_folder import ModelInfo
@@ -118,6 +118,9 @@ class TestDoubts:
         assert [name for name, _ in found.split] == ["mixed"]
         assert [pair[:2] for pair in found.twins] == [("p2", "alias")]
         assert not found.unpaired
+
+    def test_the_more_pairs_the_stronger_a_doubt_must_be(self) -> None:
+        assert [math.exp(-apart_llr(count)) for count in (2, 3, 4, 5, 50)] == pytest.approx([10, 30, 60, 100, 100])
 
     def test_none_in_an_orderly_gallery(self) -> None:
         found = gallery(20).doubts(CALIBRATION.model_copy(update={"conditions": (STEEP,)}))

@@ -20,9 +20,7 @@ from earwitness.training.inversion.pool import Pool
 from earwitness.training.inversion.recipe import DistillationConfig, InversionRecipe
 from earwitness.training.inversion.rounds import distil, teach_step
 from earwitness.training.inversion.space import RangeConfig
-from earwitness.training.inversion.statistics import (
-    stored_statistics,
-)
+from earwitness.training.inversion.statistics import Hooks, stored_statistics
 from earwitness.training.inversion.synthesis import Synthesis
 from earwitness.training.inversion.tapped import Tapped
 from earwitness.training.inversion.teacher import open_teacher
@@ -78,10 +76,11 @@ def test_other_encoders_and_front_ends_can_be_tapped(kind: str) -> None:
     assert stored_statistics(built)
 
 
-def test_a_shipped_speaker_model_can_be_inverted_by_its_cohort() -> None:
-    found = open_teacher("speaker-small", RangeConfig(low=-9, high=9))
-    assert found.tapped.classes == 438
-    assert len(found.known) == 29
+@pytest.mark.parametrize(("name", "classes", "layers"), [("speaker-small", 438, 29), ("speaker", 876, 122)])
+def test_a_shipped_speaker_model_can_be_inverted_by_its_cohort(name: str, classes: int, layers: int) -> None:
+    found = open_teacher(name, RangeConfig(low=-9, high=9))
+    assert found.tapped.classes == classes  # of `speaker` a clean and a telephone voice a person
+    assert len(found.known) == layers
     assert found.tapped(found.space.noise(2, 60)).logits.abs().max() <= 30.01
 
 
@@ -91,6 +90,24 @@ def test_the_small_shipped_detector_says_its_range_itself() -> None:
     assert len(found.known) == 3
     assert found.space.bands == 514 + 514 + 257
     assert bool((found.space.high > found.space.low).all())
+
+
+@pytest.mark.parametrize("kind", ["camplus", "ecapa"])
+def test_features_of_a_batch_are_those_of_its_items(kind: str) -> None:
+    """Also where an encoder puts the items of a batch behind each other before a layer, as CAM++ does."""
+    encoder = {"camplus": {"head": 2, "channels": 8, "layers": [2], "dilations": [1]}, "ecapa": {"channels": 16}}[kind]
+    branch = {"frontend": {"kind": "fbank", "n_mels": 16}, "encoder": {"kind": kind, **encoder}}
+    config = {"branches": [{**branch, "pooling": {"kind": "statistics"}}], "embedding": {"dim": 6}, "outputs": 3}
+    tapped = Tapped(NetworkConfig.model_validate(config).build().eval())
+    items = torch.randn(3, 1, 16, 40)
+    with torch.no_grad(), Hooks(tapped, stored_statistics(tapped)) as hooks:
+        tapped(items)
+        batch = hooks.features()
+        alone = []
+        for item in items:
+            tapped(item[None])
+            alone.append(hooks.features())
+    assert torch.allclose(batch, torch.cat(alone), atol=1e-4)
 
 
 def test_a_shipped_model_with_a_pretrained_encoder_is_refused() -> None:

@@ -229,6 +229,15 @@ def test_cached_features_teach_the_head_and_nothing_else() -> None:
 # ---- views, generator, space
 
 
+def test_a_head_is_as_wide_as_the_features_unless_told_or_refused() -> None:
+    assert [tuple(w.shape) for w in ContrastiveHead(5, 3).parameters() if w.ndim == 2] == [(5, 5), (3, 5)]
+    wide = ContrastiveHead(41_088, 3, hidden=4)
+    assert [tuple(w.shape) for w in wide.parameters() if w.ndim == 2] == [(4, 41_088), (3, 4)]
+    with pytest.raises(RecipeError, match="41088 features") as refused:
+        ContrastiveHead(41_088, 3)
+    assert "contrast.hidden" in str(refused.value)
+
+
 def test_the_global_view_shifts_and_changes_gain_alone() -> None:
     torch.manual_seed(0)
     x = torch.randn(16, 1, 8, 12)

@@ -20,6 +20,7 @@ from earwitness.speaker.comparison import enrol
 from earwitness.speaker.diarisation import Diarised, diarise
 from earwitness.speaker.embedder import Embedder, VoicePrint
 from earwitness.speaker.gallery import one_of
+from earwitness.speaker.references import BETTER
 from earwitness.speaker.score_draws import score_interval
 from earwitness.speaker.voices import several_voices
 from earwitness.training.calibration import ConditionName, Ratio, Ratios
@@ -168,7 +169,7 @@ def _kept(ratio: Ratio | None, channel: Channel, enrolment: Enrolment, info: Mod
 
 def _limits(channel: Channel, enrolment: Enrolment, info: ModelInfo) -> tuple[str, ...]:
     return (
-        *(f"The reference {path} may mislead: {doubt}." for path, doubt in enrolment.doubts),
+        *(f"The reference {path} may mislead: {doubt}. {BETTER}." for path, doubt in enrolment.doubts),
         *withheld(info),
         *untested(channel.facts, info.tested),
         *outside(channel.facts, conditions_of(channel.facts)),

@@ -19,16 +19,17 @@ from earwitness.examine.finding import Finding, ModelCredit, Table
 from earwitness.examine.questions import Channel
 from earwitness.examine.strength import tested_on
 from earwitness.speaker.phonetic_traits.comparing import TraitPrint
-from earwitness.speaker.phonetic_traits.discriminability import PhoneDiscriminability
+from earwitness.speaker.phonetic_traits.discriminability import FEWEST_TRIALS, PhoneDiscriminability
 from earwitness.speaker.phonetic_traits.verifier import FEW_PHONES, TraitInfo, TraitVerifier
 
 QUESTION = "Which sounds are like those of the reference speaker?"
-COLUMNS = ("sound", "similarity", "percentile", "one", "two", "nearer to", "s here", "s there")
+COLUMNS = ("sound", "similarity", "percentile", "one", "two", "trials", "nearer to", "s here", "s there")
 NOTE = (
     "percentile: of the trials of two speakers in the model's tests, the share in which this sound was less alike "
-    "(bars go from 50); one, two: its mean similarity over trials of one speaker and of two, and which of both it is "
-    "nearer to (-: too little is known); s here, s there: its seconds in the recording and in the references. Never "
-    "compare one sound's similarity with another's."
+    "(bars go from 50: to the right speaks for one speaker, to the left for two); one, two: its mean similarity over "
+    "trials of one speaker and of two, trials: how many of each, and which of both it is nearer to (-: fewer than "
+    f"{FEWEST_TRIALS} trials of one speaker, or no difference); s here, s there: its seconds in the recording and in "
+    "the references. Never compare one sound's similarity with another's."
 )
 
 
@@ -138,7 +139,8 @@ def _words(sounds: Sequence[_Sound], one: Sequence[str], two: Sequence[str]) -> 
         return "The recordings share no sound that the model knows."
     if not one and not two:
         return f"They share {len(sounds)} sound(s), and the model's tests know too little of each to say what it means."
-    words = [f"Of {len(sounds)} sounds that both hold, {len(one)} are nearer to what one speaker's usually are"]
+    verb = "is" if len(one) == 1 else "are"
+    words = [f"Of {len(sounds)} sounds that both hold, {len(one)} {verb} nearer to what one speaker's usually are"]
     words.append(f" ({', '.join(one)})" if one else "")
     words.append(f", and {len(two)} to those of two speakers")
     words.append(f" ({', '.join(two)})." if two else ".")
@@ -175,6 +177,7 @@ def _table(sounds: Sequence[_Sound], known: TraitInfo) -> Table:
             _rounded(one.percentile, 1),
             _rounded(one.known.target_mean if one.known else None, 3),
             _rounded(one.known.nontarget_mean if one.known else None, 3),
+            f"{one.known.target_trials} + {one.known.nontarget_trials}" if one.known else None,
             one.nearer_to,
             round(one.seconds, 2),
             round(one.reference_seconds, 2),

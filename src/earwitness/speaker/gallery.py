@@ -28,7 +28,8 @@ from earwitness.metrics.scores import Floats
 from earwitness.speaker.comparison import Comparator, Scores, Vectors, enrol
 from earwitness.training.calibration import Calibration, ConditionName, Ratio, Ratios
 
-APART_LLR = -math.log(100)  # between two recordings of one name: clearly two voices
+APART = 10.0  # ratio against one voice, between two recordings of a name: probably two
+MOST_APART = 100.0  # the same where the name has many recordings, whose pairs are as many chances
 ALIKE_LLR = math.log(10)  # between two names: probably one voice
 MOST_RANKED = 1_000  # names that are put in order
 MOST_PAIRED = 5_000  # names that are compared with each other; all pairs of more would take minutes
@@ -117,7 +118,7 @@ class Gallery:
         split = [
             (voice.name, least)
             for voice in self.voices
-            if len(voice.prints) > 1 and (least := self._least(voice, calibration)) <= APART_LLR
+            if len(voice.prints) > 1 and (least := self._least(voice, calibration)) <= apart_llr(len(voice.prints))
         ]
         if len(self) > MOST_PAIRED:
             return Doubts(tuple(sorted(split, key=lambda found: found[1])), (), unpaired=True)
@@ -133,6 +134,12 @@ class Gallery:
         side = self.comparator.side(voice.prints)
         llrs = calibration.conditions[0].llrs(self.comparator.every(side, side))
         return float(llrs[np.triu_indices(len(llrs), k=1)].min())
+
+
+def apart_llr(recordings: int) -> float:
+    """The log ratio between any two of a name's recordings below which they are probably of two voices: that of 1 / 10
+    for two recordings; of more the lowest of all pairs is taken, which is the lower the more there are."""
+    return -math.log(min(APART * math.comb(recordings, 2), MOST_APART))
 
 
 def one_of(ratios: Ratios, conditions: Conditions = ()) -> Ratio:

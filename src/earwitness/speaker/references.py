@@ -18,6 +18,7 @@ from earwitness.training.model_folder import ModelInfo
 LEAST_SPEECH_S = 0.2  # below it there is no speech to speak of
 NO_SPEECH = "no speech is found in it, by silero-vad"
 TOO_LITTLE = "it holds too little speech"
+BETTER = "Give one with more speech, of this speaker alone"  # what to do about any doubt
 UNFIT = (NO_SPEECH, TOO_LITTLE)  # how doubts begin after which nothing can be settled
 
 
@@ -46,7 +47,7 @@ def reference_doubts(
     several = several_voices(print_, info) or (voices is not None and voices.count > 1)
     said = ["more than one voice is probably heard in it"] if several else []
     if speech_s < LEAST_SPEECH_S:
-        return [*said, NO_SPEECH]
+        return [*said, f"{NO_SPEECH} ({print_.seconds_total:.1f} s in all)"]
     least, found = info.tested.min_speech_s or 0.0, min(facts.speech_s, print_.seconds_used)
     if found < least:
         said.append(f"{TOO_LITTLE} ({found:.1f} s; the model's tests begin at {least:g} s)")

@@ -98,10 +98,14 @@ class KnownVoices:
 def doubts_in_words(doubts: Doubts) -> list[str]:
     """One line a doubt, of many alike the strongest only."""
     split = [
-        f"The recordings of {name} do not seem to be of one voice (least log ratio between two of them {llr:.1f})."
+        f"The recordings of {name} do not seem to be of one voice (least log ratio between two of them {llr:.1f}). "
+        "Give each voice a name of its own."
         for name, llr in doubts.split
     ]
-    twins = [f"{a} and {b} may be one voice under two names (log ratio {llr:+.1f})." for a, b, llr in doubts.twins]
+    twins = [
+        f"{a} and {b} may be one voice under two names (log ratio {llr:+.1f}). Give one voice one name."
+        for a, b, llr in doubts.twins
+    ]
     many = ["The names are too many to be compared with each other."] if doubts.unpaired else []
     return [*_some(split, "such names"), *_some(twins, "such pairs"), *many]
 

@@ -11,6 +11,8 @@ no row is lost or doubled.
     windows                            the policy by which it was heard
     calibration                        what the llr was fitted on
     references                         which recordings it was compared with (speakers only)
+    reference_doubts                   what is wrong with them; where one holds no speech, or too little of it, there is
+                                       a score and no llr
     variance                           mean variance of the voice print, where the model states one; it falls with
                                        the seconds, so read it beside `seconds_used`
     model                              name, version and hash of the model
@@ -39,7 +41,7 @@ from earwitness.deepfake.detector import DetectionScore, Detector
 from earwitness.evaluation.scoring.inputs import read_input
 from earwitness.speaker.diarisation import diarise
 from earwitness.speaker.embedder import Embedder, VoicePrint
-from earwitness.speaker.references import reference_doubts, speech_seconds
+from earwitness.speaker.references import BETTER, UNFIT, reference_doubts, speech_seconds
 from earwitness.training.model_folder import ModelInfo
 
 
@@ -77,7 +79,7 @@ COLUMNS: dict[str, type] = {
     "note": str,
     "error": str,
 }
-REFERENCE_COLUMNS: dict[str, type] = {**COLUMNS, "references": str}
+REFERENCE_COLUMNS: dict[str, type] = {**COLUMNS, "references": str, "reference_doubts": str}
 HELD_IN_MEMORY_S = 120.0  # longer recordings are streamed
 LISTED = 20  # failures that a tally names; the table names all
 
@@ -142,15 +144,18 @@ def score_references(
 ) -> Tally:
     """Compare every row of the manifest with one speaker, known from `references`: files, folders, globs, manifests.
 
-    A row whose file is itself a reference has an error and no score; doubts about the references are notes. Raises
+    A row whose file is itself a reference has an error and no score; doubts about the references are notes, and with a
+    reference in which no speech is found, or too little, no row has an llr. Raises
     `AudioError` for a reference that cannot be heard, and `UsageError` as `score_detection` does.
     """
     enrolment = _enrol(references, embedder)
     known = known_of(embedder.info) | {"references": enrolment.name}
+    known |= {"reference_doubts": "; ".join(enrolment.notes)} if enrolment.notes else {}
 
     def columns(heard: VoicePrint) -> dict[str, Any]:
         score = embedder.compare(enrolment.prints, heard)
-        return {"score": score, "llr": embedder.info.llr(score), "variance": heard.mean_variance}
+        llr = None if enrolment.unfit else embedder.info.llr(score)
+        return {"score": score, "llr": llr, "variance": heard.mean_variance}
 
     hearing = _ApartFrom(
         manifest.place, embedder.info.rate, embedder.embed, embedder.embed_file, columns, known, enrolment.files
@@ -259,16 +264,18 @@ def _not_done(table: ResumableRows, rows: Iterable[Row], progress: Callable[[], 
 
 @dataclass(frozen=True)
 class _Enrolled:
-    """The claimed speaker's prints, a name for their recordings, the sha256 of the files, and doubts about them."""
+    """The claimed speaker's prints, a name for their recordings, the sha256 of the files, doubts about them; `unfit`
+    where nothing can be settled by them."""
 
     prints: tuple[VoicePrint, ...]
     name: str
     files: frozenset[str]
     notes: tuple[str, ...]
+    unfit: bool
 
 
 def _enrol(references: Sequence[str | Path], embedder: Embedder) -> _Enrolled:
-    prints, heard, notes = [], [], []
+    prints, heard, notes, unfit = [], [], [], False
     for reference in references:
         manifest = read_input(reference)
         for row in manifest.rows():
@@ -283,8 +290,9 @@ def _enrol(references: Sequence[str | Path], embedder: Embedder) -> _Enrolled:
             heard.append([sha256_file(path), row.channel, row.start, row.end])
             voices = diarise(path, embedder, *stretch)
             doubts = reference_doubts(prints[-1], speech_s, facts, embedder.info, voices)
-            notes += [f"reference {path}: {doubt}" for doubt in doubts]
+            notes += [f"reference {path}: {doubt}. {BETTER}" for doubt in doubts]
+            unfit = unfit or any(doubt.startswith(UNFIT) for doubt in doubts)
     if not prints:
         raise UsageError("there are no references", fix="Name at least one recording of the claimed speaker.")
     name = f"{len(heard)} recording(s) (sha256 {sha256_data(heard)[:12]})"
-    return _Enrolled(tuple(prints), name, frozenset(str(found[0]) for found in heard), tuple(notes))
+    return _Enrolled(tuple(prints), name, frozenset(str(found[0]) for found in heard), tuple(notes), unfit)

@@ -8,13 +8,25 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import RecipeError
 
+MOST_FEATURES = 16_384  # of a head as wide as them: a gigabyte of weights, and three more in training
+
 
 class ContrastiveHead(nn.Module):
-    """Features [B, D] -> unit vectors [B, d]: linear, ReLU, linear."""
+    """Features [B, D] -> unit vectors [B, d]: linear to `hidden` (D by default, as in CMI), ReLU, linear.
 
-    def __init__(self, input_dim: int, dim: int) -> None:
+    Raises `RecipeError` where D is so large that D x D weights and their optimiser would fill the memory.
+    """
+
+    def __init__(self, input_dim: int, dim: int, hidden: int | None = None) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(input_dim, input_dim), nn.ReLU(), nn.Linear(input_dim, dim))
+        if hidden is None and input_dim > MOST_FEATURES:
+            raise RecipeError(
+                f"the teacher's batch-norms have {input_dim} features, and a contrastive head as wide as that "
+                f"{input_dim**2:,} weights",
+                fix="Set contrast.hidden, e.g. to 1024.",
+            )
+        hidden = hidden or input_dim
+        self.layers = nn.Sequential(nn.Linear(input_dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, D] -> [B, d]."""

@@ -74,10 +74,14 @@ class WeightsConfig(Config):
 
 
 class ContrastConfig(Config):
-    """Temperature, width of the head, and the bank: how many pairs it keeps and how many are drawn at a step."""
+    """Temperature, width of the head, and the bank: how many pairs it keeps and how many are drawn at a step.
+
+    The head's `hidden` layer is as wide as the features by default (as in CMI), which only small teachers allow.
+    """
 
     tau: float = Field(0.1, gt=0)
     head: int = Field(256, ge=1)
+    hidden: int | None = Field(None, ge=1)
     bank: int = Field(8192, ge=1)
     negatives: int = Field(1024, ge=1)
 

@@ -152,5 +152,12 @@ class Hooks:
 
     def features(self) -> Tensor:
         """[B, D]: means over time and frequency of every layer's input in the last pass, side by side."""
-        inputs = (self._inputs[name].movedim(known.axis, 1) for name, known in self._known.items())
+        inputs = [self._inputs[name].movedim(known.axis, 1) for name, known in self._known.items()]
+        batch = max(len(value) for value in inputs)
+        inputs = [value if len(value) == batch else _one_by_one(value, batch) for value in inputs]
         return torch.cat([value.flatten(2).mean(2) if value.ndim > 2 else value for value in inputs], dim=1)
+
+
+def _one_by_one(value: Tensor, batch: int) -> Tensor:
+    """[1, C, B T] -> [B, C, T]: some encoders put the utterances of a batch behind each other before a layer."""
+    return value.reshape(value.shape[1], batch, -1).transpose(0, 1)

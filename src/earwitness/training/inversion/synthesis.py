@@ -57,7 +57,7 @@ class Synthesis:
         self.config, self.weights = recipe.synthesis, recipe.weights
         width = sum(len(known.mean) for known in teacher.known.values())
         device = teacher.tapped.device
-        self.head = ContrastiveHead(width, recipe.contrast.head).to(device)
+        self.head = ContrastiveHead(width, recipe.contrast.head, recipe.contrast.hidden).to(device)
         self.head_optimiser = torch.optim.Adam(self.head.parameters(), HEAD_LR, betas=recipe.synthesis.betas)
         self.bank = MemoryBank(recipe.contrast.bank, recipe.synthesis.batch_size)
         self.kept: Generator | None = None
