@@ -9,11 +9,16 @@ import pytest
 import soundfile
 
 from earwitness.audio.facts import file_facts
+from earwitness.audio.recording import Segment
+from earwitness.evaluation.loading import load_emotions
 from earwitness.examine import delivery, sounding_age, sounding_emotion
+from earwitness.examine.credit import credit_of
 from earwitness.examine.delivery import Delivery
 from earwitness.examine.finding import Finding
 from earwitness.examine.models import load_models
 from earwitness.examine.questions import Channel, Question
+from earwitness.examine.sounding_emotion import SoundingEmotion
+from earwitness.paralinguistic.emotion import EmotionEstimate
 
 RATE = 16_000
 
@@ -49,8 +54,9 @@ def test_delivery_is_measured_with_units(speech: Channel) -> None:
     assert isinstance(pitch[1], float)
     assert 60 < pitch[1] < 400
     assert rows["articulation rate, without pauses"][2] == "syllables/s"
-    for name, (low, high) in delivery.USUAL.items():
-        assert rows[name][3:] == (low, high)
+    for name, row in rows.items():
+        low, high = row[3:]
+        assert (low, high) == delivery.USUAL[name]
         assert low < high
     assert finding.llr is None
 
@@ -61,6 +67,7 @@ def test_ages_are_of_voices_and_come_with_an_interval(questions: dict[type, Ques
     (table,) = finding.tables
     assert sum(float(row[1]) for row in table.rows) > 90  # type: ignore[arg-type]
     assert any("not how old the person is" in limit for limit in finding.limits)
+    assert "Not for deciding whether a person is of age." in finding.limits
     assert finding.hypotheses is None
 
 
@@ -71,6 +78,35 @@ def test_emotions_are_what_it_sounds_like(questions: dict[type, Question], speec
     assert sum(float(row[1]) for row in finding.tables[0].rows) == pytest.approx(100, abs=1)  # type: ignore[arg-type]
     assert all(0 <= value <= 1 for track in finding.tracks for value in track.values if value is not None)
     assert any("not what the speaker feels" in limit for limit in finding.limits)
+    assert any(limit.startswith("Not for lie detection") for limit in finding.limits)
+
+
+def heard(course: list[list[float]], probabilities: list[float], intensity: float | None = None) -> EmotionEstimate:
+    spans = tuple(Segment(4.0 * place, 4.0 * place + 4) for place in range(len(course)))
+    classes, rows = ("neutral", "happy", "sad"), np.array(course)
+    return EmotionEstimate(classes, np.array(probabilities), intensity, 0.5, spans, rows, None, 12.0, 12.0)
+
+
+class Told:
+    """Stands for a model: always hears the same."""
+
+    relative, own = False, None
+
+    def __init__(self, answer: EmotionEstimate) -> None:
+        self.answer, self.info = answer, load_emotions("emotion").info
+
+    def estimate_file(self, *_: object) -> EmotionEstimate:
+        return self.answer
+
+
+def test_the_course_shows_what_a_part_alone_would_be_called(speech: Channel) -> None:
+    given = heard([[0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.1, 0.0, 0.9]], [0.87, 0.01, 0.12], intensity=0.7)
+    model = Told(given)
+    (finding,) = SoundingEmotion(model, credit_of("emotion", model.info)).answer(speech, None)  # type: ignore[arg-type]
+    assert [track.name for track in finding.tracks] == ["sounds like neutral", "sounds like sad"]
+    assert {track.ends for track in finding.tracks} == {(0.0, 1.0)}
+    assert finding.tracks[1].values == (0.0, 0.0, 0.9)
+    assert finding.evidence == ("Strength of what is played: 0.70 on a scale from 0 to 1.",)
 
 
 def test_silence_gets_no_answer(questions: dict[type, Question], silence: Channel) -> None:

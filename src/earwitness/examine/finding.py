@@ -12,6 +12,7 @@ SCHEMA_VERSION = "1.2"
 Verdict = Literal["answer", "inconclusive", "no answer"]
 Tone = Literal["neutral", "good", "bad", "caution"]
 Cell = str | int | float | None  # None: not known, or does not apply
+PROBABILITY = "probability"  # the unit of a track of probabilities
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Track:
     high_means: str
     low_means: str
     neutral: float | None = 0.0
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Ends of the axis that are known beforehand: of a probability 0 and 1. None: as far as the values reach."""
+        return (0.0, 1.0) if self.unit == PROBABILITY else None
 
 
 @dataclass(frozen=True)

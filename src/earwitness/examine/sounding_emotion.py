@@ -10,13 +10,14 @@ from earwitness.core.errors import AudioError
 from earwitness.evaluation.loading import load_emotions
 from earwitness.examine.credit import credit_of
 from earwitness.examine.enrolment import Enrolment
-from earwitness.examine.finding import Finding, ModelCredit, Table, Track
+from earwitness.examine.finding import PROBABILITY, Finding, ModelCredit, Table, Track
 from earwitness.examine.questions import Channel
+from earwitness.examine.strength import not_for
 from earwitness.paralinguistic.emotion import FEWEST_OWN, EmotionEstimate, EmotionEstimator, OwnSpeech
 from earwitness.training.shipped import shipped_models
 
 QUESTION = "Which emotion does the voice sound like?"
-SHOWN = 0.15  # a class whose mean probability is lower has no track
+SHOWN = 0.15  # a class less likely than this over the whole, and called in no window, has no track
 LIMITS = (
     "How the speech sounds beside recordings of actors who were told what to play: not what the speaker feels, thinks "
     "or intends, and no sign of lying.",
@@ -71,9 +72,10 @@ class SoundingEmotion:
             answer=_answer(heard, estimator.own),
             score=float(heard.probabilities.max()),
             score_meaning=f"probability of '{heard.likeliest}' among the classes that the model knows",
+            evidence=_strength(heard),
             tracks=_tracks(heard) if len(heard.spans) > 1 else (),
             tables=(_table(heard),),
-            limits=(*LIMITS, *(() if estimator.own is None else (OWN_LIMIT,)), *info.limits, *info.known_failures),
+            limits=(*LIMITS, *(() if estimator.own is None else (OWN_LIMIT,)), *not_for(info), *info.known_failures),
             seconds_used=heard.seconds_used,
             seconds_total=heard.seconds_total,
             window_policy=info.windows.name,
@@ -105,6 +107,13 @@ def _sentence(heard: EmotionEstimate) -> str:
     return f"Most like speech in which actors played {NAMED.get(heard.category, heard.category)}."
 
 
+def _strength(heard: EmotionEstimate) -> tuple[str, ...]:
+    """How strongly it is played, where the model learnt that."""
+    if heard.intensity is None:
+        return ()
+    return (f"Strength of what is played: {heard.intensity:.2f} on a scale from 0 to 1.",)
+
+
 def _table(heard: EmotionEstimate) -> Table:
     rows = sorted(zip(heard.classes, heard.probabilities.tolist(), strict=True), key=lambda row: -row[1])
     note = "Of these classes alone: speech that is none of them gets shares too."
@@ -113,12 +122,13 @@ def _table(heard: EmotionEstimate) -> Table:
 
 
 def _tracks(heard: EmotionEstimate) -> tuple[Track, ...]:
-    """The course of each class that is likely over the whole."""
+    """The course of each class that is likely over the whole, or that some window alone would be called."""
     starts, ends = (tuple(getattr(span, name) for span in heard.spans) for name in ("start_s", "end_s"))
+    called = {int(window.argmax()) for window in heard.course if window.max() >= heard.threshold}
     return tuple(
         Track(
             name=f"sounds like {name}",
-            unit="probability",
+            unit=PROBABILITY,
             starts_s=starts,
             ends_s=ends,
             values=tuple(map(float, heard.course[:, place])),
@@ -127,5 +137,5 @@ def _tracks(heard: EmotionEstimate) -> tuple[Track, ...]:
             neutral=1 / len(heard.classes),
         )
         for place, name in enumerate(heard.classes)
-        if heard.probabilities[place] >= SHOWN
+        if heard.probabilities[place] >= SHOWN or place in called
     )
