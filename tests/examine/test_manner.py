@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from earwitness.examine.finding import Finding
 from earwitness.examine.models import load_models
 from earwitness.examine.questions import Channel, Question
 from earwitness.examine.sounding_emotion import SoundingEmotion
+from earwitness.paralinguistic import voice_quality as praat
 from earwitness.paralinguistic.emotion import EmotionEstimate
 
 RATE = 16_000
@@ -59,6 +61,17 @@ def test_delivery_is_measured_with_units(speech: Channel) -> None:
         assert (low, high) == delivery.USUAL[name]
         assert low < high
     assert finding.llr is None
+
+
+def test_every_measure_has_a_usual_range(speech: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(praat, "voice_quality", lambda *_: praat.VoiceQuality(0.02, 0.1, 10.0))
+    mos = SimpleNamespace(name="dnsmos", score=lambda *_: SimpleNamespace(score=3.5))
+    (finding,) = Delivery(voice_quality=True, mos=mos).answer(speech, None)  # type: ignore[arg-type]
+    rows = {row[0]: row[1:] for row in finding.tables[0].rows}
+    assert {name: row[2:] for name, row in rows.items()} == delivery.USUAL
+    assert rows["jitter (local, Praat)"][:2] == (2.0, "%")
+    assert rows["harmonics-to-noise ratio (Praat)"][:2] == (10.0, "dB")
+    assert rows["quality of listening, estimated (dnsmos)"][:2] == (3.5, "MOS, 1 to 5")
 
 
 def test_ages_are_of_voices_and_come_with_an_interval(questions: dict[type, Question], speech: Channel) -> None:
