@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,18 +12,21 @@ import soundfile
 
 from earwitness.audio.facts import file_facts
 from earwitness.audio.recording import Segment
+from earwitness.core.errors import MissingPartError
 from earwitness.evaluation.loading import load_emotions
-from earwitness.examine import delivery, sounding_age, sounding_emotion
+from earwitness.examine import delivery, models, sounding_age, sounding_emotion
 from earwitness.examine.credit import credit_of
 from earwitness.examine.delivery import Delivery
 from earwitness.examine.finding import Finding
 from earwitness.examine.models import load_models
 from earwitness.examine.questions import Channel, Question
 from earwitness.examine.sounding_emotion import SoundingEmotion
+from earwitness.examine.wording import axis_ends
 from earwitness.paralinguistic import voice_quality as praat
 from earwitness.paralinguistic.emotion import EmotionEstimate
 
 RATE = 16_000
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +121,7 @@ def test_the_course_shows_what_a_part_alone_would_be_called(speech: Channel) -> 
     model = Told(given)
     (finding,) = SoundingEmotion(model, credit_of("emotion", model.info)).answer(speech, None)  # type: ignore[arg-type]
     assert [track.name for track in finding.tracks] == ["sounds like neutral", "sounds like sad"]
-    assert {track.ends for track in finding.tracks} == {(0.0, 1.0)}
+    assert {axis_ends(track) for track in finding.tracks} == {(0.0, 1.0)}
     assert finding.tracks[1].values == (0.0, 0.0, 0.9)
     assert finding.evidence == ("Strength of what is played: 0.70 on a scale from 0 to 1.",)
 
@@ -131,3 +135,36 @@ def test_no_manner_asks_nothing_of_it() -> None:
     assert load_models({}, manner=False).further == ()
     chosen = load_models({"age": "age"}, manner=False).further
     assert [type(question) for question in chosen] == [sounding_age.SoundingAge]
+
+
+def test_a_model_that_is_no_better_than_a_constant_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def poor(name: str) -> object:
+        return SimpleNamespace(estimator=SimpleNamespace(info=SimpleNamespace(extra={"inconclusive": True})))
+
+    def missing(name: str) -> object:
+        raise MissingPartError("needs a thing", fix="Install it.")
+
+    monkeypatch.setattr(models, "MANNER", {"age": poor, "emotion": missing})
+    found = load_models({})
+    assert [type(question) for question in found.further] == [Delivery]
+    assert found.notes == (
+        "The model 'age' is not asked: its tests do not show that it is better than a constant answer.",
+        "The model 'emotion' is not asked, because it could not be loaded: needs a thing. Install it.",
+    )
+    assert len(load_models({"age": "mine"}).further) == 2
+    assert load_models({}, manner=False).notes == ()
+
+
+def test_what_is_lost_on_another_corpus_is_said(questions: dict[type, Question], speech: Channel) -> None:
+    """In every report, with the figures of the benchmark's record."""
+    finding = asked(questions, sounding_emotion.SoundingEmotion, speech)
+    assert sounding_emotion.across("emotion")[0] in finding.limits
+    assert sounding_emotion.across("mine") == ()
+    lines = json.loads((RESULTS / "manner_peers.json").read_text(encoding="utf-8"))
+    alone, beside = "earwitness", "earwitness, against the speaker's others"
+    by_arm = [(line["task"], line["arm"], round(line["value"])) for line in lines]
+    arms_of = {"emotion": (alone, alone), "emotion-relative": ("earwitness, by the speaker's own mean", beside)}
+    for name, arms in arms_of.items():
+        own = next(value for task, arm, value in by_arm if task.startswith("emotion (EmoDB") and arm == arms[0])
+        other = next(value for task, arm, value in by_arm if "learnt from emodb" in task and arm == arms[1])
+        assert sounding_emotion.ACROSS[name] == (own, other)

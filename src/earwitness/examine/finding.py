@@ -32,11 +32,6 @@ class Track:
     low_means: str
     neutral: float | None = 0.0
 
-    @property
-    def ends(self) -> tuple[float, float] | None:
-        """Ends of the axis that are known beforehand: of a probability 0 and 1. None: as far as the values reach."""
-        return (0.0, 1.0) if self.unit == PROBABILITY else None
-
 
 @dataclass(frozen=True)
 class GenuineNeighbour:
