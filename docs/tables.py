@@ -95,6 +95,11 @@ def emotion_mixing() -> str:
     return _paired_arms("emotion_mixing")
 
 
+def manner_fusion() -> str:
+    """Age and emotion fused with measured delivery, of the recorded benchmark run."""
+    return _paired_arms("manner_fusion")
+
+
 def _paired_arms(name: str) -> str:
     found = kept(name)
     rows = []
@@ -326,6 +331,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "left-out-speakers": left_out_speakers,
     "manner-peers": manner_peers,
     "emotion-mixing": emotion_mixing,
+    "manner-fusion": manner_fusion,
     "quality-audit": quality_audit,
     "voice-uncertainty": voice_uncertainty,
     "speaker-first-looks": speaker_first_looks,

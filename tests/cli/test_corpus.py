@@ -100,6 +100,17 @@ def test_check_tells_leaks_by_task(folder: Path, manifest: Path) -> None:
         raise run("check", manifest, "--task", "age").exception  # type: ignore[misc]
 
 
+def test_check_of_manner_reads_ages_and_emotions(folder: Path, manifest: Path) -> None:
+    rows = ["real/1.wav,a,bonafide,emodb,angr,140", "real/3.wav,b,bonafide,emodb,anger,30"]
+    manifest.write_text("\n".join(["path,speaker,label,corpus,emotion,age", *rows]) + "\n")
+    assert run("check", manifest).exit_code == 0
+    result = run("check", manifest, "--task", "manner")
+    assert result.exit_code == 1
+    assert "2 rows, 2 problem(s) in rows, 0 leak(s)" in result.output
+    assert "real/1.wav: an age of 140 years, which no speaker has" in result.output
+    assert "real/1.wav: the label 'angr' is not in the map of the corpus 'emodb'" in result.output
+
+
 def test_check_of_a_table_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,label\na.wav,fake\n")
     result = run("check", tmp_path / "m.csv")

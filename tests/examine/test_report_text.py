@@ -96,6 +96,13 @@ def test_the_bar_keeps_the_outlier_and_leaves_gaps():
     assert column_values(track, 10.0, 5) == [-4.0, None, None, 0.5, 0.5]
 
 
+def test_the_bar_of_a_probability_spans_nought_to_one():
+    track = Track("p", "probability", (0.0, 5.0), (5.0, 10.0), (0.0, 0.2), "alike", "unlike", neutral=0.17)
+    out = io.StringIO()
+    Console(file=out, width=10).print(Timeline(track, (), 10.0))
+    assert out.getvalue().splitlines()[0] == "▁▁▁▁▁▂▂▂▂▂"
+
+
 def test_without_a_neutral_value_the_bar_spans_the_values(capsys):
     track = Track("similarity", "", (0.0, 5.0), (5.0, 10.0), (0.2, 0.8), "alike", "unlike", neutral=None)
     Console(width=20, force_terminal=False).print(Timeline(track, (), 10.0))

@@ -11,6 +11,7 @@ import pytest
 from earwitness.core.errors import DataError
 from earwitness.corpora.manifest import Manifest
 from earwitness.corpora.samplers import MixedSampler
+from earwitness.paralinguistic.label_checks import manner_problems
 from earwitness.paralinguistic.labels import (
     CATEGORIES,
     CORPORA,
@@ -102,9 +103,12 @@ def test_levels_and_numbers_become_intervals() -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (rows(("emodb", "joyful")), "'joyful' is not in the map of the corpus 'emodb'"),
+        (
+            rows(("emodb", "joyful")),
+            "row 'r0', column `emotion`: the label 'joyful' is not in the map",
+        ),
         (rows(("unknown", "happy")), "no label map for the corpus 'unknown'"),
-        (rows(("emodb", "N"), ("emodb", "W"), intensity=[None, 1.2]), "row 'r1': the intensity 1.2 to 1.2"),
+        (rows(("emodb", "N"), ("emodb", "W"), intensity=[None, 1.2]), "row 'r1': the intensity 1.2 is outside of 0..1"),
         (rows(("emodb", "W"), intensity_lo=["0.7"], intensity_hi=["0.2"]), "row 'r0': the intensity 0.7 to 0.2"),
         (rows(("emodb", "W"), intensity_lo=["0.7"]), "one of `intensity_lo` and `intensity_hi` alone"),
         (rows(("emodb", "W"), intensity_lo=["much"], intensity_hi=["1"]), "'much' is no number"),
@@ -126,6 +130,28 @@ def test_corpora_that_disagree_on_a_class_are_refused() -> None:
         read_labels(rows(("mine", "excited"), ("iemocap", "exc")), config)
     with pytest.raises(DataError, match="redefines 'emodb'"):
         read_labels(rows(("emodb", "N")), LabelsConfig(corpora={"EmoDB": own}))
+
+
+def test_a_check_lists_all_that_a_training_would_refuse() -> None:
+    given = rows(
+        ("emodb", "W"),
+        ("emodb", "joyful"),
+        ("emodb", "N"),
+        ("crema-d", "HAP"),
+        ("unknown", "any"),
+        ("emodb", "W"),
+        intensity=[None, None, None, 7.0, None, 1.0],
+        age=[0.0, 30.0, 140.0, None, 120.0, 0.5],
+        split=["train", "train", "train", "dev", "dev", "dev"],
+    )
+    assert [(found.id, found.what) for found in manner_problems(given)] == [
+        ("r0", "an age of 0 years, which no speaker has"),
+        ("r2", "an age of 140 years, which no speaker has"),
+        ("r1", "the label 'joyful' is not in the map of the corpus 'emodb'"),
+        ("r3", "the intensity 7 is outside of 0..1"),
+        ("the side 'dev'", "has one category only (angry)"),
+    ]
+    assert manner_problems(rows(("emodb", "W"), ("emodb", None), (None, "W"))) == []  # type: ignore[arg-type]
 
 
 def test_a_side_needs_two_classes() -> None:

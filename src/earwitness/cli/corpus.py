@@ -105,7 +105,9 @@ def check(
 ) -> None:
     """Check the table, open every file, and look for equal files and for leaks between splits.
 
-    Exit code 1 when a row has a problem; 2 when the table itself is not a manifest.
+    For the task manner also ages that nobody has, labels of emotion that their corpus's map does not name,
+    intensities outside of 0..1, and sides of a split with one category. Exit code 1 when a row has a problem; 2 when
+    the table itself is not a manifest.
 
     Example: `earwitness corpus check corpus.csv --task detection --shared-voice lj`
     """
@@ -115,6 +117,7 @@ def check(
     from earwitness.corpora.inspection import Problem, inspect_files
     from earwitness.corpora.leaks import find_leaks
     from earwitness.corpora.manifest import Manifest
+    from earwitness.paralinguistic.label_checks import manner_problems
 
     task = task or "detection"
     if task not in ("detection", "speaker", "manner"):
@@ -124,11 +127,12 @@ def check(
     with progress_bar("checking", len(manifest)) as step:
         inspected = inspect_files(manifest, step, decode, works)
     leaks = find_leaks(manifest, task, shared_voice or (), inspected.hashes)  # type: ignore[arg-type]
-    problems = [*inspected.problems, *(Problem(f"leak ({task})", str(leak)) for leak in leaks)]
+    of_rows = [*inspected.problems, *(manner_problems(manifest) if task == "manner" else ())]
+    problems = [*of_rows, *(Problem(f"leak ({task})", str(leak)) for leak in leaks)]
     if as_json:
         _print_json({"rows": len(manifest), "sha256": manifest.sha256, "problems": [vars(found) for found in problems]})
     else:
-        typer.echo(f"{len(manifest)} rows, {len(inspected.problems)} problem(s) in rows, {len(leaks)} leak(s)")
+        typer.echo(f"{len(manifest)} rows, {len(of_rows)} problem(s) in rows, {len(leaks)} leak(s)")
     _list_problems(problems, quiet=as_json)
 
 

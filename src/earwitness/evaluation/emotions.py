@@ -213,7 +213,8 @@ def folds(tables: Sequence[pl.DataFrame]) -> FoldFigures:
     recording is tested twice or a speaker stands in two folds."""
     ids = pl.concat([table.select("id") for table in tables])["id"]
     if ids.n_unique() < len(ids):
-        raise DataError(f"the recording '{ids.filter(ids.is_duplicated())[0]}' is tested in two folds")
+        what = f"the recording '{ids.filter(ids.is_duplicated())[0]}' is tested in two folds"
+        raise DataError(what, fix="Give the runs of one protocol, which tests every recording once.")
     seen: dict[str, int] = {}
     for number, table in enumerate(tables):
         for name in table["speaker"].drop_nulls().unique():
@@ -221,7 +222,8 @@ def folds(tables: Sequence[pl.DataFrame]) -> FoldFigures:
                 raise DataError(f"the speaker '{name}' is tested in two folds", fix="Folds leave whole speakers out.")
     for number, table in enumerate(tables, start=1):
         if table["emotion"].n_unique() < 2:
-            raise DataError(f"fold {number} has one category only ({table['emotion'][0]})")
+            what = f"fold {number} has one category only ({table['emotion'][0]})"
+            raise DataError(what, fix="Fold otherwise: the speakers that are left out need all classes.")
     return over_folds([_matrix(table) for table in tables])
 
 

@@ -33,6 +33,10 @@ USUAL: dict[str, tuple[float, float]] = {
     "pauses of 0.2 s and more": (0, 2),
     "pauses, share": (0, 33.1),
     "pauses, mean": (0.23, 1.6),
+    "jitter (local, Praat)": (1.37, 3.71),
+    "shimmer (local, Praat)": (6.5, 14.72),
+    "harmonics-to-noise ratio (Praat)": (6.48, 15.32),
+    "quality of listening, estimated (dnsmos)": (3.2, 4.0),
 }
 """Where nine in ten recordings of 279 adults lie: benchmarks/prosody_ranges.py (docs/systems/manner.md)."""
 LIMITS = (
@@ -40,6 +44,8 @@ LIMITS = (
     "and microphone, and nothing follows from a value outside of the usual range.",
     "The usual range is that of short read sentences of adults; free speech differs. Syllables are counted without a "
     "transcript and can be far off in one short recording.",
+    "Jitter, shimmer and harmonics-to-noise ratio, where shown, are of running speech: they say as much about the "
+    "recording as about the voice, and the limits that clinics use for held vowels do not hold here.",
     "The quality of listening is a network's guess at the mean of listeners' ratings of noise and distortion, and says "
     "nothing about the speaker.",
 )

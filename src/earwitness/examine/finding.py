@@ -12,6 +12,7 @@ SCHEMA_VERSION = "1.2"
 Verdict = Literal["answer", "inconclusive", "no answer"]
 Tone = Literal["neutral", "good", "bad", "caution"]
 Cell = str | int | float | None  # None: not known, or does not apply
+PROBABILITY = "probability"  # the unit of a track of probabilities
 
 
 @dataclass(frozen=True)

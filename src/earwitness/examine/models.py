@@ -63,14 +63,15 @@ def load_models(chosen: Mapping[str, str], *, manner: bool = True) -> Answering:
     voice = chosen.get("speaker", "speaker")
     embedder = load_embedder(voice)
     named = tuple(begin(chosen[task]) for task, begin in FURTHER.items() if task in chosen)
-    further = (*named, *_manner(chosen, manner))
-    return Answering(
-        detector, credit_of(name, detector.info), embedder, credit_of(voice, embedder.info), notes, further
-    )
+    of_manner = list(_manner(chosen, manner))
+    left_out = tuple(given for given in of_manner if isinstance(given, str))
+    further = (*named, *(given for given in of_manner if not isinstance(given, str)))
+    credit, voice_credit = credit_of(name, detector.info), credit_of(voice, embedder.info)
+    return Answering(detector, credit, embedder, voice_credit, (*notes, *left_out), further)
 
 
-def _manner(chosen: Mapping[str, str], manner: bool) -> Iterator[Question]:
-    """How it is spoken, and how old and in which emotion it sounds.
+def _manner(chosen: Mapping[str, str], manner: bool) -> Iterator[Question | str]:
+    """How it is spoken, and how old and in which emotion it sounds; a note on each question that is not asked.
 
     A shipped model that was not shown to be better than a constant is left out, and so is one whose encoder is not
     installed; a chosen one is not.
@@ -81,9 +82,15 @@ def _manner(chosen: Mapping[str, str], manner: bool) -> Iterator[Question]:
         if task in chosen:
             yield begin(chosen[task])
         elif manner and task in shipped_models():
-            try:
-                question = begin(task)
-            except MissingPartError:
-                continue
-            if not question.estimator.info.extra.get("inconclusive"):
-                yield question
+            yield _by_shipped(task, begin)
+
+
+def _by_shipped(task: str, begin: Callable[[str], SoundingAge | SoundingEmotion]) -> Question | str:
+    """The question, or why it is not asked."""
+    try:
+        question = begin(task)
+    except MissingPartError as error:
+        return f"The model '{task}' is not asked, because it could not be loaded: {error}"
+    if question.estimator.info.extra.get("inconclusive"):
+        return f"The model '{task}' is not asked: its tests do not show that it is better than a constant answer."
+    return question

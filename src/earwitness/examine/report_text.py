@@ -219,7 +219,7 @@ class Timeline:
         if not known:
             yield Text("no window could be judged", "dim")
             return
-        bottom, top = _range(known, self.track.neutral)
+        bottom, top = wording.axis_ends(self.track) or _range(known, self.track.neutral)
         blocks = _ASCII_BLOCKS if options.ascii_only else _BLOCKS
         bar = Text()
         for value in values:

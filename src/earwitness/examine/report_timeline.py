@@ -112,7 +112,7 @@ def _track(track: Track, duration: float, y: int) -> Iterator[Markup]:
         yield element("text", "no window could be judged", x=(LEFT + RIGHT) / 2, y=y + _TRACK / 2, class_="empty")
         return
     values = [value for _, _, value in windows]
-    low, high = _range(values, track.neutral)
+    low, high = wording.axis_ends(track) or _range(values, track.neutral)
 
     def height(value: float) -> float:
         return y + 4 + (high - value) / (high - low) * (_TRACK - 8)

@@ -13,6 +13,7 @@ from earwitness.examine.credit import credit_of
 from earwitness.examine.enrolment import Enrolment
 from earwitness.examine.finding import Finding, ModelCredit, Table
 from earwitness.examine.questions import Channel
+from earwitness.examine.strength import not_for
 from earwitness.paralinguistic.age import AgeEstimate, AgeEstimator
 
 QUESTION = "How old does the voice sound?"
@@ -61,7 +62,7 @@ class SoundingAge:
                 *(f"The model: {note}." for note in tested),
             ),
             tables=(_table(heard),),
-            limits=(*LIMITS, *info.limits, *info.known_failures),
+            limits=(*LIMITS, *not_for(info), *info.known_failures),
             seconds_used=heard.seconds_used,
             seconds_total=heard.seconds_total,
             window_policy=info.windows.name,

@@ -117,9 +117,14 @@ def untested(facts: SignalFacts, tested: TestedRanges) -> list[str]:
     ]
 
 
+def not_for(info: ModelInfo) -> list[str]:
+    """What the model must not be used for, a sentence each."""
+    return [f"Not for {limit}." for limit in info.limits]
+
+
 def tested_on(info: ModelInfo) -> list[str]:
     """The limits that hold for every answer of a model."""
-    said = [f"Not for {limit}." for limit in info.limits]
+    said = not_for(info)
     if info.tested.languages:
         said.append(
             f"Tested on speech in {', '.join(info.tested.languages)}, and in no other language; which one is spoken "

@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 from earwitness.audio.recording import Segment
 from earwitness.core.errors import printable
-from earwitness.examine.finding import Cell, Finding, GenuineNeighbour, Report, Table
+from earwitness.examine.finding import PROBABILITY, Cell, Finding, GenuineNeighbour, Report, Table, Track
 
 _PLAIN_SPACE = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 _AS_LIKELY = math.log(1.1)  # a ratio this near to 1 is called "about as likely"
@@ -196,6 +196,11 @@ def cell(value: Cell) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")  # no more digits than were measured
+
+
+def axis_ends(track: Track) -> tuple[float, float] | None:
+    """Ends of a track's axis that are known beforehand: of a probability 0 and 1. None: as far as its values reach."""
+    return (0.0, 1.0) if track.unit == PROBABILITY else None
 
 
 def numeric_columns(table: Table) -> frozenset[str]:

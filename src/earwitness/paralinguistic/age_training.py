@@ -204,10 +204,15 @@ def _has_corpora(manifest: Manifest) -> bool:
     return "corpus" in manifest.table.columns
 
 
+def is_possible_age(years: float) -> bool:
+    """Whether anybody's voice can be so old."""
+    return 0 < years <= OLDEST
+
+
 def check_ages(rows: Manifest, grid: GridConfig) -> None:
     """Raises `DataError` naming the first row whose age is 0 or less, above 120, or beyond the ends of the grid."""
     for name, age in rows.table.select("id", "age").iter_rows():
-        if not 0 < age <= OLDEST:
+        if not is_possible_age(age):
             what = f"row '{name}' says an age of {age:g} years, which no speaker has"
             raise DataError(what, fix="Correct it, or leave it empty where the age is not known.")
         if not grid.low <= age <= grid.high:

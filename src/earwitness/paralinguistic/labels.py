@@ -39,6 +39,7 @@ CALM = "calm"
 CODE = 2  # letters: labels up to this length are codes of one corpus, longer ones are words
 LEVEL, LOW, HIGH = "intensity_level", "intensity_lo", "intensity_hi"  # extra columns of a manifest
 Floats = NDArray[np.float64]
+Cells = dict[str, str | float | None]  # of a row, by column
 
 
 class CorpusLabels(Config):
@@ -246,23 +247,18 @@ def read_labels(manifest: Manifest, config: LabelsConfig | None = None) -> Label
     names = sorted(set(table["corpus"]))
     maps = {name: config.corpus(name) for name in names}
     require_agreement(maps)
-    found, dropped = [], Counter[tuple[str, str]]()
-    for corpus, raw in zip(table["corpus"], table["emotion"], strict=True):
-        category = DROPPED if raw is None else _category(raw, corpus, maps[corpus], config)
-        found.append(None if category == DROPPED else category)
-        if category == DROPPED:
-            dropped[corpus, raw or "no label"] += 1
+    found, intervals, dropped = [], [], Counter[tuple[str, str]]()
+    for row in label_cells(manifest):
+        labels = maps[str(row["corpus"])]
+        category = read_category(row, labels, config)
+        found.append(category)
+        intervals.append(read_strength(row, labels, category, config))
+        if category is None:
+            dropped[str(row["corpus"]), str(row["emotion"] or "no label")] += 1
     kept = pl.Series(found, dtype=pl.String)
-    intensity = np.array(
-        [
-            _interval(row, maps[row["corpus"]], category, config)
-            for row, category in zip(_strengths(table), found, strict=True)
-        ]
-    ).reshape(-1, 2)
+    intensity = np.array(intervals).reshape(-1, 2)[kept.is_not_null().to_numpy()]
     rows = table.with_columns(emotion=kept).filter(kept.is_not_null())
-    return Labels(
-        manifest.with_table(rows), intensity[kept.is_not_null().to_numpy()], config, dict(sorted(dropped.items()))
-    )
+    return Labels(manifest.with_table(rows), intensity, config, dict(sorted(dropped.items())))
 
 
 def require_agreement(maps: Mapping[str, CorpusLabels]) -> None:
@@ -302,8 +298,12 @@ def label_table(config: LabelsConfig | None = None) -> list[tuple[str, str, str,
     return rows
 
 
-def _category(raw: str, corpus: str, labels: CorpusLabels, config: LabelsConfig) -> str:
-    """As written, or else without regard to case where that names one thing."""
+def read_category(row: Cells, labels: CorpusLabels, config: LabelsConfig) -> str | None:
+    """The category of a row of `label_cells`, None where it is dropped. The label counts as written, or else without
+    regard to case where that names one thing. Raises `DataError` for one that the corpus's map does not name."""
+    if row["emotion"] is None:
+        return None
+    raw = str(row["emotion"])
     found = labels.emotions.get(raw)
     if found is None:
         found = next((value for word, value in labels.emotions.items() if word.lower() == raw.lower()), None)
@@ -311,25 +311,25 @@ def _category(raw: str, corpus: str, labels: CorpusLabels, config: LabelsConfig)
         guess = nearest(raw, labels.emotions)
         hint = f" Did you mean '{guess}'?" if guess else ""
         fix = f"It has: {', '.join(labels.emotions)}.{hint}"
-        raise DataError(
-            f"the label '{raw}' is not in the map of the corpus '{corpus}'", where="column `emotion`", fix=fix
-        )
-    return _meant(found, config.calm == "neutral")
+        what = f"the label '{raw}' is not in the map of the corpus '{row['corpus']}'"
+        raise DataError(what, where=f"row '{row['id']}', column `emotion`", fix=fix)
+    meant = _meant(found, config.calm == "neutral")
+    return None if meant == DROPPED else meant
 
 
 def _meant(value: str, calm_is_neutral: bool) -> str:
     return value if value != CALM else "neutral" if calm_is_neutral else DROPPED
 
 
-def _strengths(table: pl.DataFrame) -> list[dict[str, str | float | None]]:
-    columns = [name for name in ("id", "corpus", "intensity", LOW, HIGH, LEVEL) if name in table.columns]
-    return table.select(columns).to_dicts()
+def label_cells(manifest: Manifest) -> list[Cells]:
+    """What rows say of their emotion: `id`, `corpus`, `emotion`, and the columns of strength that there are."""
+    wanted = ("id", "corpus", "emotion", "intensity", LOW, HIGH, LEVEL)
+    return manifest.table.select(name for name in wanted if name in manifest.table.columns).to_dicts()
 
 
-def _interval(
-    row: Mapping[str, str | float | None], labels: CorpusLabels, category: str | None, config: LabelsConfig
-) -> tuple[float, float]:
-    """[lo, hi] of a row; NaN where nothing is said of it."""
+def read_strength(row: Cells, labels: CorpusLabels, category: str | None, config: LabelsConfig) -> tuple[float, float]:
+    """[lo, hi] of a row of `label_cells`; NaN where nothing is said of it. Raises `DataError` for what is no interval
+    of 0..1."""
     nothing = (math.nan, math.nan)
     if category is None:
         return nothing
@@ -338,15 +338,14 @@ def _interval(
     if given is not None:
         lo, hi = given
         if not 0 <= lo <= hi <= 1:
-            raise DataError(
-                f"the intensity {lo:g} to {hi:g} is no interval of 0..1", where=where, fix="Scale it to 0..1."
-            )
+            what = f"{lo:g} is outside of 0..1" if lo == hi else f"{lo:g} to {hi:g} is no interval of 0..1"
+            raise DataError(f"the intensity {what}", where=where, fix="Scale it to 0..1.")
     if category == "neutral":
         return (0.0, 0.1) if config.neutral_intensity == "low" else nothing
     return given or nothing
 
 
-def _given(row: Mapping[str, str | float | None], labels: CorpusLabels, where: str) -> tuple[float, float] | None:
+def _given(row: Cells, labels: CorpusLabels, where: str) -> tuple[float, float] | None:
     lo, hi = row.get(LOW), row.get(HIGH)
     if (lo is None) != (hi is None):
         raise DataError(f"has one of `{LOW}` and `{HIGH}` alone", where=where, fix="Give both ends, or neither.")

@@ -164,6 +164,9 @@ def _emotions(known: Manifest, config: LabelsConfig | None) -> tuple[Rows, list[
     if not len(labels.manifest):
         dropped = ", ".join(f"{count} of '{label}'" for (_, label), count in labels.dropped.items())
         raise DataError(f"no scored row has a category ({dropped})", fix="Fill the column `emotion`.")
+    if len(there := set(labels.manifest.table["emotion"])) < 2:
+        what = f"the scored rows have one category only ({there.pop()}), over which a mean recall says nothing"
+        raise DataError(what, fix="Score and judge recordings of two categories or more.")
     rows = labels.manifest.table.select("id", "corpus", "speaker", "sex", "emotion", text="transcript")
     low, high = (pl.Series(labels.intensity[:, end]).fill_nan(None) for end in (0, 1))
     return rows.with_columns(intensity_lo=low, intensity_hi=high), labels.told()
