@@ -72,10 +72,11 @@ class Fbank(SpectralFrontend):
 
     def features(self, waveforms: Tensor) -> Tensor:
         """[B, N] -> [B, T, n_mels]."""
-        frames = spectrum.frame(waveforms * INT16_SCALE, self.config.window, self.config.hop)
+        frames = spectrum.frame(spectrum.precise(waveforms) * INT16_SCALE, self.config.window, self.config.hop)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         frames = spectrum.pre_emphasise(frames, self.config.pre_emphasis) * self.window
-        values = (spectrum.power_spectrum(frames, self.n_fft) @ self.filters).clamp_min(ENERGY_FLOOR).log()
+        power = spectrum.power_spectrum(frames, self.n_fft).to(waveforms.dtype)
+        values = (power @ self.filters).clamp_min(ENERGY_FLOOR).log()
         return spectrum.subtract_mean(values) if self.config.mean_norm else values
 
 

@@ -20,6 +20,15 @@ MelScale = Literal["htk", "slaney"]
 Array = NDArray[np.float64]
 
 
+def precise(waveforms: Tensor) -> Tensor:
+    """[B, N] in double precision, where the device knows it (Apple's does not).
+
+    In single precision the logarithms of empty bands, as above a telephone's, are those of rounding errors, which
+    differ from processor to processor.
+    """
+    return waveforms if waveforms.device.type == "mps" else waveforms.double()
+
+
 def frame(waveforms: Tensor, window: int, hop: int) -> Tensor:
     """[B, N] -> [B, T, window] with T = (N - window) // hop + 1: only whole frames, nothing padded."""
     return waveforms.unfold(1, window, hop)
