@@ -81,6 +81,26 @@ ENCODER = {
 }
 
 
+GRAPHS = {
+    "branches": [
+        {
+            "frontend": {"kind": "sinc", "taps": 33},
+            "pooling": {"kind": "aasist_raw", "widths": [4, 4, 4, 4, 4, 4], "dims": [4, 6]},
+        }
+    ],
+    "outputs": 2,
+}
+TOKENS = {
+    "branches": [
+        {
+            "frontend": {"kind": "log_mel", "n_mels": 20},
+            "pooling": {"kind": "conformer_tcm", "dim": 8, "heads": 2, "blocks": 1},
+        }
+    ],
+    "outputs": 2,
+}
+
+
 def build(config: dict[str, Any]) -> Network:
     """Random weights, and batch-norm statistics that are not those of a new network."""
     torch.manual_seed(3)
@@ -115,6 +135,22 @@ def test_the_graph_answers_as_the_network_does(config: dict[str, Any], tmp_path:
     waveforms = 0.3 * torch.randn(5, 8_000)
     assert difference(network, path, waveforms.numpy()) <= 1e-4
     assert np.allclose(np.linalg.norm(answer(path, waveforms.numpy()), axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [pytest.param(GRAPHS, id="aasist"), pytest.param(TOKENS, id="conformer-tcm")])
+def test_tokens_of_a_whole_batch_go_into_the_graph(config: dict[str, Any], tmp_path: Path) -> None:
+    """One learnt vector stands before the frames of each recording, of however many."""
+    network, path = build(config), tmp_path / "m.onnx"
+    assert export_onnx(network, 0.5, 16_000, path) <= 1e-4
+    assert difference(network, path, 0.3 * torch.randn(5, 8_000).numpy()) <= 1e-4
+
+
+def test_a_graph_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    network, path = build(DETECTOR), tmp_path / "m.onnx"
+    export_onnx(network, 0.5, 16_000, path)
+    with pytest.raises(ModelError, match="cannot be run") as caught:
+        difference(network, path, np.zeros((2, 4_000), np.float32))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_committee_on_masked_frames_goes_into_the_graph(tmp_path: Path) -> None:

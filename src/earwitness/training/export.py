@@ -100,8 +100,12 @@ def difference(network: Network, path: str | Path, waveforms: Waveforms) -> floa
     """The largest absolute difference between the graph and the network. Raises `ModelError` above 1e-4."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = session.run(None, {session.get_inputs()[0].name: waveforms})[0]
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        found = session.run(None, {session.get_inputs()[0].name: waveforms})[0]
+    except Exception as error:  # onnxruntime has no public error classes
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"the exported graph cannot be run ({reason[:200]})", where=path) from None
     with torch.inference_mode():
         wanted = _Answer(network)(torch.from_numpy(waveforms)).numpy()
     largest = float(np.abs(found - wanted).max())

@@ -34,8 +34,8 @@ class HeadTokenAttention(nn.Module):
 
     def tokens(self, x: Tensor) -> Tensor:
         """One token a head: [B, N, D] -> [B, heads, D]."""
-        means = x.mean(1).view(len(x), self.heads, -1)  # [B, heads, D / heads]
-        made = self.token(means).view(len(x), self.heads, self.heads, -1)
+        means = x.mean(1).view(x.shape[0], self.heads, -1)  # [B, heads, D / heads]
+        made = self.token(means).view(x.shape[0], self.heads, self.heads, -1)
         return F.gelu(self.token_norm(made)).flatten(2) + self.token_position
 
     def forward(self, x: Tensor) -> Tensor:

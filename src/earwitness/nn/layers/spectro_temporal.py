@@ -99,7 +99,7 @@ class HeterogeneousBranch(nn.Module):
 
     def forward(self, temporal: Tensor, spectral: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, T, D], [B, S, D] -> temporal [B, T', D'], spectral [B, S', D'], master [B, 1, D']."""
-        t, s, master = self.first(temporal, spectral, self.master.expand(len(temporal), -1, -1))
+        t, s, master = self.first(temporal, spectral, self.master.expand(temporal.shape[0], -1, -1))
         t, s = self.pool_temporal(t), self.pool_spectral(s)
         more_t, more_s, more_master = self.second(t, s, master)
         return t + more_t, s + more_s, master + more_master

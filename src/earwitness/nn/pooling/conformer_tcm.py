@@ -62,5 +62,5 @@ class ConformerTcm(Pooling):
                 f"too long: {count} frames, the network knows {most} positions", fix="Use shorter windows."
             )
         x = F.selu(self.norm(self.projection(values).unsqueeze(1))).squeeze(1) + self.position[:, :count]
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)
         return self.blocks(x)[:, 0]  # type: ignore[no-any-return]

@@ -100,4 +100,4 @@ class Last(Pooling):
             return Embedding(values[:, -1])
         steps = torch.arange(values.shape[1], device=values.device)
         last = torch.where(mask, steps, -1).amax(1)
-        return Embedding(values[torch.arange(len(values), device=values.device), last])
+        return Embedding(values[torch.arange(values.shape[0], device=values.device), last])
