@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "interval_coverage": (),
     "listening_speed": (),
     "metrics_speed": (),
+    "onnx_speed": (),
     "rawboost_speed": ("--json",),
     "retrieval_speed": (),
     "scale_speed": (),

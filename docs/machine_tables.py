@@ -89,6 +89,16 @@ def listening() -> str:
     return table(heads, rows)
 
 
+def onnx() -> str:
+    """Networks through ONNX Runtime beside torch, of the recorded benchmark run."""
+    heads = ("model or published settings", "torch, core-s a second of sound", "ONNX Runtime, times faster")
+    rows = [
+        (f"`{row['name']}`", row["processor_s_a_second_of_sound"], f"{row['times_faster_by_onnxruntime']:.2f}")
+        for row in kept("onnx_speed")["result"]["rows"]
+    ]
+    return table(heads, rows)
+
+
 def alignment() -> str:
     """What an aligned step costs, of the recorded benchmark run."""
     result = kept("alignment_speed")["result"]
@@ -168,6 +178,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "listening": listening,
     "memory-lengths": memory_lengths,
     "memory-rows": memory_rows,
+    "onnx": onnx,
     "scale": scale,
     "scoring": scoring,
     "soak-tests": soak_tests,
