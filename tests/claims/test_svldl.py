@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from earwitness.claims import svldl
+from earwitness.claims import svldl, svldl_likelihood
 from earwitness.claims.ages import AgeMaterial
 from earwitness.claims.ledger import details, read_result
 from earwitness.claims.plan import ArmRun, Plan
@@ -34,6 +34,10 @@ class Drawn(AgeMaterial):
         columns = [np.cos(self.ages / 15), np.sin(self.ages / 15), marked, ~marked]
         values = np.repeat(np.stack(columns, axis=1)[:, None, None], FRAMES, axis=2) @ rng.normal(size=(4, WIDTH))
         return (values + 0.1 * rng.normal(size=values.shape)).astype(np.float16)
+
+
+class DrawnLikelihoods(Drawn, svldl_likelihood.LikelihoodMaterial):
+    """The same, judged by the likelihood."""
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +165,19 @@ def test_a_run_does_the_same_again(material: AgeMaterial, tmp_path: Path) -> Non
     assert one.figures == two.figures
     right = small(epochs=3).run("svldl-0.02", 2, material, tmp_path / "right")
     assert not np.array_equal(one.scores, right.scores)
+
+
+def test_likelihoods_are_judged_by_the_mean_over_recordings(material: AgeMaterial, tmp_path: Path) -> None:
+    """The claim `svldl-likelihood`: the same arms, and the figure that `svldl` tells as NLL is the error here."""
+    like = svldl_likelihood.LikelihoodClaim(svldl_likelihood.CLAIM.plan, small(epochs=3).recipe, CLAIM.losses)
+    drawn = DrawnLikelihoods(material.rows, material.hashes, material.source, material.folder)
+    run = like.run("dldl", 1, drawn, tmp_path / "a")
+    told = figures(small(epochs=3).run("dldl", 1, material, tmp_path / "b"))
+    tested = drawn.tested([1, 2])
+    error = tested.error(0, run.scores)
+    assert error(np.ones(tested.units.count)) == pytest.approx(told["NLL"], abs=1e-6)
+    assert tested.measure == "NLL in nats"
+    arms = [arm.name for arm in svldl_likelihood.CLAIM.plan.arms]
+    assert arms == [arm.name for arm in CLAIM.plan.arms if arm.name != "median"]
+    assert all({found.better, found.worse} <= set(arms) for found in svldl_likelihood.CLAIM.plan.expected)
+    assert len(svldl_likelihood.CLAIM.plan.expected) == 6

@@ -27,6 +27,7 @@ CLAIMS = {
     "rad": "earwitness.claims.rad",
     "speecheq": "earwitness.claims.speecheq",
     "svldl": "earwitness.claims.svldl",
+    "svldl-likelihood": "earwitness.claims.svldl_likelihood",
     "svvad": "earwitness.claims.svvad",
     "xi-plus": "earwitness.claims.xi_plus",
 }

@@ -114,12 +114,16 @@ class SvldlClaim:
         sides = material.sides(seed)
         if arm == MEDIAN:
             return ArmRun(np.full(len(sides.test), np.median(material.ages[sides.train])))
+        learnt, labels = self.learn(arm, seed, material, folder)
+        return ArmRun(learnt.answers, (*_quality(learnt, material, seed), *_widths(learnt, material, seed, labels)))
+
+    def learn(self, arm: str, seed: int, material: AgeMaterial, folder: Path) -> tuple[LearntAges, Labels]:
+        """A trained network, and the labels that it may have learnt from."""
         data = assign(self.recipe, f"loss={self.losses[arm.removesuffix(NOISY)]}")
         recipe: AgeRecipe = parse_config(AgeRecipe, {**data, "seed": seed})
         drawn = Labels.drawn(material, seed, recipe.loss.grid)
         labels = Labels(drawn.ages if arm.endswith(NOISY) else material.ages, drawn.noisy)
-        learnt = learn_ages(recipe, material, "all", folder, labels.ages)
-        return ArmRun(learnt.answers, (*_quality(learnt, material, seed), *_widths(learnt, material, seed, labels)))
+        return learn_ages(recipe, material, "all", folder, labels.ages), labels
 
 
 def _quality(learnt: LearntAges, material: AgeMaterial, seed: int) -> Iterator[Figure]:
