@@ -1,47 +1,90 @@
 """Does learning from two corpora of acted emotions at once help on either? From runs that left out every speaker once.
 
-    python benchmarks/emotion_mixing.py --runs runs
+    python benchmarks/emotion_mixing.py [--seeds 5] [--work runs/mixing] [-o FILE]
 
-Needs runs/emotion, emotion-relative, emotion-nemo, emotion-nemo-absolute (see manner_peers.py), and runs/emotion-both
-and emotion-both-absolute: `earwitness train recipes/noncommercial/emotion-nemo.yaml -o runs/emotion-both --set
-corpora=[emodb,nemo_nc] --set left_out.folds=16 --set balance=[corpus,emotion]`, and the same with `--set
-relative=false`. Differences are paired, over speakers.
+Six trainings a seed: on each corpus alone and on both, absolute and against the speaker's other recordings. Those that
+are there are not trained again, and one that was killed goes on. They share what the frozen front-ends heard. An arm's
+figure is the mean over seeds; differences are paired, over speakers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from manner_peers import called_of, told, uar
+from numpy.typing import NDArray
 
 from earwitness.corpora.tables import read_table
 from earwitness.metrics.bootstrap import Units
+from earwitness.metrics.scores import Floats
 from earwitness.training.left_out import LEFT_OUT
 
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+NEMO = RECIPES / "noncommercial" / "emotion-nemo.yaml"
+TWO = ("corpora=[emodb,nemo_nc]", "left_out.folds=16", "balance=[corpus,emotion]")
+RUNS: dict[str, tuple[Path, tuple[str, ...]]] = {
+    "emotion": (RECIPES / "default" / "emotion.yaml", ()),
+    "emotion-relative": (RECIPES / "default" / "emotion-relative.yaml", ()),
+    "emotion-nemo": (NEMO, ()),
+    "emotion-nemo-absolute": (NEMO, ("relative=false",)),
+    "emotion-both": (NEMO, TWO),
+    "emotion-both-absolute": (NEMO, (*TWO, "relative=false")),
+}
 ALONE = {
     "emodb": ("emotion", "emotion-relative"),
     "nemo_nc": ("emotion-nemo-absolute", "emotion-nemo"),
 }
 BOTH = ("emotion-both-absolute", "emotion-both")
+HEARD = "pooled"  # the folder of a run in which what was heard is kept
 
 
-def mixing(runs: Path, corpus: str) -> list[dict[str, object]]:
+def trained(work: Path, seed: int) -> Path:
+    """The folder of a seed's runs, with those that were missing."""
+    folder = work / f"seed-{seed}"
+    shared = work / HEARD
+    shared.mkdir(parents=True, exist_ok=True)
+    for name, (recipe, changes) in RUNS.items():
+        run = folder / name
+        if (run / "model" / "model.json").is_file():
+            continue
+        run.mkdir(parents=True, exist_ok=True)
+        if not (run / HEARD).exists():
+            (run / HEARD).symlink_to(shared.resolve())
+        words = [word for change in (*changes, f"seed={seed}") for word in ("--set", change)]
+        command = [sys.executable, "-m", "earwitness", "train", str(recipe), "-o", str(run), "--resume", *words]
+        print(f"seed {seed}: {name}", file=sys.stderr, flush=True)
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return folder
+
+
+def mixing(seeds: Sequence[Path], corpus: str) -> list[dict[str, object]]:
     """Mean recall on a corpus of heads that learnt from it alone and from both, absolute and relative."""
     ways = ("absolute", "against the speaker's others")
     arms = {f"alone, {way}": run for way, run in zip(ways, ALONE[corpus], strict=True)}
     arms |= {f"both corpora, {way}": run for way, run in zip(ways, BOTH, strict=True)}
-    tables = {name: left_out(runs / run, corpus) for name, run in arms.items()}
-    first = tables["alone, absolute"]
-    if any(table["id"].to_list() != first["id"].to_list() for table in tables.values()):
+    tables = {name: [left_out(seed / run, corpus) for seed in seeds] for name, run in arms.items()}
+    first = tables["alone, absolute"][0]
+    if any(table["id"].to_list() != first["id"].to_list() for found in tables.values() for table in found):
         raise SystemExit("the runs did not leave out the same rows")
     truth = first["category"].to_numpy()
-    values = {name: (lambda w, c=called_of(table): uar(truth, c, w)) for name, table in tables.items()}
+    values = {name: mean_recall(truth, [called_of(table) for table in found]) for name, found in tables.items()}
     units = Units.of(first["speaker"].to_list(), "speaker")
     name = f"{corpus}, {first['category'].n_unique()} classes, {first['speaker'].n_unique()} speakers, UAR %"
-    return told(name, values, units, "alone, absolute")
+    lines = told(name, values, units, "alone, absolute")
+    each = {name: [uar(truth, called_of(table), np.ones(len(truth))) for table in tables[name]] for name in arms}
+    return [line | {"seeds": [round(value, 2) for value in each[str(line["arm"])]]} for line in lines]
+
+
+def mean_recall(truth: NDArray[np.int64], calls: Sequence[NDArray[np.int64]]) -> Callable[[Floats], float]:
+    """The mean over seeds, as a function of rows' weights."""
+    return lambda weights: float(np.mean([uar(truth, called, weights) for called in calls]))
 
 
 def left_out(run: Path, corpus: str) -> pl.DataFrame:
@@ -52,10 +95,12 @@ def left_out(run: Path, corpus: str) -> pl.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=Path("runs/mixing"))
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
-    text = json.dumps([line for corpus in ALONE for line in mixing(asked.runs, corpus)], indent=1)
+    seeds = [trained(asked.work, seed) for seed in range(1, asked.seeds + 1)]
+    text = json.dumps([line for corpus in ALONE for line in mixing(seeds, corpus)], indent=1)
     print(text)
     if asked.output:
         asked.output.write_text(text + "\n", encoding="utf-8")
