@@ -26,7 +26,7 @@ from earwitness.speaker.identities import COHORT_SPEAKERS, keys_in
 from earwitness.speaker.uncertainty import harmonic_variance
 from earwitness.training.model_folder import COHORT_FILE, ModelInfo, load_arrays, load_network, read_model_info
 
-WINDOWS_AT_ONCE = 16  # fixed, so that a voice print does not depend on what else is scored
+WINDOWS_AT_ONCE = 8  # fixed, so that a voice print does not depend on what else is scored
 COMPARISON, FUSED = "comparison", "fused"  # where a model's description keeps what its recipe says of the variance
 SHORTEST_REST_S = 0.1  # of a last window that is mostly heard already
 
