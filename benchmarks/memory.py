@@ -190,23 +190,23 @@ def write_nearly_done(table: Path, part: Path, rows: int) -> None:
 SPLIT = "detection"
 
 
-def tables(rows: int, files: int, keep: Callable[[dict[str, Any]], None]) -> None:
-    """Commands over a manifest of so many rows; `corpus check`, which opens every file, over `files` rows."""
+def tables(rows: int, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Commands over a manifest of so many rows, and of a tenth of them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_long(folder / "one.wav", 1.0)
-        steps: dict[str, tuple[list[str], int]] = {
-            "corpus describe": (["corpus", "describe", "m.csv", "--json"], rows),
-            "corpus split": (["corpus", "split", "m.csv", "--rule", SPLIT, "-o", "split.parquet"], rows),
-            "corpus import": (["corpus", "import", "manifest", "m.csv", "-o", "again.parquet"], rows),
-            "corpus check": (["corpus", "check", "m.csv"], files),
+        steps: dict[str, list[str]] = {
+            "corpus describe": ["corpus", "describe", "m.csv", "--json"],
+            "corpus split": ["corpus", "split", "m.csv", "--rule", SPLIT, "-o", "split.parquet"],
+            "corpus import": ["corpus", "import", "manifest", "m.csv", "-o", "again.parquet"],
+            "corpus check": ["corpus", "check", "m.csv"],
         }
         score = ["score", "m.csv", "--task", "deepfake", "--model", "deepfake-small", "--resume", "-o"]
         for suffix in ("csv", "parquet"):
-            steps[f"score --resume, {suffix}"] = ([*score, f"out.{suffix}"], rows)
+            steps[f"score --resume, {suffix}"] = [*score, f"out.{suffix}"]
         measured([*_inside(["score", "one.wav", *score[2:]], folder), str(folder / "one.jsonl")], folder)
-        for step, (words, most) in steps.items():
-            for count in (most // 10, most):
+        for step, words in steps.items():
+            for count in (rows // 10, rows):
                 write = [sys.executable, __file__, "--write", str(folder), str(count), words[-1].strip("-")]
                 subprocess.run(write, check=True)  # in a process of its own, as this one must stay small
                 peak = measured(_inside(words, folder), folder)
@@ -271,7 +271,7 @@ def main() -> None:
     record = Record(asked.output, {"seconds": asked.seconds, "ways": asked.ways})
     long_recordings(asked.seconds, asked.ways, lambda row: record.keep("recordings", row, "way", "length_s"))
     if asked.rows:
-        tables(asked.rows, asked.rows // 10, lambda row: record.keep("tables", row, "way", "rows"))
+        tables(asked.rows, lambda row: record.keep("tables", row, "way", "rows"))
     print(json.dumps(record.data.get("slopes", []), indent=2))
 
 
