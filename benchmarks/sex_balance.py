@@ -76,6 +76,9 @@ COMPARED: tuple[tuple[Cell, Cell], ...] = (
     *(((which, arm), (which, other)) for which in SETS for arm, other in OF_A_SET),
 )
 FIGURES = ("women", "men", "mean", "gap")
+EQUAL = "equal error"
+"""Of the classifier alone: its EER, women against men, the mean over seeds. It does not depend on where the classifier
+draws the line, and so tells learning to hear a sex from leaning towards it."""
 VIEWS: tuple[View, ...] = ("clean", 1)
 F, M = (SEXES.index(sex) for sex in ("f", "m"))
 Ints = NDArray[np.int64]
@@ -341,24 +344,39 @@ class Tested:
             what = f"{one} trials of one speaker and {len(self.same) - one} of two of one sex"
         return f"{what}, {women} women and {men} men"
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What `errors` gives."""
+        return (*FIGURES, EQUAL) if self.task == "classify" else FIGURES
+
     def errors(self, scores: Floats) -> Callable[[Floats], Floats]:
-        """Errors in per cent of an arm on women and on men, [2], as a function of how often each unit was drawn: EER
+        """The figures of an arm in per cent as a function of how often each unit was drawn. Errors on a sex: EER
         (interpolated; the mean over seeds), or the share of recordings that are taken for the other sex."""
-        if self.task == "classify":
-            wrong = (scores > 0) != self.same
-            return lambda counts: np.array([self._share(wrong, sex, counts) for sex in (F, M)])
-        trials = [[self._trials(scores, sex, seed) for seed in sorted(set(self.seed))] for sex in (F, M)]
-        return lambda counts: np.array(
-            [100 * np.mean([one.resample(counts).eer() for one in of_sex]) for of_sex in trials]
+        sexes = (self.sex == F, self.sex == M)
+        if self.task == "verify":
+            of_sexes = [self._trials(scores, own) for own in sexes]
+            return lambda counts: with_gap([_eer(trials, counts) for trials in of_sexes])
+        wrong, both = (scores > 0) != self.same, self._trials(scores, np.full(len(scores), True))
+        return lambda counts: np.append(
+            with_gap([self._share(wrong & own, own, counts) for own in sexes]), _eer(both, counts)
         )
 
-    def _share(self, wrong: NDArray[np.bool_], sex: int, counts: Floats) -> float:
-        return 100 * float(np.average(wrong, weights=self.units.weights(counts) * (self.sex == sex)))
+    def _share(self, wrong: NDArray[np.bool_], of: NDArray[np.bool_], counts: Floats) -> float:
+        return 100 * float(np.average(wrong, weights=self.units.weights(counts) * of))
 
-    def _trials(self, scores: Floats, sex: int, seed: int) -> Trials:
-        own = (self.sex == sex) & (self.seed == seed)
-        same, other = np.flatnonzero(own & self.same), np.flatnonzero(own & ~self.same)
-        return Trials(scores[same], scores[other], self.units.take(np.concatenate([same, other])))
+    def _trials(self, scores: Floats, own: NDArray[np.bool_]) -> list[Trials]:
+        """One a seed, of those that count."""
+        found = []
+        for seed in sorted(set(self.seed)):
+            chosen = own & (self.seed == seed)
+            same, other = np.flatnonzero(chosen & self.same), np.flatnonzero(chosen & ~self.same)
+            found.append(Trials(scores[same], scores[other], self.units.take(np.concatenate([same, other]))))
+        return found
+
+
+def _eer(trials: Sequence[Trials], counts: Floats) -> float:
+    """The mean, in per cent."""
+    return 100 * float(np.mean([one.resample(counts).eer() for one in trials]))
 
 
 def judge(tested: Tested, found: dict[Cell, list[Said]], resamples: int) -> dict[str, Any]:
@@ -368,7 +386,7 @@ def judge(tested: Tested, found: dict[Cell, list[Said]], resamples: int) -> dict
     gainers = [(which, arm) for which, arm in errors if arm != PLAIN]
 
     def statistic(counts: Floats) -> list[float]:
-        of = {cell: with_gap(error(counts)) for cell, error in errors.items()}
+        of = {cell: error(counts) for cell, error in errors.items()}
         differences = [of[cell] - of[other] for cell, other in COMPARED]
         gains = [[relative_gain(of[which, PLAIN], of[which, arm])] for which, arm in gainers]
         return np.concatenate([*of.values(), *differences, *gains]).tolist()  # type: ignore[no-any-return]
@@ -378,27 +396,28 @@ def judge(tested: Tested, found: dict[Cell, list[Said]], resamples: int) -> dict
     def told(cell: Cell) -> dict[str, Any]:
         return {"set": cell[0], "arm": cell[1]}
 
-    def four() -> dict[str, list[float]]:
-        return {name: next(figures) for name in FIGURES}
+    def each() -> dict[str, list[float]]:
+        return {name: next(figures) for name in tested.figures}
 
     arms = [
         {
             **told(cell),
-            **four(),
+            **each(),
             "identities": [one.identities for one in said],
             "utterances": [one.utterances for one in said],
         }
         for cell, said in found.items()
     ]
-    differences = [{**told(cell), "less": told(other), **four()} for cell, other in COMPARED]
+    differences = [{**told(cell), "less": told(other), **each()} for cell, other in COMPARED]
     gains = [{**told(cell), "relative gain, %": next(figures)} for cell in gainers]
     measure = MEASURES[tested.task]
     return {"measure": measure, "tested": tested.words, "arms": arms, "differences": differences, "gains": gains}
 
 
-def with_gap(errors: Floats) -> Floats:
-    """Errors on women and on men, [2] -> these, their mean, and women less men, as in `FIGURES`."""
-    return np.array([errors[F], errors[M], errors.mean(), errors[F] - errors[M]])
+def with_gap(errors: Sequence[float]) -> Floats:
+    """Errors on women and on men -> these, their mean, and women less men, as in `FIGURES`."""
+    women, men = errors
+    return np.array([women, men, (women + men) / 2, women - men])
 
 
 def relative_gain(plain: Floats, other: Floats) -> float:
