@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -232,6 +232,52 @@ def _percent(interval: dict[str, Any]) -> list[float]:
     return [100 * interval[key] for key in ("value", "low", "high")]
 
 
+def sex_balance() -> str:
+    """Errors on women and on men of networks that learnt from few women and from as many as men."""
+    data = kept("sex_balance")["result"]
+    heads = (
+        "what, in %",
+        "training set",
+        "new voices",
+        "women",
+        "men",
+        "gap",
+        "equal error",
+        "relative gain of the mean",
+    )
+    return table(heads, [row for task in ("classify", "verify") for row in _sex_rows(data[task])])
+
+
+def _sex_rows(found: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    gains = {(row["set"], row["arm"]): _span(row["relative gain, %"], "+") for row in found["gains"]}
+    for row in found["arms"]:
+        errors = (_span(row["women"]), _span(row["men"]), _span(row["gap"], "+"))
+        equal = _span(row["equal error"]) if "equal error" in row else "-"
+        yield (found["measure"], row["set"], row["arm"], *errors, equal, gains.get((row["set"], row["arm"]), "-"))
+
+
+def sex_balance_differences() -> str:
+    """What new voices change, and what few women do, on the same speakers."""
+    data = kept("sex_balance")["result"]
+    rows = [(data[task]["measure"], row) for task in ("classify", "verify") for row in data[task]["differences"]]
+    heads = ("what, in points", "arm", "less", "women", "men", "mean", "gap", "equal error")
+    return table(heads, [(what, *_sex_arms(row), *_sex_shifts(row, heads[3:])) for what, row in rows])
+
+
+def _sex_shifts(row: dict[str, Any], names: Sequence[str]) -> Iterator[str]:
+    yield from (_span(row[name], "+") if name in row else "-" for name in names)
+
+
+def _sex_arms(row: dict[str, Any]) -> tuple[str, str]:
+    arm, other = (f"{one['set']}, {one['arm']}" for one in (row, row["less"]))
+    return arm, other
+
+
+def _span(figure: list[float], sign: str = "") -> str:
+    """Value and interval."""
+    return "{:{s}.1f} [{:{s}.1f}, {:{s}.1f}]".format(*figure, s=sign)
+
+
 def claims() -> str:
     """The ledger: every direction that was looked for, and what came out."""
     return ledger(read_results(DOCS / "results" / "claims"))
@@ -334,6 +380,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "manner-fusion": manner_fusion,
     "quality-audit": quality_audit,
     "voice-uncertainty": voice_uncertainty,
+    "sex-balance": sex_balance,
+    "sex-balance-differences": sex_balance_differences,
     "speaker-first-looks": speaker_first_looks,
     "localisation": localisation,
     "stretches": stretches,

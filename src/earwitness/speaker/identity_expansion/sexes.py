@@ -32,6 +32,7 @@ from earwitness.speaker.recipe import SpeakerRecipe
 from earwitness.speaker.task import SpeakerTask, SpeakerTrainee
 from earwitness.training.data import EpochBatches, train_batches, utterance_options, whole_utterances
 from earwitness.training.loop import fit, seed_run
+from earwitness.training.task import TrainData
 
 SEXES = Vocabulary(("f", "m"))
 
@@ -84,11 +85,16 @@ def train_sexes(recipe: SpeakerRecipe, train: Manifest, expansion: Manifest | No
     without. Raises `DataError` where a row's sex is not f or m."""
     if expansion is not None:  # parents of both sexes have a child of neither
         expansion = expansion.filter(pl.col("sex").is_not_null())
+    batches = _batches(recipe, by_sex(train), None if expansion is None else by_sex(expansion))
+    return learn_sexes(recipe, batches, folder)
+
+
+def learn_sexes(recipe: SpeakerRecipe, batches: TrainData, folder: Path, *, resume: bool = False) -> SpeakerTrainee:
+    """The same from batches whose targets `speaker` are places in `SEXES`; with `resume` an interrupted run goes on."""
     seed_run(recipe.seed, "init")
     network = recipe.network.build()
     trainee = SpeakerTrainee(network, SexHead(network.dim))
-    batches = _batches(recipe, by_sex(train), None if expansion is None else by_sex(expansion))
-    fit(trainee, SpeakerTask(), batches, None, recipe, folder)
+    fit(trainee, SpeakerTask(), batches, None, recipe, folder, resume=resume)
     return trainee
 
 
