@@ -10,7 +10,8 @@ steps: `BUDGET`). All of them take as many steps, and differ by what they learn 
     untrained    nothing: a student as it is drawn
 
 Then all are tested on speakers whom the teacher's own recipe held out: its 30 dev speakers (they chose the teacher's
-epoch, and no more), its calibration side and its test side; trials and their groups are those of `left_out_speaker`.
+epoch, and no more), its calibration side and its test side. Recordings and trials (within a corpus and, where it is
+known, a sex) are those of `left_out_speaker`, but heard whole.
 EERs in % are means over seeds, of the plain cosine (`cosine`) and after AS-norm by the teacher's cohort (`as_norm`),
 which a student may borrow since it embeds in its teacher's space. Intervals resample speakers, on the same draws for
 all arms. Each arm of a seed is a folder in --work that is read again, so that a stopped run goes on; a run of other
@@ -24,7 +25,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from torch import Tensor
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "left_out_speaker"))
 from judging import Pairs, corpus_of, groups_of, pairs_of  # noqa: E402
-from material import Clip, read_clips, tested  # noqa: E402
+from material import RATE, Clip, read_clips, tested  # noqa: E402
 
 from earwitness.audio.reading import load  # noqa: E402
 from earwitness.core.errors import DataError  # noqa: E402
@@ -182,9 +183,22 @@ def cuts(teacher: Teacher, rows: Manifest, frames: int) -> Draw:
     return draw
 
 
+def clips_of(sides: Sequence[Manifest]) -> list[Clip]:
+    """The recordings that `left_out_speaker` tests of these sides, but whole, as `earwitness score` hears them."""
+    found = []
+    for side in sides:
+        rows = {row.id: row for row in side.rows()}
+        for clip in tested(read_clips(side), MOST_PER_SPEAKER):
+            row = rows[clip.id]
+            whole = load(side.resolve(row), RATE, row.channel, row.start or 0.0, row.end).samples
+            found.append(replace(clip, samples=whole))
+    return sorted(found, key=lambda clip: clip.id)
+
+
 def prints(bench: Bench, model: Path, arm: str, seed: int, clips: Sequence[Clip]) -> Vectors:
     """Voice prints [N, D] of the clips; kept beside the model. Raises `DataError` for a clip that holds no voice."""
-    kept = bench.folder(arm, seed) / f"prints-{sha256_text(' '.join(clip.id for clip in clips))[:8]}.npy"
+    heard = sha256_text(" ".join(f"{clip.id} {len(clip.samples)}" for clip in clips))[:8]
+    kept = bench.folder(arm, seed) / f"prints-{heard}.npy"
     if kept.is_file():
         return np.load(kept, allow_pickle=False)
     found = prints_of(Embedder.load(model), (clip.samples for clip in clips))
@@ -200,7 +214,10 @@ def prints(bench: Bench, model: Path, arm: str, seed: int, clips: Sequence[Clip]
 def judged(clips: Sequence[Clip], found: Prints, comparators: Mapping[str, Comparator]) -> Iterator[dict[str, Any]]:
     """Rows of the result: one a group of trials and way to compare."""
     pairs = pairs_of(clips)
+    shown = {"all", *map(corpus_of, clips)}
     for group, rows in groups_of(clips, pairs).items():
+        if group not in shown:
+            continue
         for way, comparator in comparators.items():
             scores = {
                 arm: [comparator.trials(one, pairs.first, pairs.second) for one in seeds]
@@ -287,7 +304,7 @@ def document(bench: Bench, arms: Sequence[str], seeds: int) -> dict[str, Any]:
     )
     if known:
         raise DataError(f"the teacher learnt from {len(known)} tested speakers", where=known[0])
-    clips = tested([clip for side in (sides.dev, sides.test) for clip in read_clips(side)], MOST_PER_SPEAKER)
+    clips = clips_of((sides.dev, sides.test))
     print(f"{len(clips)} of {len(held)} held-out recordings are tested", file=sys.stderr, flush=True)
     found: dict[str, list[Vectors]] = {}
     about: dict[str, Any] = {}
