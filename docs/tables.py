@@ -204,6 +204,43 @@ def voice_uncertainty() -> str:
     return table(heads, rows)
 
 
+LEARNT_FROM = {
+    "teacher": "the teacher, `{}`",
+    "frami": "inverted spectrograms (FRAMI-style)",
+    "noise": "uniform noise",
+    "other audio": "music and noise",
+    "recordings": "the teacher's recordings",
+    "untrained": "nothing",
+}
+
+
+def data_free_shipped() -> str:
+    """Students of a shipped voice model by what they learnt from, of the recorded benchmark run."""
+    found = kept("data_free_shipped")["result"]
+    groups = [row for row in found["rows"] if row["group"] != "all"]
+    cosines, normed = ([row for row in groups if row["scores"] == way] for way in ("cosine", "as_norm"))
+    most = max(cosines, key=lambda row: int(row["speakers"]))
+    beside = next(row for row in normed if row["group"] == most["group"])
+    ordered = [most, *(row for row in cosines if row is not most)]
+    heads = ("learnt from", "parameters", "weights, kB", *(f"{r['group']}, {r['speakers']} speakers" for r in ordered))
+    more = (f"{most['group']}, minus FRAMI-style", "by seed", f"{beside['group']}, AS-norm", "minus FRAMI-style")
+    rows = []
+    for arm, about in found["arms"].items():
+        own = most["arms"][arm]
+        cells = (_with_interval(row["arms"][arm]["eer"], 1) for row in ordered)
+        shifts = [_shifted(row["arms"][arm].get("minus_frami")) for row in (most, beside)]
+        seeds = ", ".join(f"{seed:.1f}" for seed in own["seeds"])
+        normal = _with_interval(beside["arms"][arm]["eer"], 1)
+        name = LEARNT_FROM[arm].format(found["teacher"])
+        sizes = (f"{about['parameters']:,}", round(about["bytes"] / 1000))
+        rows.append((name, *sizes, *cells, shifts[0], seeds, normal, shifts[1]))
+    return table((*heads, *more), rows)
+
+
+def _shifted(interval: dict[str, Any] | None) -> str:
+    return "{value:+.1f} [{low:+.1f}, {high:+.1f}]".format(**interval) if interval else "-"
+
+
 def peers_detectors() -> str:
     """Published detectors beside ours on the same recordings."""
     found = kept("peers_detectors")["result"]
@@ -313,6 +350,7 @@ def _with_shift(figure: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     **machine_tables.TABLES,
     "claims": claims,
+    "data-free-shipped": data_free_shipped,
     "emotion-fast": emotion_fast,
     "claim-arms": claim_arms,
     "peers-detectors": peers_detectors,
