@@ -19,7 +19,7 @@ The shipped detector learnt from all labelled recordings that there are, so what
 from, and its EER is far too good. The students' say how near they come to it, and so does `like_teacher`: the rank
 correlation of their scores with its own.
 
-EERs in % are means over seeds. Intervals resample speakers (of synthesis: systems), on the same draws for all arms.
+EERs in % are means over seeds (`recordings` and `other audio` have one). Intervals resample speakers (of synthesis: systems), on the same draws for all arms.
 Each arm of a seed is a folder in --work that is read again, so that a stopped run goes on; other settings have other
 folders. `--smallest` shows that all arms run; its figures mean nothing.
 """
@@ -78,6 +78,7 @@ from earwitness.training.model_folder import WEIGHTS, load_network, read_model_i
 from earwitness.training.shipped import find_model  # noqa: E402
 
 RECIPES = HERE.parent / "recipes"
+ONCE = ("teacher", "recordings", "other audio")  # arms of a single seed, for orientation
 ARMS = ("teacher", "frami", "noise", "untrained", "recordings", "other audio")
 
 
@@ -436,7 +437,7 @@ def heard(
     teacher = open_teacher(recipe.teacher, recipe.input_range, recipe.statistics)
     found: dict[str, list[NDArray[Any]]] = {}
     about: dict[str, Any] = {}
-    plan = [(arm, seed) for arm in arms for seed in range(1 if arm == "teacher" else seeds)]
+    plan = [(arm, seed) for arm in arms for seed in range(1 if arm in ONCE else seeds)]
     for number, (arm, seed) in enumerate(plan, start=1):
         print(f"{bench.case.teacher} {number}/{len(plan)}: {arm}, seed {seed}", file=sys.stderr, flush=True)
         shipped = arm == "teacher"
