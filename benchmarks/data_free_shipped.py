@@ -19,9 +19,9 @@ The shipped detector learnt from all labelled recordings that there are, so what
 from, and its EER is far too good. The students' say how near they come to it, and so does `like_teacher`: the rank
 correlation of their scores with its own.
 
-EERs in % are means over seeds (`recordings` and `other audio` have one). Intervals resample speakers (of synthesis: systems), on the same draws for all arms.
-Each arm of a seed is a folder in --work that is read again, so that a stopped run goes on; other settings have other
-folders. `--smallest` shows that all arms run; its figures mean nothing.
+EERs in % are means over seeds (`recordings` and `other audio` have one). Intervals resample speakers (of synthesis:
+systems), on the same draws for all arms. Each arm of a seed is a folder in --work that is read again, so that a stopped
+run goes on; other settings have other folders. `--smallest` shows that all arms run; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ from earwitness.speaker.recipe import SpeakerRecipe  # noqa: E402
 from earwitness.training.data import SplitData, read_split  # noqa: E402
 from earwitness.training.inversion import InversionRecipe, Teacher, distil, open_teacher  # noqa: E402
 from earwitness.training.inversion.given import Draw, teach_given  # noqa: E402
-from earwitness.training.inversion.rounds import DIVERSITY, Distilled, Round  # noqa: E402
+from earwitness.training.inversion.rounds import DIVERSITY, Distilled, Judge, Round  # noqa: E402
 from earwitness.training.inversion.student import save_student  # noqa: E402
 from earwitness.training.loop import seed_run  # noqa: E402
 from earwitness.training.model_folder import WEIGHTS, load_network, read_model_info  # noqa: E402
@@ -186,8 +186,9 @@ def made(bench: Bench, teacher: Teacher, arm: str, seed: int, train: Manifest | 
     begun = time.process_time()
     figures: dict[str, float] = {}
     if arm == "frami":
-        done = distil(teacher, recipe, folder / "fit", judge=_told(recipe), resume=True)
-        covered = json.loads((folder / "fit" / DIVERSITY).read_text(encoding="utf-8"))["covered"]
+        fit = folder / "fit"
+        done = distil(teacher, recipe, fit, judge=_told(recipe, fit), resume=True)
+        covered = json.loads((fit / DIVERSITY).read_text(encoding="utf-8"))["covered"]
         figures = {**done.rounds[-1].gauges, "classes in the pool": float(covered)}
     else:
         done = Distilled(_taught(bench, teacher, recipe, arm, train), (Round(0, {}, {}, {}),))
@@ -197,12 +198,12 @@ def made(bench: Bench, teacher: Teacher, arm: str, seed: int, train: Manifest | 
     return folder / "model"
 
 
-def _told(recipe: InversionRecipe) -> Any:
+def _told(recipe: InversionRecipe, fit: Path) -> Judge:
     """Tells on standard error how many rounds of a distillation are over, and judges nothing."""
-    rounds = iter(range(recipe.loop.rounds))
 
     def tell(_: Network) -> dict[str, float]:
-        print(f"  {next(rounds) + 1} of {recipe.loop.rounds} rounds", file=sys.stderr, flush=True)
+        done = len(list((fit / "pool").glob("round-*")))
+        print(f"  {done} of {recipe.loop.rounds} rounds", file=sys.stderr, flush=True)
         return {}
 
     return tell
@@ -289,8 +290,8 @@ def judged(clips: Sequence[Clip], found: Heard, comparators: Mapping[str, Compar
         if group not in shown:
             continue
         target, other = np.flatnonzero(rows & pairs.same), np.flatnonzero(rows & ~pairs.same)
-        sides = [names[side[np.concatenate([target, other])]].tolist() for side in (pairs.first, pairs.second)]
-        units = Units.pairs(*sides, "speaker")
+        places = np.concatenate([target, other])
+        units = Units.pairs(names[pairs.first[places]].tolist(), names[pairs.second[places]].tolist(), "speaker")
         plain = {"group": group, "speakers": units.count, "same": len(target), "different": len(other)}
         for way, comparator in comparators.items():
             scores = {
