@@ -1,6 +1,6 @@
 """Runs the benchmarks one after the other, keeps each one's output with machine and versions, and prints the ratios.
 
-    python benchmarks/run_all.py [NAME ...]        # e.g. audio_speed; without a name all but those of ON_ASKING
+    python benchmarks/run_all.py [NAME ...]        # e.g. audio_speed; all but the long ones without a name
 
 Each is a module with a `main()` that prints one JSON document. It runs in a process of its own, so that none warms up
 another. A result is written to benchmarks/results/NAME.json.
@@ -36,20 +36,21 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "retrieval_speed": (),
     "scale_speed": (),
     "score_speed": (),
-    "sex_balance": ("data/all.csv",),
     "speaker_speed": (),
     "speech_llm_throughput": (),
     "time_profile": (),
 }
-ON_ASKING = {"sex_balance"}  # needs recordings of people, and half an hour
+LONG: dict[str, tuple[str, ...]] = {"data_free_shipped": (), "sex_balance": ("data/all.csv",)}
+"""Run where they are named alone: half an hour of a core and more, and they need recordings of people."""
 _NAMES = ("name", "unit", "step", "model")  # what a row of results calls itself
 
 
 def run(name: str) -> dict[str, Any]:
     """What a benchmark prints, beside the record of its run. Raises `CalledProcessError` where it fails."""
-    command = [sys.executable, str(HERE / f"{name}.py"), *BENCHMARKS[name]]
+    options = (BENCHMARKS | LONG)[name]
+    command = [sys.executable, str(HERE / f"{name}.py"), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    record = RunRecord.make(f"python benchmarks/{name}.py {' '.join(BENCHMARKS[name])}".rstrip(), {}).plain()
+    record = RunRecord.make(f"python benchmarks/{name}.py {' '.join(options)}".rstrip(), {}).plain()
     record["machine"] |= {"cores": str(len(os.sched_getaffinity(0))), "load": f"{os.getloadavg()[0]:.1f}"}
     return {"result": json.loads(done.stdout), "record": record}
 
@@ -72,10 +73,10 @@ def ratios(data: Any, place: str = "") -> Iterator[tuple[str, float]]:
 def main() -> None:
     """Run the named benchmarks, or all."""
     parser = argparse.ArgumentParser(description="Run the benchmarks and print their ratios.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    names = parser.parse_args().names or [name for name in BENCHMARKS if name not in ON_ASKING]
-    if unknown := [name for name in names if name not in BENCHMARKS]:
-        parser.error(f"there is no benchmark '{unknown[0]}'; there are {', '.join(BENCHMARKS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS | LONG))
+    names = parser.parse_args().names or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS | LONG]:
+        parser.error(f"there is no benchmark '{unknown[0]}'; there are {', '.join(BENCHMARKS | LONG)}")
     for name in names:
         document = run(name)
         write_atomically(HERE / "results" / f"{name}.json", json.dumps(document, indent=2) + "\n")

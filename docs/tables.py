@@ -209,6 +209,68 @@ def voice_uncertainty() -> str:
     return table(heads, rows)
 
 
+LEARNT_FROM = {
+    "teacher": "the teacher, `{}`",
+    "frami": "inverted spectrograms (FRAMI-style)",
+    "noise": "uniform noise",
+    "other audio": "music and noise",
+    "recordings": "the teacher's recordings",
+    "untrained": "nothing",
+}
+
+
+def data_free_voices() -> str:
+    """Students of the shipped speaker-small by what they learnt from, of the recorded benchmark run."""
+    teacher, found = "speaker-small", kept("data_free_shipped")["result"]["speaker-small"]
+    plain = {row["group"]: row for row in found["rows"] if row["scores"] == "cosine" and row["group"] != "all"}
+    groups = sorted(plain.values(), key=lambda row: -int(row["speakers"]))
+    most = groups[0]
+    beside = next(row for row in found["rows"] if row["scores"] == "as_norm" and row["group"] == most["group"])
+    heads = ["learnt from", "parameters", "weights, kB"]
+    heads += [f"{most['group']}, {most['speakers']} speakers", "minus FRAMI-style", "by seed", "AS-norm"]
+    heads += [f"{row['group']}, {row['speakers']} speakers" for row in groups[1:]]
+    rows = []
+    for arm, about in found["arms"].items():
+        own = most["arms"][arm]
+        cells = [_with_interval(row["arms"][arm]["eer"], 1) for row in (most, beside, *groups[1:])]
+        rows.append((*_student(teacher, arm, about), cells[0], *_beside_frami(own), *cells[1:]))
+    return table(heads, rows)
+
+
+def data_free_detectors() -> str:
+    """Students of the shipped deepfake-small by what they learnt from, of the recorded benchmark run."""
+    teacher, found = "deepfake-small", kept("data_free_shipped")["result"]["deepfake-small"]
+    (row,) = found["rows"]
+    heads = (
+        "learnt from",
+        "parameters",
+        "weights, kB",
+        "EER %",
+        "minus FRAMI-style",
+        "by seed",
+        "scores like the teacher's",
+    )
+    rows = []
+    for arm, about in found["arms"].items():
+        own = row["arms"][arm]
+        alike = ", ".join(f"{value:.2f}" for value in own["like_teacher"])
+        rows.append((*_student(teacher, arm, about), _with_interval(own["eer"], 1), *_beside_frami(own), alike))
+    return table(heads, rows)
+
+
+def _student(teacher: str, arm: str, about: dict[str, Any]) -> tuple[object, ...]:
+    return LEARNT_FROM[arm].format(teacher), f"{about['parameters']:,}", round(about["bytes"] / 1000)
+
+
+def _beside_frami(own: dict[str, Any]) -> tuple[str, str]:
+    seeds = ", ".join(f"{seed:.1f}" for seed in own["seeds"])
+    return _shifted(own.get("minus_frami")), seeds
+
+
+def _shifted(interval: dict[str, Any] | None) -> str:
+    return "{value:+.1f} [{low:+.1f}, {high:+.1f}]".format(**interval) if interval else "-"
+
+
 def peers_detectors() -> str:
     """Published detectors beside ours on the same recordings."""
     found = kept("peers_detectors")["result"]
@@ -364,6 +426,8 @@ def _with_shift(figure: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     **machine_tables.TABLES,
     "claims": claims,
+    "data-free-detectors": data_free_detectors,
+    "data-free-voices": data_free_voices,
     "emotion-fast": emotion_fast,
     "claim-arms": claim_arms,
     "peers-detectors": peers_detectors,

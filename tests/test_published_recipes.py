@@ -419,7 +419,7 @@ def test_there_are_published_recipes() -> None:
     assert len(RECIPES) >= 12
     assert RETRIEVING
     assert COMPARING_PHONES
-    assert len(INVERTING) == 8
+    assert len(INVERTING) == 9
     assert len(SOUNDING) == 4
     assert PERSONAL
     assert len(FEELING) == 2

@@ -92,6 +92,16 @@ def test_the_small_shipped_detector_says_its_range_itself() -> None:
     assert bool((found.space.high > found.space.low).all())
 
 
+def test_a_committee_may_be_a_student() -> None:
+    """Its batch-norms take no single row in training, and learn nothing from how many classes it has."""
+    found = open_teacher("deepfake-small")
+    config = NetworkConfig.model_validate({**found.info.network, "votes": {"hidden": 4, "copies": 1}})
+    student = found.student(config)
+    assert student.classes == 2
+    assert student.network.training
+    assert float(student.network.classifier.members[0].norm.num_batches_tracked) == 0
+
+
 @pytest.mark.parametrize("kind", ["camplus", "ecapa"])
 def test_features_of_a_batch_are_those_of_its_items(kind: str) -> None:
     """Also where an encoder puts the items of a batch behind each other before a layer, as CAM++ does."""

@@ -62,7 +62,11 @@ class Tapped(nn.Module):
         """K."""
         if self.prototypes is not None:
             return len(self.prototypes)
-        outputs = self.network.classify(Embedding(torch.zeros(1, self.network.dim, device=self.device)))
+        training = self.network.training
+        self.network.eval()  # batch-norm in a committee takes no single row, and is to learn nothing from this one
+        with torch.no_grad():
+            outputs = self.network.classify(Embedding(torch.zeros(1, self.network.dim, device=self.device)))
+        self.network.train(training)
         return outputs.shape[1]
 
     @property
