@@ -1,6 +1,9 @@
-"""Long runs: the tests marked `soak` (kills, memory) and damaged audio files by the thousand; a JSON record of it all.
+"""Long runs: kills, memory, and damaged audio files by the thousand; a JSON record of it all.
 
-    python benchmarks/soak.py --output benchmarks/results/soak.json [--files 10000] [--seed 0] [--no-tests]
+    python benchmarks/soak.py --output benchmarks/results/soak.json [--files 10000] [--seed 0] [--no-tests] [TESTS]
+
+The tests are those of `TESTS` that are marked `soak`, and others where their paths are given. The long experiments of
+single systems are marked so too: `pytest -m soak tests/training` runs those of that room, for hours.
 
 A damaged file is read in a process of its own, so that a crash or a hang is a finding and not the end of the run. It
 must give samples or an `AudioError`, within 10 seconds, and what it gives is compared with the file before the damage:
@@ -38,6 +41,7 @@ import numpy as np
 import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
+TESTS = ("tests/core", "tests/e2e")
 PATIENCE_S = 10.0
 RATE = 16_000
 FORMATS = {
@@ -281,7 +285,7 @@ def compared(recording: Any, whole: Any, declared_s: float | None) -> tuple[str,
 
 
 def run_tests(more: list[str]) -> list[dict[str, Any]]:
-    """Every test marked `soak`: name, outcome, seconds, and what was said where it failed."""
+    """Those of `more` that are marked `soak`: name, outcome, seconds, and what was said where it failed."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-m", "soak", f"--junitxml={report}", *more]
@@ -306,11 +310,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-tests", action="store_true", help="only the damaged files")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
-    options, more = parser.parse_known_args()  # what is left goes to pytest, e.g. -n 2
+    options, more = parser.parse_known_args()  # what is left goes to pytest
     if options.worker:
         work(options.worker)
         return 0
-    return _soak(options, more)
+    return _soak(options, more or list(TESTS))
 
 
 def _kept_tests(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
@@ -329,7 +333,7 @@ def _soak(options: argparse.Namespace, more: list[str]) -> int:
     fuzzed = fuzz(options.files, options.seed, options.output.with_name(f"{options.output.stem}-findings"))
     tests, of = _kept_tests(options.output) if options.no_tests else (run_tests(more), None)
     outcomes = Counter(test["outcome"] for test in tests)
-    settings = {"files": options.files, "tests": not options.no_tests, "patience_s": PATIENCE_S}
+    settings = {"files": options.files, "tests": [] if options.no_tests else more, "patience_s": PATIENCE_S}
     record = RunRecord.make("python benchmarks/soak.py", settings, seed=options.seed).plain()
     record["machine"]["cores"] = str(os.cpu_count())
     summary = {"tests": dict(outcomes), "damaged files": fuzzed.files, "findings": len(fuzzed.findings)}
