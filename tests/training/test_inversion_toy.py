@@ -57,16 +57,23 @@ def on_noise(seed: int, plan: InversionRecipe, steps: int = 480) -> float:
 
 @pytest.mark.shows("frami:6.5")
 def test_the_toy_in_small(tmp_path: Path) -> None:
-    """Noise teaches nothing; all terms together bring the student near its teacher, L_oh alone does not."""
+    """Noise teaches nothing; all terms together bring the student near its teacher, and further than L_oh alone while
+    both have had little of it. Means over three seeds: one alone swings by a tenth and more, and with the processor."""
     assert accuracy(teacher().tapped.network) > 0.99  # type: ignore[arg-type]
     plain = recipe(**{**QUICK, "distillation": NO_HIDDEN})
-    noise = mean([on_noise(seed, plain, steps=100) for seed in SEEDS])  # one seed alone swings by a tenth and more
+    noise = mean([on_noise(seed, plain, steps=100) for seed in SEEDS])
     assert noise < 1 / CLASSES + 0.15  # as in the whole table
-    full = accuracy(distil(teacher(), recipe(rounds=3, **QUICK), tmp_path / "full").student)
-    alone = accuracy(distil(teacher(), recipe(rounds=3, **QUICK, **ARMS["L_oh only"]), tmp_path / "oh").student)
-    print(f"full {full:.3f}, L_oh only {alone:.3f}, noise {noise:.3f}")
+
+    def after(rounds: int, arm: str) -> float:
+        plans = [recipe(seed, rounds=rounds, **QUICK, **ARMS[arm]) for seed in SEEDS]
+        folders = [tmp_path / f"{arm} {rounds} {seed}" for seed in SEEDS]
+        done = zip(SEEDS, plans, folders, strict=True)
+        return mean([accuracy(distil(teacher(seed), plan, folder).student) for seed, plan, folder in done])
+
+    full, early, alone = after(3, "+ hidden states (all)"), after(2, "+ hidden states (all)"), after(2, "L_oh only")
+    print(f"full {full:.3f}, noise {noise:.3f}; after two rounds full {early:.3f}, L_oh only {alone:.3f}")
     assert full > max(0.8, noise + 0.4)
-    assert alone < full - 0.15
+    assert alone < early - 0.15
 
 
 @pytest.mark.soak

@@ -100,7 +100,8 @@ def test_two_processes_end_with_the_weights_of_one(recipe: Path, tmp_path: Path)
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == f"model: {tmp_path}/shared/model\n"  # once, by the first process
+    said = [line for line in done.stderr.splitlines() if "[c10d]" not in line]  # torch, where hosts have no names
+    assert said == [f"model: {tmp_path}/shared/model"]  # once, by the first process
     logs = [_log(tmp_path / name / "fit" / "log.jsonl") for name in ("alone", "shared")]
     assert [line["event"] for line in logs[0]].count("step") == 6
     losses = [line["loss"] for line in logs[0] if line["event"] == "epoch"]
