@@ -42,6 +42,11 @@ def _options(
         raise typer.Exit
 
 
+TABLES_FIRST = (["corpus"], ["evaluate"], ["qa"], ["score"])
+"""Commands that may read a large table, which takes half as much again where freed memory is kept. Those that go on to
+listen say so themselves (`engine_options.shared_cores`)."""
+
+
 def build_app() -> typer.Typer:
     """One line a command group. Their modules import what they need inside functions, so this stays quick."""
     from earwitness.cli.bench import app as bench
@@ -94,7 +99,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Everything that goes wrong on purpose ends as one line on standard error."""
     # threads of torch that wait for each other by spinning take the cores that other programs need
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    keep_freed_memory()
+    if sys.argv[1:2] not in TABLES_FIRST:
+        keep_freed_memory()
     if arguments is not None:
         sys.exit(exit_code(arguments))
     code = exit_code(sys.argv[1:])
