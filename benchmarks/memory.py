@@ -64,7 +64,8 @@ def measured(words: list[str], folder: Path) -> Peak:
         told = said.read().decode("utf-8", "replace").strip()
     unit = 1 if sys.platform == "darwin" else 1024  # bytes that ru_maxrss counts in
     cpu_s = round(used.ru_utime + used.ru_stime, 1)
-    return Peak(round(seconds, 1), cpu_s, round(used.ru_maxrss * unit / 1e6, 1), process.returncode, told[-300:])
+    failure = told[-300:] if process.returncode else ""
+    return Peak(round(seconds, 1), cpu_s, round(used.ru_maxrss * unit / 1e6, 1), process.returncode, failure)
 
 
 def _cache(folder: Path) -> Path:
