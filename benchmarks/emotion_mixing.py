@@ -10,7 +10,6 @@ figure is the mean over seeds; differences are paired, over speakers.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from manner_peers import called_of, told, uar
+from manner_peers import called_of, tell, told, uar
 from numpy.typing import NDArray
 
 from earwitness.corpora.tables import read_table
@@ -100,10 +99,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
     seeds = [trained(asked.work, seed) for seed in range(1, asked.seeds + 1)]
-    text = json.dumps([line for corpus in ALONE for line in mixing(seeds, corpus)], indent=1)
-    print(text)
-    if asked.output:
-        asked.output.write_text(text + "\n", encoding="utf-8")
+    tell([line for corpus in ALONE for line in mixing(seeds, corpus)], asked.output)
 
 
 if __name__ == "__main__":

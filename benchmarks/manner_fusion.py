@@ -12,15 +12,13 @@ speakers.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from manner_peers import RATE, Floats, told, uar
+from manner_peers import RATE, Floats, asked, tell, told, uar
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -123,17 +121,9 @@ def ages(run: Path, everything: Manifest) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("-o", "--output", type=Path)
-    asked = parser.parse_args()
-    everything = read_corpus("earwitness-data", asked.data).manifest
-    found = [*emotions(asked.runs / "emotion", everything), *ages(asked.runs / "age", everything)]
-    text = json.dumps(found, indent=1)
-    print(text)
-    if asked.output:
-        asked.output.write_text(text + "\n", encoding="utf-8")
+    given = asked(__doc__)
+    everything = read_corpus("earwitness-data", given.data).manifest
+    tell([*emotions(given.runs / "emotion", everything), *ages(given.runs / "age", everything)], given.output)
 
 
 if __name__ == "__main__":

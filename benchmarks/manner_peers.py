@@ -216,23 +216,33 @@ def _own(values: Floats, speakers: list[str]) -> Floats:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked(words: str | None) -> argparse.Namespace:
+    """Data, runs, and where the lines go."""
+    parser = argparse.ArgumentParser(description=words, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("-o", "--output", type=Path)
-    asked = parser.parse_args()
-    everything = read_corpus("earwitness-data", asked.data).manifest
-    lines = [
-        *emotions(left_out(asked.runs / "emotion", everything), left_out(asked.runs / "emotion-relative", everything)),
-        *across(asked.runs / "emotion", asked.runs / "emotion-relative", "nemo_nc", everything),
-        *across(asked.runs / "emotion-nemo-absolute", asked.runs / "emotion-nemo", "emodb", everything),
-        *ages(left_out(asked.runs / "age", everything)),
-    ]
+    return parser.parse_args()
+
+
+def tell(lines: list[dict[str, object]], output: Path | None) -> None:
+    """Print them, and keep them where that is asked for."""
     text = json.dumps(lines, indent=1)
     print(text)
-    if asked.output:
-        asked.output.write_text(text + "\n", encoding="utf-8")
+    if output:
+        output.write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    given = asked(__doc__)
+    runs, everything = given.runs, read_corpus("earwitness-data", given.data).manifest
+    lines = [
+        *emotions(left_out(runs / "emotion", everything), left_out(runs / "emotion-relative", everything)),
+        *across(runs / "emotion", runs / "emotion-relative", "nemo_nc", everything),
+        *across(runs / "emotion-nemo-absolute", runs / "emotion-nemo", "emodb", everything),
+        *ages(left_out(runs / "age", everything)),
+    ]
+    tell(lines, given.output)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,16 @@ def test_check_of_a_sound_manifest(manifest: Path) -> None:
     result = run("check", manifest, "--decode")
     assert result.exit_code == 0, result.output
     assert "8 rows, 0 problem(s) in rows, 0 leak(s)" in result.output
+
+
+def test_check_of_files_does_without_torch(manifest: Path) -> None:
+    """It costs seconds and a third of a gigabyte, and tables of millions are checked."""
+    code = (
+        "import sys; from earwitness.cli.main import exit_code; code = exit_code(['corpus', 'check', sys.argv[1]]);"
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(manifest)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_check_lists_every_kind_of_problem(manifest: Path, folder: Path) -> None:

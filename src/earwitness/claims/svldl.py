@@ -126,14 +126,30 @@ class SvldlClaim:
         return learn_ages(recipe, material, "all", folder, labels.ages), labels
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """Distributions of the test rows: as they were learnt, and recalibrated by one temperature, fitted on dev."""
+
+    learnt: GridDistributions
+    temperature: float
+    recalibrated: GridDistributions
+
+    @classmethod
+    def of(cls, learnt: LearntAges, material: AgeMaterial, seed: int) -> Predicted:
+        """Of the seed's sides."""
+        sides, grid = material.sides(seed), learnt.trainee.criterion.grid.config.values
+        dev, test = (learnt.log_distribution(rows).double().exp().numpy() for rows in (sides.dev, sides.test))
+        temperature = fitted_temperature(material.ages[sides.dev], grid, dev, "nll")
+        recalibrated = GridDistributions.of(grid, tempered(test, temperature))
+        return cls(GridDistributions.of(grid, test), temperature, recalibrated)
+
+
 def _quality(learnt: LearntAges, material: AgeMaterial, seed: int) -> Iterator[Figure]:
     """How good the distributions of the test rows are: as they were learnt, and recalibrated on dev."""
-    sides, grid = material.sides(seed), learnt.trainee.criterion.grid.config.values
-    dev, test = (learnt.log_distribution(rows).double().exp().numpy() for rows in (sides.dev, sides.test))
-    truth, temperature = material.ages[sides.test], fitted_temperature(material.ages[sides.dev], grid, dev, "nll")
-    found = distribution_figures(truth, GridDistributions.of(grid, tempered(test, temperature)))
-    yield Figure("NLL as learnt", nll(truth, GridDistributions.of(grid, test)))
-    yield Figure("temperature", temperature)
+    truth, said = material.ages[material.sides(seed).test], Predicted.of(learnt, material, seed)
+    found = distribution_figures(truth, said.recalibrated)
+    yield Figure("NLL as learnt", nll(truth, said.learnt))
+    yield Figure("temperature", said.temperature)
     yield Figure("NLL", found.nll)
     yield Figure("CRPS", found.crps)
     yield Figure("coverage of the 80 % interval, %", 100 * found.coverage.share)

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from earwitness.claims.age_learning import LearntAges
 from earwitness.claims.ages import AgeMaterial, TestedAges
 from earwitness.claims.plan import ArmRun, Expected, Plan
 from earwitness.claims.svldl import CLAIM as OF_ERRORS
-from earwitness.claims.svldl import MEDIAN, SvldlClaim
-from earwitness.metrics.distribution import GridDistributions, nll_each
-from earwitness.metrics.scores import Floats
-from earwitness.paralinguistic.age import fitted_temperature, tempered
+from earwitness.claims.svldl import MEDIAN, Predicted, SvldlClaim
+from earwitness.metrics.distribution import nll_each
 
 MEASURE = "NLL in nats"
 DEFINITION = (
@@ -43,15 +40,8 @@ class LikelihoodClaim(SvldlClaim):
     def run(self, arm: str, seed: int, material: AgeMaterial, folder: Path) -> ArmRun:
         """Train as `svldl` does, recalibrate on dev, and give the NLL of each test row."""
         learnt, _ = self.learn(arm, seed, material, folder)
-        return ArmRun(likelihoods(learnt, material, seed))
-
-
-def likelihoods(learnt: LearntAges, material: AgeMaterial, seed: int) -> Floats:
-    """-ln of the probability of each test row's age [N], recalibrated on dev."""
-    sides, grid = material.sides(seed), learnt.trainee.criterion.grid.config.values
-    dev, test = (learnt.log_distribution(rows).double().exp().numpy() for rows in (sides.dev, sides.test))
-    temperature = fitted_temperature(material.ages[sides.dev], grid, dev, "nll")
-    return nll_each(material.ages[sides.test], GridDistributions.of(grid, tempered(test, temperature)))
+        truth = material.ages[material.sides(seed).test]
+        return ArmRun(nll_each(truth, Predicted.of(learnt, material, seed).recalibrated))
 
 
 def _expected() -> tuple[Expected, ...]:

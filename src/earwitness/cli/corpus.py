@@ -117,7 +117,6 @@ def check(
     from earwitness.corpora.inspection import Problem, inspect_files
     from earwitness.corpora.leaks import find_leaks
     from earwitness.corpora.manifest import Manifest
-    from earwitness.paralinguistic.label_checks import manner_problems
 
     task = task or "detection"
     if task not in ("detection", "speaker", "manner"):
@@ -127,7 +126,7 @@ def check(
     with progress_bar("checking", len(manifest)) as step:
         inspected = inspect_files(manifest, step, decode, works)
     leaks = find_leaks(manifest, task, shared_voice or (), inspected.hashes)  # type: ignore[arg-type]
-    of_rows = [*inspected.problems, *(manner_problems(manifest) if task == "manner" else ())]
+    of_rows = [*inspected.problems, *(_of_manner(manifest) if task == "manner" else ())]
     problems = [*of_rows, *(Problem(f"leak ({task})", str(leak)) for leak in leaks)]
     if as_json:
         _print_json({"rows": len(manifest), "sha256": manifest.sha256, "problems": [vars(found) for found in problems]})
@@ -390,6 +389,12 @@ def _print_json(data: object) -> None:
     import json
 
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _of_manner(manifest: Manifest) -> list[Problem]:
+    from earwitness.paralinguistic.label_checks import manner_problems  # brings torch, which other tasks do without
+
+    return manner_problems(manifest)
 
 
 def _table(title: str, counts: Sequence[Count]) -> Table:

@@ -99,7 +99,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Everything that goes wrong on purpose ends as one line on standard error."""
     # threads of torch that wait for each other by spinning take the cores that other programs need
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if sys.argv[1:2] not in TABLES_FIRST:
+    if [*(sys.argv[1:] if arguments is None else arguments)][:1] not in TABLES_FIRST:
         keep_freed_memory()
     if arguments is not None:
         sys.exit(exit_code(arguments))

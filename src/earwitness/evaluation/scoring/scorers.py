@@ -145,8 +145,8 @@ def score_references(
     """Compare every row of the manifest with one speaker, known from `references`: files, folders, globs, manifests.
 
     A row whose file is itself a reference has an error and no score; doubts about the references are notes, and with a
-    reference in which no speech is found, or too little, no row has an llr. Raises
-    `AudioError` for a reference that cannot be heard, and `UsageError` as `score_detection` does.
+    reference in which no speech is found, or too little, no row has an llr. Raises `AudioError` for a reference that
+    cannot be heard, and `UsageError` as `score_detection` does.
     """
     enrolment = _enrol(references, embedder)
     known = known_of(embedder.info) | {"references": enrolment.name}

@@ -29,7 +29,6 @@ from earwitness.audio.windows import (
     Window,
     WindowPolicy,
     cut,
-    equal_groups,
     heard_seconds,
     stream_windows,
     total_seconds,
@@ -45,7 +44,6 @@ FILES = {
     "distillmos": ("distillmos", "weights/distill_mos_v7.pt"),
 }
 INSTALL = {"speechmos": "pip install 'earwitness[quality]'", "distillmos": "pip install --no-deps distillmos"}
-AT_ONCE = 1  # windows: more take no less time and 45 MB each
 SHORTEST_S = 0.1  # a spoken digit can be rated; what is shorter is repeated so often that it becomes a tone
 Floats = NDArray[np.float32]
 
@@ -92,12 +90,11 @@ class MosEstimator(ABC):
         heard: list[Segment] = []
         scores: list[float] = []
         end_s = 0.0
-        for group in equal_groups(windows, AT_ONCE):
-            end_s = max(end_s, group[-1].end_s)
-            audible = [window for window in group if is_audible(window.samples)]
-            if audible:
-                scores += self.rate_windows(np.stack([window.samples for window in audible])).tolist()
-                heard += [Segment(window.start_s, window.end_s) for window in audible]
+        for window in windows:  # several at once take as much time, and more memory
+            end_s = max(end_s, window.end_s)
+            if is_audible(window.samples):
+                scores += self.rate_windows(window.samples[None]).tolist()
+                heard.append(Segment(window.start_s, window.end_s))
         used = heard_seconds(heard)
         if used < SHORTEST_S:
             raise AudioError(f"holds {used:.2f} s of sound; a judgement needs at least {SHORTEST_S} s")
